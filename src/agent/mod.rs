@@ -1,0 +1,10 @@
+//! The agent: the daemon on a node, and a node's own bundle.
+//!
+//! One line: [`source`] reads what the node's own files declare, [`redact`] takes the secrets out, [`pack`] makes segments,
+//! [`send`] brings them to the coordinator. Each stage imports only the output type of the one to its left; `run` alone
+//! knows all four. The coordinator can only name collectors that the node declares: no order carries a path or a command.
+
+pub mod pack;
+pub mod redact;
+pub mod send;
+pub mod source;

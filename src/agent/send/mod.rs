@@ -1,0 +1,1 @@
+//! Sending: segments go to the coordinator, numbered, repeated until acknowledged.

@@ -1,0 +1,75 @@
+//! Sources: what a node's collectors name, opened one after the other.
+//!
+//! Files, the journal, commands, vitals and the inventory come in from the node; each goes out as a [`Record`] to redaction, or
+//! as a [`Note`] that says why there is none. Nothing here redacts, packs or sends.
+
+use std::io::{self, Read};
+
+use crate::bundle::outcome::Outcome;
+use crate::bundle::path::EntryPath;
+use crate::bundle::segment::Note;
+
+/// What a record's bytes are, by their first bytes and their name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Text, or anything that redaction may read as text.
+    Text,
+    /// gzip around something.
+    Gzip,
+    /// xz around something.
+    Xz,
+    /// zstd around something.
+    Zstd,
+    /// Not text; passes only where the collector says so by rule.
+    Binary {
+        /// Whether the collector declares this binary source.
+        declared: bool,
+    },
+}
+
+/// One thing to read, not yet redacted.
+pub struct Record {
+    /// Path below `nodes/<node>/`.
+    pub path: EntryPath,
+    /// The collector that declares it.
+    pub collector: String,
+    /// What its bytes are.
+    pub kind: Kind,
+    /// Mode on the host.
+    pub mode: Option<u32>,
+    /// Nanoseconds since 1970.
+    pub mtime_ns: i128,
+    /// Bytes it will probably have.
+    pub size_hint: Option<u64>,
+    /// Name on the host where it differs from the path.
+    pub original: Option<String>,
+    /// Symbolic link that led to it.
+    pub link: Option<String>,
+    /// Where its bytes come from.
+    pub content: Box<dyn Content>,
+}
+
+/// Bytes of a record.
+pub trait Content: Send {
+    /// Begins to read, from the start. A source that cannot be read twice fails the second time.
+    ///
+    /// # Errors
+    /// Any error of the source.
+    fn open(&mut self) -> io::Result<Box<dyn Read + Send + '_>>;
+
+    /// Whether [`Content::open`] may be called again and gives the same bytes.
+    fn again(&self) -> bool;
+
+    /// What the source has to say once it was read to its end: it shrank, ran into a limit, was killed.
+    fn after(&mut self) -> Option<(Outcome, String)> {
+        None
+    }
+}
+
+/// What a source gives.
+pub enum Found {
+    /// Something to read.
+    Record(Record),
+    /// Nothing, and why.
+    Missing(Note),
+}

@@ -1,0 +1,1 @@
+//! The agent secrets API of log management.

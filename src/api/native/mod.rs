@@ -1,0 +1,1 @@
+//! The native API under `/sheaf/v1`, and `/healthz`, `/readyz`, `/metrics`.

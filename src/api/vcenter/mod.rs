@@ -1,0 +1,1 @@
+//! The vCenter support bundle API, with its sessions and cluster list.

@@ -1,0 +1,176 @@
+//! REQUEST.json, manifest.json, SEAL.json: the rows and objects that say what a bundle is.
+//!
+//! Written by the writer, read by verify, list and people. Readers ignore unknown members.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::outcome::{Outcome, Verdict};
+
+/// Version of the format, in REQUEST.json, manifest.json and SEAL.json.
+pub const FORMAT: &str = "sheaf-bundle/1";
+
+/// REQUEST.json, the first entry: who asked for what.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// [`FORMAT`].
+    pub format: String,
+    /// The bundle's name.
+    pub bundle: String,
+    /// `sheaf` and its version.
+    pub generator: String,
+    /// RFC 3339.
+    pub requested_at: String,
+    /// The principal's name.
+    pub requested_by: String,
+    /// The cluster's name, or the node's for a node's own bundle.
+    pub cluster: String,
+    /// The task's number; 0 for a node's own bundle.
+    pub task: u64,
+    /// Case id as given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub case: Option<String>,
+    /// Note as given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Node globs as given; empty for all.
+    #[serde(default)]
+    pub node_filter: Vec<String>,
+    /// Collectors asked for; empty for each node's default.
+    #[serde(default)]
+    pub collectors: Vec<String>,
+    /// Redaction profile.
+    pub redaction: String,
+    /// The nodes expected, by name.
+    pub nodes: Vec<String>,
+}
+
+/// A row of the manifest's `files`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRow {
+    /// Path below the bundle's folder.
+    pub path: String,
+    /// Bytes in the bundle.
+    pub size: u64,
+    /// True bytes, where the entry was padded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub length: Option<u64>,
+    /// BLAKE3 of the bytes in the bundle, hex.
+    pub blake3: String,
+    /// Where its first header block stands in the tar.
+    pub offset: u64,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Why, when not simply collected.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// The collector that asked for it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub collector: String,
+    /// Name on the host where it differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub original: Option<String>,
+    /// Mode on the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// Symbolic link that led to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
+    /// Replacements per redaction rule.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub redacted: BTreeMap<String, u64>,
+}
+
+/// A row of the manifest's `sources`: a source that gave no entry.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceRow {
+    /// The node.
+    pub node: String,
+    /// Where it would be, or its pattern.
+    pub path: String,
+    /// The collector that asked for it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub collector: String,
+    /// Skipped or failed.
+    pub outcome: Outcome,
+    /// Why.
+    pub reason: String,
+}
+
+/// A row of the manifest's `nodes`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRow {
+    /// The node's name.
+    pub name: String,
+    /// Collected, skipped (nothing of it), failed (gave up inside), truncated (cut).
+    pub outcome: Outcome,
+    /// Why, when not collected.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// RFC 3339, when its first segment came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<String>,
+    /// RFC 3339, when it was done with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<String>,
+    /// Files of it in the bundle.
+    pub files: u64,
+    /// Raw bytes of it in the bundle.
+    pub bytes: u64,
+    /// Compressed bytes it sent.
+    pub wire_bytes: u64,
+    /// Sources that were skipped or failed.
+    pub warnings: u64,
+    /// Replacements by redaction.
+    pub redacted: u64,
+    /// Agent processes that worked on it.
+    pub attempts: u32,
+    /// The agent's version.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub agent_version: String,
+    /// The node's clock minus the coordinator's, milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_offset_ms: Option<i64>,
+}
+
+/// SEAL.json, the last entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seal {
+    /// The exact text that is signed: a [`Statement`] as JSON.
+    pub statement: String,
+    /// Ed25519 over the statement's bytes, base64.
+    pub signature: String,
+    /// The public key, base64.
+    pub key: String,
+}
+
+/// What the seal states.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statement {
+    /// [`FORMAT`].
+    pub format: String,
+    /// The bundle's name.
+    pub bundle: String,
+    /// Complete, partial or aborted.
+    pub verdict: Verdict,
+    /// Why, for aborted.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// RFC 3339.
+    pub sealed_at: String,
+    /// Nodes expected, and how many of them are collected whole.
+    pub nodes: u64,
+    /// Nodes collected whole.
+    pub nodes_collected: u64,
+    /// Entries before the seal.
+    pub entries: u64,
+    /// Bytes of tar before the seal's header.
+    pub bytes: u64,
+    /// BLAKE3 of manifest.json, hex.
+    pub manifest: String,
+    /// BLAKE3 of B3SUMS, hex.
+    pub b3sums: String,
+    /// BLAKE3 over, for each entry before the seal in order, its header blocks and then the BLAKE3 of its content.
+    pub root: String,
+}

@@ -1,0 +1,19 @@
+//! The bundle format: names, outcomes, manifest, segments; writing, reading and verifying.
+
+pub mod entry;
+pub mod frame;
+pub mod manifest;
+pub mod outcome;
+pub mod path;
+pub mod segment;
+
+/// How the bytes of a bundle are laid out; the content is the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Format {
+    /// The plain tar.
+    #[serde(rename = "tar")]
+    Tar,
+    /// Independent zstd frames with a seek table.
+    #[serde(rename = "tar.zst")]
+    TarZst,
+}

@@ -1,0 +1,76 @@
+//! What became of a source, a node, a bundle: always a value, never an error path.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What became of one source, entry or node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// All of it is in the bundle.
+    #[default]
+    Collected,
+    /// Left out by rule, by request, or since it is not there.
+    Skipped,
+    /// Should be there and is not.
+    Failed,
+    /// The start is there, the rest is not.
+    Truncated,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Collected => "collected",
+            Self::Skipped => "skipped",
+            Self::Failed => "failed",
+            Self::Truncated => "truncated",
+        })
+    }
+}
+
+/// What a bundle is, as `sheaf bundle verify` says it; the numbers are exit codes and public.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Whole, and every node is in it. Exit code 0.
+    Complete,
+    /// Whole, and says itself that a node or an entry is missing or cut. Exit code 3.
+    Partial,
+    /// Ends before its seal. Exit code 4.
+    Truncated,
+    /// Something in it is not as it was written. Exit code 5.
+    Corrupt,
+    /// Whole, but sealed by another key than the expected one. Exit code 6.
+    WrongSigner,
+    /// Given up by its writer, which says so. Exit code 7.
+    Aborted,
+}
+
+impl Verdict {
+    /// The exit code that stands for it.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Complete => 0,
+            Self::Partial => 3,
+            Self::Truncated => 4,
+            Self::Corrupt => 5,
+            Self::WrongSigner => 6,
+            Self::Aborted => 7,
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Complete => "complete",
+            Self::Partial => "partial",
+            Self::Truncated => "truncated",
+            Self::Corrupt => "corrupt",
+            Self::WrongSigner => "wrong signer",
+            Self::Aborted => "aborted",
+        })
+    }
+}

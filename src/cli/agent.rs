@@ -1,0 +1,1 @@
+//! Verbs of a node: `sheaf agent …`.

@@ -1,0 +1,1 @@
+//! Verbs on bundle files: `sheaf bundle verify|list|cat|extract|info`.

@@ -1,0 +1,1 @@
+//! Verbs of the coordinator's host: `sheaf coordinator …`.

@@ -1,0 +1,1 @@
+//! `sheaf quickstart`: a coordinator and agents on this host, and a bundle.

@@ -1,0 +1,1 @@
+//! Configuration files: found, read, and handed section by section to their owners.

@@ -1,0 +1,1 @@
+//! The coordinator: receive → verify → merge → deliver, and the state behind it.

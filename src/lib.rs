@@ -1,0 +1,37 @@
+//! sheaf gathers support bundles from clusters of Linux nodes.
+//!
+//! Two lines run through the house. On a node: `agent::source` → `agent::redact` → `agent::pack` → `agent::send`.
+//! In the middle: `coordinator::receive` → `coordinator::verify` → `coordinator::merge` → `coordinator::deliver`.
+//! What they say to each other stands in [`protocol`], what they make together in [`bundle`].
+//!
+//! The floors, lowest first; nothing imports upwards and the two wings never import each other
+//! (`tests/house.rs` holds this):
+//!
+//! | floor | rooms |
+//! |---|---|
+//! | ground | [`id`] [`secret`] [`limits`] [`clock`] [`shutdown`] [`state`] [`report`] |
+//! | first | [`bundle`] [`protocol`] [`net`] |
+//! | second | [`agent`] and [`coordinator`] |
+//! | third | [`api`], a room per public API |
+//! | roof | [`config`] [`telemetry`] [`cli`] |
+
+pub mod clock;
+pub mod id;
+pub mod limits;
+pub mod report;
+pub mod secret;
+pub mod shutdown;
+pub mod state;
+
+pub mod bundle;
+pub mod net;
+pub mod protocol;
+
+pub mod agent;
+pub mod coordinator;
+
+pub mod api;
+
+pub mod cli;
+pub mod config;
+pub mod telemetry;

@@ -1,0 +1,3 @@
+//! The one binary. Parses, dispatches, maps to an exit code; no logic.
+
+fn main() {}

@@ -1,0 +1,253 @@
+//! The agents' conversation, over one outbound TLS connection (HTTP/2) to the agents' listener.
+//!
+//! 1. `POST /api/v2/agent/secrets/exchange`: agent secret → access token (the same call as on the public listener).
+//! 2. `POST /agent/v1/session`, body [`Hello`]: answers 200 with lines of JSON, each a [`Down`], for as long as it lasts;
+//!    the first is [`Down::Welcome`]. A newer session of the same node ends the older one.
+//! 3. `POST /agent/v1/heartbeat`, body [`Heartbeat`], every 15 s: answers [`HeartbeatReply`].
+//! 4. `PUT /agent/v1/tasks/{task}/attempts/{attempt}/segments/{number}`, body a [`crate::bundle::segment::Segment`]: answers
+//!    [`Ack`] once it is held. The same number again answers the same. 409 with an [`Ack`] when another number is next;
+//!    410 when the task is over; 422 with a `Problem` when the segment breaks a rule, and the node is out of that task.
+//! 5. `GET /agent/v1/tasks/{task}/held`: lines of JSON strings, the paths below `nodes/<node>/` that are held whole, so
+//!    that a restarted agent does not send them again.
+//! 6. `POST /agent/v1/tasks/{task}/finish`, body [`Finish`]: after the last segment is acknowledged, or to refuse.
+//!
+//! All but the first carry `Authorization: Bearer <access token>`; the node is the token's, never one named in a body.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::bundle::outcome::Outcome;
+use crate::id::TaskId;
+
+/// What an agent says first.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Hello {
+    /// Versions of this conversation that it speaks.
+    pub versions: Vec<u16>,
+    /// One random id per agent process: tells a cut connection from a restart.
+    pub instance: Uuid,
+    /// The agent's own version.
+    pub agent_version: String,
+    /// `/etc/machine-id`.
+    #[serde(default)]
+    pub machine_id: String,
+    /// The boot's id.
+    #[serde(default)]
+    pub boot_id: String,
+    /// Host name as the node knows it.
+    #[serde(default)]
+    pub hostname: String,
+    /// Operating system, pretty name.
+    #[serde(default)]
+    pub os: String,
+    /// Operating system id and version (`debian`, `12`).
+    #[serde(default)]
+    pub os_id: String,
+    /// Operating system's version.
+    #[serde(default)]
+    pub os_version: String,
+    /// Kernel release.
+    #[serde(default)]
+    pub kernel: String,
+    /// Labels from the agent's configuration.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Collectors that the node declares, and whether each is on by default.
+    #[serde(default)]
+    pub collectors: BTreeMap<String, bool>,
+    /// The node's clock, milliseconds since 1970.
+    pub clock_ms: i64,
+    /// Tasks this process is still working on, with the attempt.
+    #[serde(default)]
+    pub working: Vec<(TaskId, u32)>,
+}
+
+/// A line that comes down the session.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Down {
+    /// First: what was agreed.
+    Welcome {
+        /// The version spoken.
+        version: u16,
+        /// The node's name, as its secret gives it.
+        node: String,
+        /// The cluster's name.
+        cluster: String,
+        /// The coordinator's clock, milliseconds since 1970.
+        clock_ms: i64,
+    },
+    /// Collect, or go on collecting.
+    Collect(Order),
+    /// Stop working on a task.
+    Cancel {
+        /// Which.
+        task: TaskId,
+        /// Why, for the node's own journal.
+        reason: String,
+    },
+    /// Nothing to do; proves that the connection lives.
+    Ping,
+    /// A kind that this version does not know; ignored.
+    #[serde(other)]
+    Unknown,
+}
+
+/// An order to collect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// The task.
+    pub task: TaskId,
+    /// Attempt to use in segments; greater than 1 after a restart of the agent.
+    pub attempt: u32,
+    /// Number of the segment that is next in this attempt: greater than 0 after a cut connection.
+    pub next: u64,
+    /// The bundle's name, the first component of every path.
+    pub bundle: String,
+    /// The node's name, for paths `<bundle>/nodes/<node>/…`.
+    pub node: String,
+    /// Collectors to run; empty for the node's default.
+    #[serde(default)]
+    pub collectors: Vec<String>,
+    /// Who asked.
+    pub requested_by: String,
+    /// Case id, for the node's own journal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub case: Option<String>,
+}
+
+/// Sent every 15 s.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// The node's clock when sent, milliseconds since 1970.
+    pub clock_ms: i64,
+    /// Round trip of the heartbeat before, milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round_trip_ms: Option<u64>,
+    /// The node's vitals.
+    pub vitals: Vitals,
+}
+
+/// Answer to a heartbeat.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HeartbeatReply {
+    /// The coordinator's clock, milliseconds since 1970.
+    pub clock_ms: i64,
+}
+
+/// A node's vitals at one time. Percentages are 0 to 100.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Vitals {
+    /// Milliseconds since 1970.
+    pub at_ms: i64,
+    /// Seconds since boot.
+    pub uptime_secs: u64,
+    /// User, system and waiting share of all processors since the last reading.
+    pub cpu: Cpu,
+    /// 1, 5 and 15 minutes.
+    pub load: [f64; 3],
+    /// Memory, without caches.
+    pub memory: Share,
+    /// Swap.
+    pub swap: Share,
+    /// Mounted local disks.
+    #[serde(default)]
+    pub disks: Vec<Disk>,
+    /// Pressure stall information, where the kernel has it: `cpu`, `io`, `memory`.
+    #[serde(default)]
+    pub pressure: BTreeMap<String, Pressure>,
+    /// The busiest processes.
+    #[serde(default)]
+    pub processes: Vec<Process>,
+    /// systemd units that failed, if systemd answers.
+    #[serde(default)]
+    pub failed_units: Vec<String>,
+}
+
+/// Shares of the processors, percent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Cpu {
+    /// User and nice.
+    pub user: f64,
+    /// System and interrupts.
+    pub sys: f64,
+    /// Waiting for disks.
+    pub wait: f64,
+}
+
+/// Used out of a total, in KiB.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Share {
+    /// KiB used.
+    pub used_kb: u64,
+    /// KiB in all.
+    pub total_kb: u64,
+    /// Used, percent.
+    pub percent: f64,
+}
+
+/// A mounted disk.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Disk {
+    /// Where it is mounted.
+    pub mount: String,
+    /// File system.
+    pub kind: String,
+    /// Space.
+    pub space: Share,
+    /// Inodes used, percent.
+    pub inode_percent: f64,
+}
+
+/// Pressure stall information of one resource: `avg10` and `avg60`, percent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Pressure {
+    /// Some task waited, last 10 s.
+    pub some10: f64,
+    /// Some task waited, last 60 s.
+    pub some60: f64,
+    /// All tasks waited, last 10 s.
+    pub full10: f64,
+}
+
+/// One process.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Process {
+    /// Process id.
+    pub pid: u32,
+    /// Name.
+    pub name: String,
+    /// Run state, one word.
+    pub state: String,
+    /// Seconds since it started.
+    pub uptime_secs: u64,
+    /// Resident KiB.
+    pub mem_kb: u64,
+    /// Of the node's memory, percent.
+    pub mem_percent: f64,
+    /// Of one processor, percent.
+    pub cpu_percent: f64,
+}
+
+/// Answer to a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ack {
+    /// The number that is next.
+    pub next: u64,
+}
+
+/// The end of a node's part in a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finish {
+    /// Attempt it belongs to.
+    pub attempt: u32,
+    /// Segments sent in this attempt.
+    pub segments: u64,
+    /// Collected; or skipped, when the node refuses; or failed.
+    pub outcome: Outcome,
+    /// Why, when not collected.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}

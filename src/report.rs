@@ -1,0 +1,60 @@
+//! Errors and foreign text, made safe to show.
+//!
+//! The one place that turns an error chain into a line, and the one that escapes what came from elsewhere (node names,
+//! paths, reasons) before it reaches a log, a terminal or WARNINGS.txt. It never writes anywhere itself.
+
+use std::error::Error;
+use std::fmt::Write as _;
+
+/// The whole chain of an error as one line: `outer: inner: innermost`, escaped.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let _ = write!(text, ": {inner}");
+        source = inner.source();
+    }
+    escape(&text)
+}
+
+/// Escapes control characters, line ends, and characters that reorder or hide text on a terminal; the rest stays as it is.
+pub fn escape(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        let hides =
+            matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+        if c.is_control() || hides {
+            safe.extend(c.escape_default());
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+/// A foreign reason, escaped and cut at `most` characters.
+pub fn brief(text: &str, most: usize) -> String {
+    let safe = escape(text);
+    match safe.char_indices().nth(most) {
+        None => safe,
+        Some((at, _)) => format!("{}…", &safe[..at]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_foreign_moves_the_cursor() {
+        assert_eq!(escape("a\x1b[2Jb\nc\u{202e}d é"), "a\\u{1b}[2Jb\\nc\\u{202e}d é");
+        assert_eq!(brief("äöü", 2), "äö…");
+    }
+
+    #[test]
+    fn a_chain_is_one_line() {
+        let inner = std::io::Error::other("disk\nfull");
+        let outer = std::io::Error::other(inner);
+        assert_eq!(chain(&outer), "disk\\nfull");
+    }
+}

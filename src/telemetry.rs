@@ -1,0 +1,1 @@
+//! Logs of the process itself: to the journal or standard error.
