@@ -1,1 +1,350 @@
 //! The operators' conversation: the native API under `/sheaf/v1` on the public listener, which the CLI uses.
+//!
+//! | call | body | answer |
+//! |---|---|---|
+//! | `POST session`, `Authorization: Basic` | | 201 [`SessionGrant`] |
+//! | `GET session`, `DELETE session` | | 200 [`Whoami`], 204 |
+//! | `GET clusters`, `POST clusters` | [`NewCluster`] | 200 `[`[`Cluster`]`]`, 201 [`Cluster`] |
+//! | `GET clusters/{id or name}`, `DELETE …` | | 200 [`Cluster`], 204 |
+//! | `GET nodes?cluster=`, `GET nodes/{name}`, `DELETE …` | | 200 `[`[`Node`]`]`, 200 [`Node`], 204 |
+//! | `GET secrets?cluster=`, `POST secrets` | [`NewSecret`] | 200 `[`[`AgentSecretRow`]`]`, 201 [`AgentSecretGrant`] |
+//! | `POST secrets/{name}/revoke?now=true` | | 200 [`AgentSecretRow`] |
+//! | `GET tasks?limit=`, `GET tasks/{id}`, `POST tasks/{id}/cancel` | | 200 `[`[`Task`]`]`, 200 [`Task`], 202 [`Task`] |
+//! | `GET tasks/{id}/events?from=` | | 200, a line of JSON per [`Event`] after the first `from` of them |
+//! | `POST bundles` | [`NewBundle`] | 200, the bundle as it is made; headers [`TASK_HEADER`], [`BUNDLE_HEADER`], [`KEY_HEADER`] |
+//!
+//! All but the first carry `Authorization: Bearer <token>`; any other credential of the public listener does as well. An error is a
+//! [`super::problem::Problem`]. A bundle's download that has to be given up ends by a reset, never cleanly.
+//! Readers ignore unknown members; nothing here opens a socket.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::agents::Vitals;
+use crate::bundle::Format;
+use crate::id::{ClusterId, ClusterName, CollectorName, NodeName, TaskId};
+
+/// Where the native API stands on the public listener.
+pub const PREFIX: &str = "/sheaf/v1";
+/// Header of a download: the task's number.
+pub const TASK_HEADER: &str = "sheaf-task";
+/// Header of a download: the bundle's name.
+pub const BUNDLE_HEADER: &str = "sheaf-bundle";
+/// Header of a download: the public key that will seal it, base64, for whoever wants to pin it.
+pub const KEY_HEADER: &str = "sheaf-seal-key";
+
+/// Answer to a log-in.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct SessionGrant {
+    /// Goes into `Authorization: Bearer`.
+    pub token: String,
+    /// The user's name.
+    pub user: String,
+    /// The user's role.
+    pub role: String,
+    /// Seconds it stays good without being used.
+    pub idle_secs: u64,
+}
+
+/// By hand, since the token must not print.
+impl fmt::Debug for SessionGrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionGrant").field("user", &self.user).field("role", &self.role).finish_non_exhaustive()
+    }
+}
+
+/// Who the caller is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Whoami {
+    /// The user's name.
+    pub user: String,
+    /// The user's role.
+    pub role: String,
+}
+
+/// Body of a cluster's creation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewCluster {
+    /// Its name, unique.
+    pub name: ClusterName,
+    /// Managed by this coordinator; otherwise attached.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub managed: bool,
+}
+
+/// A cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cluster {
+    /// Its id.
+    pub id: ClusterId,
+    /// Its name.
+    pub name: String,
+    /// Managed by this coordinator; otherwise attached.
+    pub managed: bool,
+    /// Nodes that belong to it.
+    #[serde(default)]
+    pub nodes: u64,
+    /// RFC 3339.
+    #[serde(default)]
+    pub created_at: String,
+}
+
+/// A node, with what it said of itself last.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// Its cluster's name.
+    pub cluster: String,
+    /// Whether its agent is connected.
+    pub online: bool,
+    /// RFC 3339: connected since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// RFC 3339: last heard of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<String>,
+    /// The agent's version.
+    #[serde(default)]
+    pub agent_version: String,
+    /// Operating system, pretty name.
+    #[serde(default)]
+    pub os: String,
+    /// Kernel release.
+    #[serde(default)]
+    pub kernel: String,
+    /// `/etc/machine-id`.
+    #[serde(default)]
+    pub machine_id: String,
+    /// Labels from the agent's configuration.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Collectors that it declares, and whether each is on by default.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub collectors: BTreeMap<String, bool>,
+    /// Its clock minus the coordinator's, milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_offset_ms: Option<i64>,
+    /// Its last vitals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vitals: Option<Vitals>,
+}
+
+/// Body of an agent secret's creation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewSecret {
+    /// The node's name.
+    pub name: NodeName,
+    /// Id or name of the cluster; `default` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+}
+
+/// An agent secret as it is created: the only time that it is shown.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct AgentSecretGrant {
+    /// Its id.
+    pub id: String,
+    /// Its name, the node's.
+    pub name: String,
+    /// The cluster's name.
+    pub cluster: String,
+    /// The secret.
+    pub secret: String,
+    /// `ACTIVE`.
+    pub status: String,
+}
+
+/// By hand, since the secret must not print.
+impl fmt::Debug for AgentSecretGrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AgentSecretGrant").field("id", &self.id).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// An agent secret in a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentSecretRow {
+    /// Its id.
+    pub id: String,
+    /// Its name, the node's.
+    pub name: String,
+    /// The cluster's name.
+    #[serde(default)]
+    pub cluster: String,
+    /// `ACTIVE` or `REVOKED`.
+    pub status: String,
+    /// RFC 3339: created, rotated or revoked.
+    #[serde(default)]
+    pub modified_at: String,
+}
+
+/// Where a task stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskState {
+    /// Waits for its turn.
+    Queued,
+    /// Runs.
+    Processing,
+    /// Was asked to stop.
+    Cancelling,
+    /// Stopped when asked.
+    Cancelled,
+    /// Came to its end.
+    Done,
+    /// Did not.
+    Errored,
+}
+
+impl TaskState {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Processing => "processing",
+            Self::Cancelling => "cancelling",
+            Self::Cancelled => "cancelled",
+            Self::Done => "done",
+            Self::Errored => "errored",
+        }
+    }
+
+    /// Whether nothing more will happen.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Cancelled | Self::Done | Self::Errored)
+    }
+}
+
+impl fmt::Display for TaskState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// Its number.
+    pub id: TaskId,
+    /// A short name for lists: its number as text.
+    pub name: String,
+    /// Where it stands.
+    pub state: TaskState,
+    /// What it does.
+    pub description: String,
+    /// Who asked.
+    pub user: String,
+    /// RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<String>,
+    /// RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<String>,
+    /// How it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<String>,
+}
+
+/// A line of a task's event log, in the director's shape: within a stage each task goes from started to finished or failed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Seconds since 1970.
+    pub time: i64,
+    /// The stage.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub stage: String,
+    /// Tags of the stage.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// Tasks in the stage.
+    #[serde(default)]
+    pub total: u64,
+    /// The task within the stage: in a bundle's `Collecting` stage, the node's name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub task: String,
+    /// Its number, from 1.
+    #[serde(default)]
+    pub index: u64,
+    /// `started`, `in_progress`, `finished`, `failed`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub state: String,
+    /// Percent.
+    #[serde(default)]
+    pub progress: u64,
+    /// What else there is to say.
+    #[serde(default, skip_serializing_if = "EventData::is_empty")]
+    pub data: EventData,
+}
+
+/// What an event says besides: of a node in a bundle, its state and what came so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventData {
+    /// A word or two for people: `waiting`, `sending`, `collected`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Raw bytes so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// Entries so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<u64>,
+}
+
+impl EventData {
+    /// Whether there is nothing to say.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Body of a bundle's creation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewBundle {
+    /// Id or name of the cluster.
+    pub cluster: String,
+    /// Globs on names of nodes; empty for all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<String>,
+    /// Collectors; empty for each node's default.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub collectors: Vec<CollectorName>,
+    /// Case id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub case: Option<String>,
+    /// Note.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// How it is laid out.
+    #[serde(default = "compressed")]
+    pub format: Format,
+}
+
+fn compressed() -> Format {
+    Format::TarZst
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_must_not_print_does_not() {
+        let grant = SessionGrant { token: "s3cret".into(), user: "u".into(), role: "admin".into(), idle_secs: 1 };
+        assert!(!format!("{grant:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn an_older_or_newer_peer_is_read() {
+        let event: Event =
+            serde_json::from_str(r#"{"time":1,"task":"n1","novel":{}}"#).expect("unknown members are ignored");
+        assert_eq!(event.task, "n1");
+        let bundle: NewBundle = serde_json::from_str(r#"{"cluster":"c"}"#).expect("all but the cluster has a default");
+        assert_eq!(bundle.format, Format::TarZst);
+    }
+}
