@@ -1,0 +1,181 @@
+//! Which nodes are connected: sessions, last vitals, clocks. In memory only; lost with the process on purpose.
+//!
+//! Sessions come from the agents' listener, orders go down through them. It knows nothing of tasks, and never keeps more
+//! of a node than one hello and one heartbeat.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::id::NodeName;
+use crate::limits;
+use crate::protocol::agents::{Down, Heartbeat, Hello, Order, Vitals};
+
+/// Orders that wait for a session's reader at most; a reader that leaves more unread is cut off.
+const ORDERS: usize = 32;
+
+/// What is known of a connected node.
+#[derive(Clone, Debug)]
+pub struct Online {
+    /// When the session began, milliseconds since 1970.
+    pub since_ms: i64,
+    /// When it was last heard of.
+    pub last_seen_ms: i64,
+    /// What the agent said first.
+    pub hello: Arc<Hello>,
+    /// Its last vitals.
+    pub last_vitals: Option<Arc<Vitals>>,
+    /// The node's clock minus ours, milliseconds.
+    pub clock_offset_ms: Option<i64>,
+    /// Round trip of a heartbeat, milliseconds.
+    pub round_trip_ms: Option<u64>,
+}
+
+/// One session's end at the listener.
+pub struct Session {
+    /// Orders, for the agent to read.
+    pub orders: mpsc::Receiver<Down>,
+    /// Ends when the session must.
+    pub end: CancellationToken,
+    /// Tells this session from another of the same node.
+    pub id: Uuid,
+}
+
+struct Seat {
+    id: Uuid,
+    online: Online,
+    orders: mpsc::Sender<Down>,
+    end: CancellationToken,
+}
+
+#[derive(Default)]
+struct Table {
+    seats: HashMap<NodeName, Seat>,
+    last_seen: HashMap<NodeName, i64>,
+}
+
+/// The table of connected nodes; cheap to clone.
+#[derive(Clone)]
+pub struct Roll {
+    table: Arc<Mutex<Table>>,
+    clock: Clock,
+}
+
+impl Roll {
+    /// An empty one.
+    pub fn new(clock: Clock) -> Self {
+        Self { table: Arc::default(), clock }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Seats a new session; an older one of the same node ends.
+    pub fn join(&self, node: &NodeName, hello: Hello) -> Session {
+        let now = self.clock.now_ms();
+        let (sender, orders) = mpsc::channel(ORDERS);
+        let (id, end) = (Uuid::new_v4(), CancellationToken::new());
+        let online = Online {
+            since_ms: now,
+            last_seen_ms: now,
+            clock_offset_ms: Some(hello.clock_ms - now),
+            hello: Arc::new(hello),
+            last_vitals: None,
+            round_trip_ms: None,
+        };
+        let seat = Seat { id, online, orders: sender, end: end.clone() };
+        if let Some(older) = self.table().seats.insert(node.clone(), seat) {
+            older.end.cancel();
+        }
+        Session { orders, end, id }
+    }
+
+    /// Takes a session away, unless a newer one has its seat.
+    pub fn leave(&self, node: &NodeName, id: Uuid) {
+        let mut table = self.table();
+        if table.seats.get(node).is_some_and(|seat| seat.id == id)
+            && let Some(seat) = table.seats.remove(node)
+        {
+            seat.end.cancel();
+            table.last_seen.insert(node.clone(), seat.online.last_seen_ms);
+        }
+    }
+
+    /// Ends a node's session now and forgets the node; `false` when it has none.
+    pub fn disconnect(&self, node: &NodeName) -> bool {
+        let mut table = self.table();
+        table.last_seen.remove(node);
+        table.seats.remove(node).inspect(|seat| seat.end.cancel()).is_some()
+    }
+
+    /// Takes a heartbeat in; `false` when the node has no session.
+    pub fn beat(&self, node: &NodeName, heartbeat: Heartbeat) -> bool {
+        let now = self.clock.now_ms();
+        let mut table = self.table();
+        let Some(seat) = table.seats.get_mut(node) else { return false };
+        let online = &mut seat.online;
+        online.last_seen_ms = now;
+        // The node's clock was read half a round trip ago.
+        let half = heartbeat.round_trip_ms.map_or(0, |trip| i64::try_from(trip / 2).unwrap_or(0));
+        online.clock_offset_ms = Some(heartbeat.clock_ms.saturating_add(half).saturating_sub(now));
+        online.round_trip_ms = heartbeat.round_trip_ms.or(online.round_trip_ms);
+        online.last_vitals = Some(Arc::new(bounded(heartbeat.vitals)));
+        true
+    }
+
+    /// The node, if it is connected and was heard of lately.
+    pub fn online(&self, node: &NodeName) -> Option<Online> {
+        let now = self.clock.now_ms();
+        let gone = i64::try_from(limits::NODE_GONE.as_millis()).unwrap_or(i64::MAX);
+        let table = self.table();
+        let seat = table.seats.get(node)?;
+        (now - seat.online.last_seen_ms < gone).then(|| seat.online.clone())
+    }
+
+    /// When the node was last heard of in this process's life, milliseconds since 1970.
+    pub fn last_seen(&self, node: &NodeName) -> Option<i64> {
+        let table = self.table();
+        table.seats.get(node).map(|seat| seat.online.last_seen_ms).or_else(|| table.last_seen.get(node).copied())
+    }
+
+    /// Sends an order to the node; `false` when it is not connected, or does not read.
+    pub fn send(&self, node: &NodeName, order: Down) -> bool {
+        let table = self.table();
+        let Some(seat) = table.seats.get(node) else { return false };
+        let sent = seat.orders.try_send(order).is_ok();
+        if !sent {
+            // An agent that does not read its orders comes back by a new session, and gets them then.
+            seat.end.cancel();
+        }
+        sent
+    }
+
+    /// Sends an order to collect.
+    pub fn dispatch(&self, node: &NodeName, order: Order) -> bool {
+        self.send(node, Down::Collect(order))
+    }
+
+    /// Connected nodes.
+    pub fn count(&self) -> usize {
+        self.table().seats.len()
+    }
+}
+
+/// Vitals come from outside: keep what a screen can show.
+fn bounded(mut vitals: Vitals) -> Vitals {
+    vitals.disks.truncate(128);
+    vitals.processes.truncate(64);
+    vitals.failed_units.truncate(128);
+    while vitals.pressure.len() > 8 {
+        vitals.pressure.pop_last();
+    }
+    vitals.failed_units.iter_mut().for_each(|unit| unit.truncate(unit.floor_char_boundary(256)));
+    vitals.processes.iter_mut().for_each(|p| p.name.truncate(p.name.floor_char_boundary(256)));
+    vitals.disks.iter_mut().for_each(|d| d.mount.truncate(d.mount.floor_char_boundary(1024)));
+    vitals
+}
