@@ -1,1 +1,6 @@
 //! Network plumbing shared by both wings: TLS, listeners, bodies, clients. No route and no policy lives here.
+
+pub mod body;
+pub mod client;
+pub mod serve;
+pub mod tls;

@@ -1,0 +1,288 @@
+//! Listeners: an accept loop of our own, so that the handshake, the peer's certificate and every time limit are in our hands.
+//!
+//! Connections come from the network and go, as requests with a [`Peer`] among their extensions, into an axum router that
+//! the caller brings. It knows no route, reads no body, and never lets one slow peer hold up another.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls_pki_types::CertificateDer;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tower::ServiceExt as _;
+use tracing::{debug, warn};
+
+use self::activity::{Activity, Tracked};
+use self::guarded::WriteGuard;
+use super::tls::TlsHandle;
+use crate::limits;
+use crate::report;
+use crate::shutdown::Shutdown;
+
+mod activity;
+mod guarded;
+
+/// Who sent a request: among the extensions of each.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Where the connection came from.
+    pub addr: SocketAddr,
+    /// The client's certificate, checked against the listener's own CA, if it showed one.
+    pub certificate: Option<CertificateDer<'static>>,
+}
+
+/// A bound port that does not serve yet.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    addr: SocketAddr,
+}
+
+impl Listener {
+    /// Takes the port; `0` takes a free one.
+    ///
+    /// # Errors
+    /// When the address is taken or not ours.
+    pub async fn bind(addr: SocketAddr) -> io::Result<Self> {
+        let socket = TcpListener::bind(addr).await?;
+        let addr = socket.local_addr()?;
+        Ok(Self { socket, addr })
+    }
+
+    /// The address with the real port.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+}
+
+/// What one listener grants its peers.
+#[derive(Clone, Copy, Debug)]
+pub struct ServeLimits {
+    /// Connections at the same time; more wait in the kernel's queue.
+    pub connections: usize,
+    /// Time for the TLS handshake.
+    pub handshake: Duration,
+    /// Time for a request's headers, and for the first request of a connection.
+    pub header_wait: Duration,
+    /// Time a connection may stand without a request in work.
+    pub idle: Duration,
+    /// Time a peer may take to accept bytes that we have for it.
+    pub write_idle: Duration,
+    /// Time for connections to end once the stop is asked for.
+    pub drain: Duration,
+    /// HTTP/2 receive window of one stream, bytes.
+    pub stream_window: u32,
+    /// HTTP/2 receive window of a connection, bytes.
+    pub connection_window: u32,
+    /// HTTP/2 requests of one connection at the same time.
+    pub streams: u32,
+}
+
+impl ServeLimits {
+    /// For people, scripts and foreign clients.
+    pub fn public() -> Self {
+        Self {
+            connections: limits::CONNECTIONS,
+            handshake: limits::HANDSHAKE,
+            header_wait: limits::HEADER_WAIT,
+            idle: Duration::from_secs(120),
+            write_idle: limits::DOWNLOAD_IDLE,
+            drain: limits::STOP,
+            stream_window: 64 << 10,
+            connection_window: 1 << 20,
+            streams: 64,
+        }
+    }
+
+    /// For agents: one long connection each. The connection's window exceeds the sum of the streams' windows, so that
+    /// uploads that are held back never keep a heartbeat from arriving.
+    pub fn agents() -> Self {
+        let streams = 32;
+        let stream_window = 256 << 10;
+        Self {
+            idle: limits::NODE_GONE * 2,
+            write_idle: limits::NODE_GONE,
+            stream_window,
+            connection_window: stream_window * (streams + 32),
+            streams,
+            ..Self::public()
+        }
+    }
+}
+
+/// Bytes of an HTTP/2 frame that we take.
+const MAX_FRAME: u32 = 64 << 10;
+/// Headers of one request.
+const MAX_HEADERS: usize = 64;
+/// How often a silent HTTP/2 peer is asked whether it is still there, and how long the answer may take.
+const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(20));
+/// Pause after the system refuses to accept, which it does when file descriptors run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves `router` on `listener` until `shutdown` is asked for, then lets connections finish what they are at, for
+/// [`ServeLimits::drain`] at most.
+pub async fn serve(listener: Listener, tls: TlsHandle, router: axum::Router, limits: ServeLimits, shutdown: Shutdown) {
+    let slots = Arc::new(Semaphore::new(limits.connections));
+    let connections = shutdown.child();
+    loop {
+        let accepted = tokio::select! {
+            () = shutdown.stopping() => break,
+            accepted = accept(&listener.socket, &slots) => accepted,
+        };
+        let (socket, addr, slot) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                warn!(error = report::chain(&error), listener = %listener.addr, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let (tls, router, stop) = (tls.current(), router.clone(), connections.clone());
+        connections.spawn(async move {
+            connection(socket, addr, tls, router, limits, stop).await;
+            drop(slot);
+        });
+    }
+    // Frees the port at once, so that a successor can take it while this one drains.
+    drop(listener);
+    if !connections.finish(limits.drain).await {
+        warn!("connections were still open when the time to stop was over");
+    }
+}
+
+async fn accept(
+    socket: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
+    let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, addr) = socket.accept().await?;
+    stream.set_nodelay(true)?;
+    Ok((stream, addr, slot))
+}
+
+async fn connection(
+    socket: TcpStream,
+    addr: SocketAddr,
+    tls: Arc<rustls::ServerConfig>,
+    router: axum::Router,
+    limits: ServeLimits,
+    stop: Shutdown,
+) {
+    let handshake = TlsAcceptor::from(tls).accept(socket);
+    let stream = tokio::select! {
+        () = stop.stopping() => return,
+        done = tokio::time::timeout(limits.handshake, handshake) => match done {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return debug!(%addr, error = report::chain(&error), "TLS handshake failed"),
+            Err(_) => return debug!(%addr, "TLS handshake took too long"),
+        },
+    };
+    let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).cloned();
+    let certificate = certificate.map(CertificateDer::into_owned);
+    let peer = Peer { addr, certificate };
+    let ended = if h2 {
+        serve_h2(stream, peer, router, limits, &stop).await
+    } else {
+        serve_h1(stream, peer, router, limits, &stop).await
+    };
+    if let Err(error) = ended {
+        debug!(%addr, error = report::chain(&error), "connection ended");
+    }
+}
+
+async fn serve_h1(
+    stream: TlsStream<TcpStream>,
+    peer: Peer,
+    router: axum::Router,
+    limits: ServeLimits,
+    stop: &Shutdown,
+) -> hyper::Result<()> {
+    let activity = Activity::default();
+    let io = TokioIo::new(WriteGuard::new(stream, limits.write_idle));
+    let service = service_fn(answer(router, peer, activity.clone()));
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_wait)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(limits::HEADERS.max(16 << 10));
+    let connection = std::pin::pin!(builder.serve_connection(io, service));
+    drive(connection, |c| c.graceful_shutdown(), activity, limits, stop).await
+}
+
+async fn serve_h2(
+    stream: TlsStream<TcpStream>,
+    peer: Peer,
+    router: axum::Router,
+    limits: ServeLimits,
+    stop: &Shutdown,
+) -> hyper::Result<()> {
+    let activity = Activity::default();
+    let io = TokioIo::new(WriteGuard::new(stream, limits.write_idle));
+    let service = service_fn(answer(router, peer, activity.clone()));
+    let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(limits.stream_window)
+        .initial_connection_window_size(limits.connection_window)
+        .max_frame_size(MAX_FRAME)
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(limits::HEADERS as u32)
+        .keep_alive_interval(PING.0)
+        .keep_alive_timeout(PING.1);
+    let connection = std::pin::pin!(builder.serve_connection(io, service));
+    drive(connection, |c| c.graceful_shutdown(), activity, limits, stop).await
+}
+
+/// Runs a connection to its end; asks it to end when the stop is asked for or when it stands without work for too long.
+async fn drive<C>(
+    mut connection: std::pin::Pin<&mut C>,
+    ask_to_end: impl Fn(std::pin::Pin<&mut C>),
+    activity: Activity,
+    limits: ServeLimits,
+    stop: &Shutdown,
+) -> hyper::Result<()>
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        () = stop.stopping() => {}
+        () = activity.idle(limits.header_wait, limits.idle) => {}
+    }
+    ask_to_end(connection.as_mut());
+    if stop.is_stopping() {
+        // The whole drain is timed by the accept loop; past it, tasks are dropped with the runtime.
+        return tokio::time::timeout(limits.drain, connection).await.unwrap_or(Ok(()));
+    }
+    // A peer that never spoke does not answer the farewell either.
+    tokio::time::timeout(limits.header_wait, connection).await.unwrap_or(Ok(()))
+}
+
+fn answer(
+    router: axum::Router,
+    peer: Peer,
+    activity: Activity,
+) -> impl Fn(
+    hyper::Request<Incoming>,
+) -> std::pin::Pin<Box<dyn Future<Output = Result<hyper::Response<Tracked>, Infallible>> + Send>>
++ Clone {
+    move |mut request| {
+        let (router, work) = (router.clone(), activity.begin());
+        request.extensions_mut().insert(peer.clone());
+        Box::pin(async move {
+            let response = router.oneshot(request.map(axum::body::Body::new)).await?;
+            Ok(response.map(|body| Tracked::new(body, work)))
+        })
+    }
+}
