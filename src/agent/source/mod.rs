@@ -49,13 +49,15 @@ pub struct Record {
     pub content: Box<dyn Content>,
 }
 
-/// Bytes of a record.
-pub trait Content: Send {
+/// Bytes of a record: opened, then read to their end.
+///
+/// A content reads itself rather than lending a reader, so that a stage can own it while it reads.
+pub trait Content: Read + Send {
     /// Begins to read, from the start. A source that cannot be read twice fails the second time.
     ///
     /// # Errors
     /// Any error of the source.
-    fn open(&mut self) -> io::Result<Box<dyn Read + Send + '_>>;
+    fn open(&mut self) -> io::Result<()>;
 
     /// Whether [`Content::open`] may be called again and gives the same bytes.
     fn again(&self) -> bool;
@@ -63,6 +65,34 @@ pub trait Content: Send {
     /// What the source has to say once it was read to its end: it shrank, ran into a limit, was killed.
     fn after(&mut self) -> Option<(Outcome, String)> {
         None
+    }
+}
+
+impl Content for io::Cursor<Vec<u8>> {
+    fn open(&mut self) -> io::Result<()> {
+        self.set_position(0);
+        Ok(())
+    }
+
+    fn again(&self) -> bool {
+        true
+    }
+}
+
+impl Record {
+    /// A record of text that is already in memory.
+    pub fn text(path: EntryPath, collector: &str, bytes: Vec<u8>) -> Self {
+        Self {
+            path,
+            collector: collector.to_owned(),
+            kind: Kind::Text,
+            mode: None,
+            mtime_ns: 0,
+            size_hint: Some(bytes.len() as u64),
+            original: None,
+            link: None,
+            content: Box::new(io::Cursor::new(bytes)),
+        }
     }
 }
 
