@@ -1,4 +1,10 @@
 //! The coordinator: receive → verify → merge → deliver, and the state behind it.
 
+pub mod refusal;
+pub mod roster;
 pub mod run;
+pub mod secrets;
 pub mod session;
+pub mod tasks;
+pub mod users;
+pub mod verbs;
