@@ -1,3 +1,12 @@
 //! The one binary. Parses, dispatches, maps to an exit code; no logic.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use sheaf::cli::{self, Sheaf};
+use sheaf::telemetry;
+
+fn main() -> ExitCode {
+    let Sheaf { logging, command } = Sheaf::parse();
+    cli::conclude(telemetry::start(&logging, command.is_daemon()).and_then(|()| command.run()))
+}

@@ -1,7 +1,129 @@
 //! The command line: one file per verb family; everything typed becomes a plain request before anything is done.
+//!
+//! This file holds the tree and the way out: what a verb returns becomes the exit code, what it fails with becomes one line.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::report;
+use crate::telemetry::Logging;
 
 pub mod agent;
 pub mod bundle;
 pub mod coordinator;
 pub mod operate;
 pub mod quickstart;
+
+/// Gathers support bundles from clusters of Linux nodes.
+#[derive(Debug, Parser)]
+#[command(name = "sheaf", version, max_term_width = 100, propagate_version = true)]
+#[command(after_help = "Examples:
+  sheaf quickstart                               a coordinator and an agent on this host, and a bundle of it
+  sheaf login --url https://host:25555 --ca ca.pem --user admin
+  sheaf bundle create --cluster default          one file with logs and vitals of every node
+  sheaf bundle verify FILE                       exit code 0 complete, 3 partial, 4 truncated, 5 corrupt, 6 wrong signer, 7 aborted")]
+pub struct Sheaf {
+    /// How and how much is logged.
+    #[command(flatten)]
+    pub logging: Logging,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a node's agent, or collect on this node without a coordinator
+    #[command(subcommand)]
+    Agent(agent::AgentCommand),
+    /// Run a coordinator, or prepare its state
+    #[command(subcommand)]
+    Coordinator(coordinator::CoordinatorCommand),
+    /// Create a bundle, or read and verify one
+    #[command(subcommand)]
+    Bundle(bundle::BundleCommand),
+    /// Log in to a coordinator and remember it
+    Login(operate::LoginCommand),
+    /// Clusters of nodes
+    #[command(subcommand)]
+    Cluster(operate::ClusterCommand),
+    /// Nodes and their agents
+    #[command(subcommand)]
+    Node(operate::NodeCommand),
+    /// Agent secrets
+    #[command(subcommand)]
+    Secret(operate::SecretCommand),
+    /// Tasks of the coordinator
+    #[command(subcommand)]
+    Task(operate::TaskCommand),
+    /// Try it: a coordinator and agents on this host, and a bundle of its real logs
+    Quickstart(quickstart::QuickstartCommand),
+}
+
+impl Command {
+    /// Runs it to its end.
+    ///
+    /// # Errors
+    /// Whatever the verb could not do.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Agent(command) => command.run(),
+            Self::Coordinator(command) => command.run(),
+            Self::Bundle(command) => command.run(),
+            Self::Login(command) => command.run(),
+            Self::Cluster(command) => command.run(),
+            Self::Node(command) => command.run(),
+            Self::Secret(command) => command.run(),
+            Self::Task(command) => command.run(),
+            Self::Quickstart(command) => command.run(),
+        }
+    }
+
+    /// Whether it is a daemon, whose log is what people see of it.
+    pub fn is_daemon(&self) -> bool {
+        match self {
+            Self::Agent(command) => command.is_daemon(),
+            Self::Coordinator(command) => command.is_daemon(),
+            _ => false,
+        }
+    }
+}
+
+/// What the process ends with. A reader that closed its end of a pipe is no error: it has what it wanted.
+pub fn conclude(result: anyhow::Result<ExitCode>) -> ExitCode {
+    match result {
+        Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", report::chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_tree_is_sound() {
+        Sheaf::command().debug_assert();
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_error() {
+        let pipe = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        assert!(is_broken_pipe(&anyhow::Error::new(pipe).context("writing the list")));
+        assert!(!is_broken_pipe(&anyhow::anyhow!("broken pipe in words only")));
+    }
+}
