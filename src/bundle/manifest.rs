@@ -167,6 +167,10 @@ pub struct Statement {
     pub entries: u64,
     /// Bytes of tar before the seal's header.
     pub bytes: u64,
+    /// Where manifest.json's first header block stands in the tar.
+    pub manifest_at: u64,
+    /// Where B3SUMS's first header block stands in the tar.
+    pub b3sums_at: u64,
     /// BLAKE3 of manifest.json, hex.
     pub manifest: String,
     /// BLAKE3 of B3SUMS, hex.

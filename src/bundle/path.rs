@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::{COMPONENT_BYTES, PATH_BYTES};
 
+mod host;
+
 /// Why a text is no path of a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
@@ -61,6 +63,34 @@ impl EntryPath {
             return Err(PathError::Character);
         }
         Ok(Self(text.to_owned()))
+    }
+
+    /// The path below `prefix` for a name on a host, which may be any bytes; with it, where it differs, the host's name with
+    /// every byte that is no plain character percent-encoded, so that nothing of it is lost.
+    ///
+    /// A name that can stand as it is does; otherwise the bytes that cannot are percent-encoded, components that are too long are
+    /// shortened, and folders are left out of a path that is too long, with a hash of the whole name in their place. Different
+    /// names can meet in one path (`a%0A` and `a` with a line feed); whoever packs them tells them apart.
+    ///
+    /// # Panics
+    /// When `prefix` is no path of a bundle, or longer than 64 bytes: it comes from our own code.
+    pub fn from_host(prefix: &str, name: &[u8]) -> (Self, Option<String>) {
+        assert!(prefix.len() <= 64, "a prefix is short");
+        let mut path = prefix.to_owned();
+        for component in name.split(|b| *b == b'/').filter(|c| !c.is_empty() && *c != b".") {
+            path.push('/');
+            path.push_str(&host::component(component));
+        }
+        if path.len() == prefix.len() {
+            path.push_str("/_");
+        }
+        if path.len() > host::BYTES {
+            path = host::shorten(prefix, &path, name);
+        }
+        let plain = path.as_bytes()[prefix.len()..] == *name
+            || path.as_bytes()[prefix.len() + 1..] == *name.strip_suffix(b"/").unwrap_or(name);
+        let path = Self::parse(&path).expect("host names are made to fit");
+        (path, (!plain).then(|| host::encode(name)))
     }
 
     /// The path as text.
