@@ -45,4 +45,7 @@ pub enum PackError {
     /// zstd failed, which is no property of a source.
     #[error("cannot compress")]
     Compress(#[source] std::io::Error),
+    /// What was spooled cannot be read back.
+    #[error("cannot read the spool back")]
+    Spool(#[source] std::io::Error),
 }

@@ -45,6 +45,10 @@ pub struct Settings {
     pub spool: Option<PathBuf>,
     /// Bytes of the spool at most.
     pub spool_bytes: u64,
+    /// Entries at most.
+    pub entries: u64,
+    /// Bytes of content at most.
+    pub bytes: u64,
     /// Whether segments carry the rows of their entries, with digests.
     pub rows: bool,
     /// Set from elsewhere to end the source that is being read.
@@ -69,7 +73,7 @@ pub struct Totals {
 }
 
 /// What the packer reads: a [`Clean`], and its own short explanations.
-trait Input: Read {
+trait Input: Read + Sized {
     fn path(&self) -> &EntryPath;
     fn collector(&self) -> &str;
     fn mode(&self) -> Option<u32>;
@@ -78,7 +82,7 @@ trait Input: Read {
     fn link(&self) -> Option<&str>;
     fn again(&self) -> bool;
     fn rewind(&mut self) -> io::Result<()>;
-    fn finish(&mut self) -> CleanReport;
+    fn finish(self) -> CleanReport;
 }
 
 /// Makes segments of redacted sources and hands them to its sink.
@@ -86,6 +90,7 @@ pub struct Packer<S> {
     sink: S,
     prefix: EntryPath,
     folder: String,
+    most: (u64, u64),
     rows: bool,
     stop: Arc<AtomicBool>,
     compressor: Compressor,
@@ -105,6 +110,8 @@ pub struct Packer<S> {
 struct Entry {
     head: EntryHead,
     path: EntryPath,
+    /// What is known of it before it is read.
+    note: Note,
     /// Bytes of the header, and where it stands in its frame.
     head_length: usize,
     start: usize,
@@ -157,6 +164,7 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
             sink,
             prefix,
             folder,
+            most: (settings.entries.min(NODE_ENTRIES), settings.bytes.min(NODE_BYTES)),
             rows: settings.rows,
             stop: settings.stop,
             compressor: Compressor::new().map_err(PackError::Compress)?,
@@ -190,8 +198,8 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
     ///
     /// # Errors
     /// When the sink ends the packing, or compression itself fails.
-    pub fn add(&mut self, mut clean: Clean) -> Result<(), PackError> {
-        self.entry(&mut clean)
+    pub fn add(&mut self, clean: Clean) -> Result<(), PackError> {
+        self.entry(clean)
     }
 
     /// Takes what is said of a source that gave nothing; a failed one gets an `.err` in its place.
@@ -203,9 +211,9 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
         self.totals.missing += 1;
         let path = EntryPath::parse(&note.path).ok().filter(|path| !path.as_str().contains(['*', '?', '[']));
         if let (Outcome::Failed, false, Some(path)) = (note.outcome, note.entry, path) {
-            let mut reason = Reason::new(suffixed(&path, ".err"), &note);
+            let reason = Reason::new(suffixed(&path, ".err"), &note);
             if !self.names.skip(&reason.path) {
-                self.entry(&mut reason)?;
+                self.entry(reason)?;
             }
         }
         self.batch.note(note);
@@ -235,16 +243,16 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
         if self.batch.is_noted() { self.flush() } else { Ok(()) }
     }
 
-    fn entry(&mut self, input: &mut impl Input) -> Result<(), PackError> {
+    fn entry(&mut self, mut input: impl Input) -> Result<(), PackError> {
         if self.last.elapsed() >= LINGER {
             self.flush()?;
         }
         let path = self.names.take(input.path());
-        let mut entry = match self.begin(input, path.clone()) {
+        let mut entry = match self.begin(&input, path.clone()) {
             Ok(entry) => entry,
             Err(reason) => {
                 self.names.give_back(&path);
-                return self.left_out(input, Outcome::Skipped, reason);
+                return self.note(Note { outcome: Outcome::Skipped, reason, ..describe(&input) });
             }
         };
         if self.used + entry.head_length > FRAME_RAW {
@@ -253,34 +261,40 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
         }
         entry.start = self.used;
         self.used += entry.head_length;
-        if self.fill(input, &mut entry) == Filled::Frame {
+        if self.fill(&mut input, &mut entry) == Filled::Frame {
             return self.large(input, entry);
         }
         let report = judge(input.finish(), &entry);
         if entry.bytes == 0 && matches!(report.outcome, Outcome::Failed | Outcome::Skipped) {
             self.used = entry.start;
             self.names.give_back(&path);
-            return self.left_out(input, report.outcome, report.reason);
+            return self.note(Note { outcome: report.outcome, reason: report.reason, ..entry.note });
         }
-        self.end_small(input, entry, report)
+        self.end_small(entry, report)
     }
 
     /// The entry's header without its size, unless the node has no room for it.
     fn begin(&self, input: &impl Input, path: EntryPath) -> Result<Entry, String> {
-        if self.totals.entries >= NODE_ENTRIES {
-            return Err(format!("the node has {NODE_ENTRIES} entries already"));
+        let (entries, bytes) = self.most;
+        if self.totals.entries >= entries {
+            return Err(format!("the node gave {entries} entries already"));
         }
-        let limit = NODE_BYTES.saturating_sub(self.totals.bytes);
+        let limit = bytes.saturating_sub(self.totals.bytes);
         if limit == 0 {
-            return Err(format!("the node has {NODE_BYTES} bytes already"));
+            return Err(format!("the node gave {bytes} bytes already"));
         }
         let full = self.prefix.join(path.as_str()).map_err(|error| error.to_string())?;
         let head = EntryHead { path: full, size: 0, mode: MODE, mtime_ns: input.mtime_ns() };
         let head_length = head.encode().len();
         let hasher = self.rows.then(blake3::Hasher::new);
+        let mut note = describe(input);
+        if path != *input.path() {
+            note.original.get_or_insert_with(|| input.path().as_str().to_owned());
+        }
         Ok(Entry {
             head,
             path,
+            note,
             head_length,
             start: 0,
             hasher,
@@ -290,12 +304,6 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
             failed: None,
             length: None,
         })
-    }
-
-    /// A source that gives no entry after all.
-    fn left_out(&mut self, input: &impl Input, outcome: Outcome, reason: String) -> Result<(), PackError> {
-        let note = describe(input, input.path(), CleanReport { outcome, reason, ..CleanReport::default() }, None);
-        self.note(Note { entry: false, ..note })
     }
 
     /// Reads into the open frame until it is full or the source ends.
@@ -329,7 +337,7 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
     }
 
     /// Ends an entry that stands whole in the open frame.
-    fn end_small(&mut self, input: &impl Input, mut entry: Entry, report: CleanReport) -> Result<(), PackError> {
+    fn end_small(&mut self, mut entry: Entry, report: CleanReport) -> Result<(), PackError> {
         self.pad();
         if !self.batch.fits(self.used as u64) {
             // The entry would cross the segment's end: what is before it goes out, and it begins the next.
@@ -341,12 +349,12 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
         }
         entry.head.size = entry.bytes;
         self.stage[entry.start..entry.start + entry.head_length].copy_from_slice(&entry.head.encode());
-        self.end(input, entry, report);
+        self.end(entry, report);
         self.flush_noted()
     }
 
     /// Goes on with an entry that filled the open frame: its frames wait in the spool until its size is known.
-    fn large(&mut self, input: &mut impl Input, mut entry: Entry) -> Result<(), PackError> {
+    fn large(&mut self, mut input: impl Input, mut entry: Entry) -> Result<(), PackError> {
         if self.first.is_empty() {
             self.first = vec![0; FRAME_RAW];
         }
@@ -354,7 +362,7 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
         self.used = 0;
         self.spool.clear();
         let mut last = None;
-        while self.fill(input, &mut entry) == Filled::Frame {
+        while self.fill(&mut input, &mut entry) == Filled::Frame {
             let frame = self.compress(FRAME_RAW)?;
             self.used = 0;
             let raw = (FRAME_RAW - entry.start) as u64 + self.spool.raw() + u64::from(frame.raw);
@@ -362,7 +370,7 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
                 self.split(&mut entry)?;
             }
             if let Err((frame, error)) = self.spool.push(frame) {
-                if let Some(length) = self.measure(input, &entry) {
+                if let Some(length) = self.measure(&mut input, &entry) {
                     return self.twice(input, entry, length);
                 }
                 entry.cut = Some(format!("there was no room to keep more of it: {}", report::chain(&error)));
@@ -386,12 +394,7 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
     }
 
     /// Ends an entry of more than one frame: its header is written, its frames leave the spool.
-    fn end_large(
-        &mut self,
-        input: &mut impl Input,
-        mut entry: Entry,
-        last: Option<Frame>,
-    ) -> Result<(), PackError> {
+    fn end_large(&mut self, input: impl Input, mut entry: Entry, last: Option<Frame>) -> Result<(), PackError> {
         let report = judge(input.finish(), &entry);
         self.pad();
         entry.head.size = entry.bytes;
@@ -407,7 +410,7 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
         if let Some(frame) = last {
             self.part(frame)?;
         }
-        self.end_parts(input, entry, report, whole)
+        self.end_parts(entry, report, whole)
     }
 
     /// Closes the frame with the header, now that the size is known.
@@ -431,16 +434,10 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
     }
 
     /// Ends an entry whose frames are all in segments but the open one.
-    fn end_parts(
-        &mut self,
-        input: &impl Input,
-        entry: Entry,
-        report: CleanReport,
-        whole: bool,
-    ) -> Result<(), PackError> {
+    fn end_parts(&mut self, entry: Entry, report: CleanReport, whole: bool) -> Result<(), PackError> {
         if whole {
             // It shares its segment and its last frame with what follows.
-            self.end(input, entry, report);
+            self.end(entry, report);
             return self.flush_noted();
         }
         if self.used > 0 {
@@ -448,7 +445,7 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
             self.used = 0;
             self.part(frame)?;
         }
-        self.end(input, entry, report);
+        self.end(entry, report);
         self.emit(true)
     }
 
@@ -474,7 +471,7 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
     }
 
     /// Packs a source of known length by reading it again: nothing waits, and what differs is cut or filled with zeros.
-    fn twice(&mut self, input: &mut impl Input, mut entry: Entry, length: u64) -> Result<(), PackError> {
+    fn twice(&mut self, mut input: impl Input, mut entry: Entry, length: u64) -> Result<(), PackError> {
         self.split(&mut entry)?;
         self.spool.clear();
         self.first.resize(FRAME_RAW, 0);
@@ -485,7 +482,7 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
         entry.head_length = head.len();
         self.stage[..head.len()].copy_from_slice(&head);
         self.used = head.len();
-        while self.fill(input, &mut entry) == Filled::Frame {
+        while self.fill(&mut input, &mut entry) == Filled::Frame {
             let frame = self.compress(FRAME_RAW)?;
             self.used = 0;
             self.part(frame)?;
@@ -497,7 +494,7 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
         let report = self.fill_up(&mut entry, length, report)?;
         self.pad();
         let whole = entry.padded() <= SEGMENT_RAW as u64;
-        self.end_parts(input, entry, report, whole)
+        self.end_parts(entry, report, whole)
     }
 
     /// Zeros up to the length that the header declares already.
@@ -522,7 +519,7 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
     }
 
     /// Notes and counts an entry whose last byte is in the open frame or before it.
-    fn end(&mut self, input: &impl Input, entry: Entry, report: CleanReport) {
+    fn end(&mut self, entry: Entry, report: CleanReport) {
         self.totals.entries += 1;
         self.totals.bytes += entry.head.size;
         self.totals.truncated += u64::from(report.outcome != Outcome::Collected);
@@ -538,7 +535,15 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
                 mtime_ns: entry.head.mtime_ns,
             });
         }
-        self.batch.note(describe(input, &entry.path, report, entry.length));
+        self.batch.note(Note {
+            path: entry.path.into(),
+            entry: true,
+            outcome: report.outcome,
+            reason: report::brief(&report.reason, REASON),
+            length: entry.length,
+            redacted: report.redacted,
+            ..entry.note
+        });
     }
 
     /// Adds a frame of a large entry; a full segment goes out as a part of it.
@@ -594,29 +599,29 @@ fn more(input: &mut impl Input) -> bool {
 
 /// What became of an entry: what the source says, unless packing knows worse.
 fn judge(said: CleanReport, entry: &Entry) -> CleanReport {
-    let outcome = if entry.bytes == 0 { Outcome::Failed } else { Outcome::Truncated };
+    let nothing = entry.bytes == 0;
+    let outcome = if nothing { Outcome::Failed } else { Outcome::Truncated };
     match (&entry.failed, &entry.cut) {
         (Some(reason), _) if said.outcome == Outcome::Collected => {
             CleanReport { outcome, reason: reason.clone(), ..said }
         }
-        (None, Some(reason)) => CleanReport { outcome: Outcome::Truncated, reason: reason.clone(), ..said },
+        (None, Some(reason)) => {
+            let outcome = if nothing { Outcome::Skipped } else { Outcome::Truncated };
+            CleanReport { outcome, reason: reason.clone(), ..said }
+        }
         _ => said,
     }
 }
 
-fn describe(input: &impl Input, path: &EntryPath, report: CleanReport, length: Option<u64>) -> Note {
-    let renamed = || (path != input.path()).then(|| input.path().as_str());
+/// What is known of a source before it is read.
+fn describe(input: &impl Input) -> Note {
     Note {
-        path: path.as_str().to_owned(),
-        entry: true,
+        path: input.path().as_str().to_owned(),
         collector: input.collector().to_owned(),
-        outcome: report.outcome,
-        reason: report::brief(&report.reason, REASON),
-        original: input.original().or_else(renamed).map(str::to_owned),
+        original: input.original().map(str::to_owned),
         mode: input.mode().map(|mode| format!("{:04o}", mode & 0o7777)),
         link: input.link().map(str::to_owned),
-        length,
-        redacted: report.redacted,
+        ..Note::default()
     }
 }
 
@@ -645,7 +650,7 @@ impl Input for Clean {
     fn rewind(&mut self) -> io::Result<()> {
         self.rewind()
     }
-    fn finish(&mut self) -> CleanReport {
+    fn finish(self) -> CleanReport {
         self.finish()
     }
 }
@@ -695,7 +700,7 @@ impl Input for Reason {
     fn rewind(&mut self) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
-    fn finish(&mut self) -> CleanReport {
+    fn finish(self) -> CleanReport {
         CleanReport::default()
     }
 }
