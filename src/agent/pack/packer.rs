@@ -17,19 +17,19 @@ use super::spool::Spool;
 use super::{PackError, Packed};
 use crate::agent::redact::{Clean, CleanReport};
 use crate::bundle::check::EntryRow;
-use crate::bundle::entry::EntryHead;
+use crate::bundle::entry::{BLOCK, EntryHead, Kind};
 use crate::bundle::frame::{Compressor, FRAME_RAW, Frame};
 use crate::bundle::outcome::Outcome;
 use crate::bundle::path::EntryPath;
 use crate::bundle::segment::Note;
 use crate::id::{BundleName, NodeName};
-use crate::limits::{NODE_BYTES, NODE_ENTRIES, SEGMENT_RAW};
+use crate::limits::{NODE_BYTES, NODE_ENTRIES, PAX_BYTES, SEGMENT_RAW};
 use crate::report;
 
-/// Bytes of a block of tar.
-const BLOCK: usize = 512;
 /// Mode of a node's files in the bundle; the real one stands in the manifest.
 const MODE: u32 = 0o600;
+/// Bytes of an entry's header and padding at most.
+const OVERHEAD: u64 = (PAX_BYTES + 3 * BLOCK) as u64;
 /// Characters of a reason at most, in notes and `.err` entries.
 const REASON: usize = 1000;
 /// Age after which a segment goes out although it has room: slow sources are seen to make progress.
@@ -103,6 +103,8 @@ pub struct Packer<S> {
     spool: Spool,
     names: Names,
     totals: Totals,
+    /// Names and bytes as a checker charges them.
+    charged: (u64, u64),
     last: Instant,
 }
 
@@ -110,6 +112,8 @@ pub struct Packer<S> {
 struct Entry {
     head: EntryHead,
     path: EntryPath,
+    /// Names that it takes, its own and new folders'.
+    names: u64,
     /// What is known of it before it is read.
     note: Note,
     /// Bytes of the header, and where it stands in its frame.
@@ -175,6 +179,8 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
             spool: Spool::new(settings.spool, settings.spool_bytes),
             names: Names::default(),
             totals: Totals::default(),
+            // The folders `nodes` and the node's own count too.
+            charged: (2, 0),
             last: Instant::now(),
         })
     }
@@ -210,11 +216,10 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
         note.reason = report::brief(&note.reason, REASON);
         self.totals.missing += 1;
         let path = EntryPath::parse(&note.path).ok().filter(|path| !path.as_str().contains(['*', '?', '[']));
-        if let (Outcome::Failed, false, Some(path)) = (note.outcome, note.entry, path) {
-            let reason = Reason::new(suffixed(&path, ".err"), &note);
-            if !self.names.skip(&reason.path) {
-                self.entry(reason)?;
-            }
+        if let (Outcome::Failed, false, Some(path)) = (note.outcome, note.entry, path)
+            && let Some(path) = suffixed(path.as_str(), ".err", "")
+        {
+            self.entry(Reason::new(path, &note))?;
         }
         self.batch.note(note);
         self.flush_noted()
@@ -247,11 +252,14 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
         if self.last.elapsed() >= LINGER {
             self.flush()?;
         }
-        let path = self.names.take(input.path());
-        let mut entry = match self.begin(&input, path.clone()) {
+        if self.names.skip(input.path()) {
+            return Ok(());
+        }
+        let (path, names) = self.names.take(input.path());
+        let mut entry = match self.begin(&input, path, names) {
             Ok(entry) => entry,
             Err(reason) => {
-                self.names.give_back(&path);
+                self.names.give_back();
                 return self.note(Note { outcome: Outcome::Skipped, reason, ..describe(&input) });
             }
         };
@@ -267,21 +275,22 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
         let report = judge(input.finish(), &entry);
         if entry.bytes == 0 && matches!(report.outcome, Outcome::Failed | Outcome::Skipped) {
             self.used = entry.start;
-            self.names.give_back(&path);
+            self.names.give_back();
             return self.note(Note { outcome: report.outcome, reason: report.reason, ..entry.note });
         }
         self.end_small(entry, report)
     }
 
     /// The entry's header without its size, unless the node has no room for it.
-    fn begin(&self, input: &impl Input, path: EntryPath) -> Result<Entry, String> {
+    fn begin(&self, input: &impl Input, path: EntryPath, names: u64) -> Result<Entry, String> {
         let (entries, bytes) = self.most;
-        if self.totals.entries >= entries {
-            return Err(format!("the node gave {entries} entries already"));
+        if self.charged.0 + names > entries {
+            return Err(format!("the node may give {entries} entries"));
         }
-        let limit = bytes.saturating_sub(self.totals.bytes);
+        // The header and the padding are charged as well.
+        let limit = bytes.saturating_sub(self.charged.1 + OVERHEAD);
         if limit == 0 {
-            return Err(format!("the node gave {bytes} bytes already"));
+            return Err(format!("the node may give {bytes} bytes"));
         }
         let full = self.prefix.join(path.as_str()).map_err(|error| error.to_string())?;
         let head = EntryHead { path: full, size: 0, mode: MODE, mtime_ns: input.mtime_ns() };
@@ -294,6 +303,7 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
         Ok(Entry {
             head,
             path,
+            names,
             note,
             head_length,
             start: 0,
@@ -514,20 +524,25 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
                 self.part(frame)?;
             }
         }
-        let reason = if report.reason.is_empty() { "it shrank while it was read twice".to_owned() } else { report.reason };
+        let reason =
+            if report.reason.is_empty() { "it shrank while it was read twice".to_owned() } else { report.reason };
         Ok(CleanReport { outcome: Outcome::Truncated, reason, ..report })
     }
 
     /// Notes and counts an entry whose last byte is in the open frame or before it.
     fn end(&mut self, entry: Entry, report: CleanReport) {
+        self.names.keep();
+        self.charged = (self.charged.0 + entry.names, self.charged.1 + entry.padded());
         self.totals.entries += 1;
         self.totals.bytes += entry.head.size;
         self.totals.truncated += u64::from(report.outcome != Outcome::Collected);
         self.totals.redacted += report.redacted.values().sum::<u64>();
         if let Some(hasher) = entry.hasher {
-            let path = EntryPath::parse(&format!("{}/{}", self.folder, entry.path)).expect("a part of a path that parsed");
+            let path =
+                EntryPath::parse(&format!("{}/{}", self.folder, entry.path)).expect("a part of a path that parsed");
             self.batch.row(EntryRow {
                 path,
+                kind: Kind::File,
                 head: entry.head.encode(),
                 size: entry.head.size,
                 content: hasher.finalize(),

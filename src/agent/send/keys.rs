@@ -153,11 +153,7 @@ impl Keys {
     }
 
     fn accept(&self, origin: String, used: &Secret, answer: Exchanged) -> Token {
-        let kept = Kept {
-            origin,
-            current: used.expose().to_owned(),
-            pending: answer.new_secret.expose().to_owned(),
-        };
+        let kept = Kept { origin, current: used.expose().to_owned(), pending: answer.new_secret.expose().to_owned() };
         let text = zeroize::Zeroizing::new(serde_json::to_vec(&kept).expect("texts serialise"));
         if let Err(error) = state::write(&self.kept, &text, 0o600) {
             // The old one stays good until the new one is used, which never happens now.

@@ -136,7 +136,9 @@ impl Uploader {
             match read_held(answer, &mut each).await {
                 Ok(()) => return Ok(()),
                 // A cut list is asked for again: the paths of it that came are true all the same.
-                Err(error) => tracing::debug!(task = %self.task, error = %report::chain(&error), "list of held paths broke off"),
+                Err(error) => {
+                    tracing::debug!(task = %self.task, error = %report::chain(&error), "list of held paths broke off")
+                }
             }
             tokio::time::sleep(backoff.next()).await;
         }
@@ -157,9 +159,7 @@ impl Uploader {
             let call = link.send(method.clone(), path, body.clone());
             let answer = match within {
                 None => call.await,
-                Some(within) => {
-                    tokio::time::timeout(within, call).await.unwrap_or(Err(LinkError::Timeout(within)))
-                }
+                Some(within) => tokio::time::timeout(within, call).await.unwrap_or(Err(LinkError::Timeout(within))),
             };
             let only_new = match answer {
                 Ok(answer) if answer.status() == StatusCode::UNAUTHORIZED => {
