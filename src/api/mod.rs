@@ -1,5 +1,83 @@
 //! The public APIs, a room each; every room turns its dialect into calls of `coordinator::verbs` and sees no other room.
+//!
+//! [`mount`] joins the rooms on one listener. [`door`] is the frame around each: it reads credentials, bodies and the name by
+//! which the caller knows us, and speaks no dialect.
 
+pub mod door;
 pub mod logs;
 pub mod native;
 pub mod vcenter;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::Uri;
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::MethodRouter;
+
+use crate::coordinator::verbs::Verbs;
+
+/// All routes of the public listener.
+pub fn mount(verbs: Verbs) -> Router {
+    let counts = native::Counts::default();
+    Router::new()
+        .merge(vcenter::routes(verbs.clone()))
+        .merge(logs::routes(verbs.clone()))
+        .merge(native::routes(verbs, counts.clone()))
+        .fallback(unknown)
+        .layer(middleware::from_fn_with_state(counts, count))
+}
+
+/// The exchange of an agent secret for an access token, for the agents' listener: the same call as on the public one.
+pub fn exchange(verbs: Verbs) -> MethodRouter {
+    logs::exchange(verbs)
+}
+
+/// Each dialect says in its own words that there is no such route.
+async fn unknown(uri: Uri) -> Response {
+    match room(uri.path()) {
+        "logs" => logs::unknown(),
+        "vcenter" => vcenter::unknown(uri.path()),
+        _ => native::unknown(),
+    }
+}
+
+async fn count(State(counts): State<native::Counts>, request: Request, next: Next) -> Response {
+    let room = room(request.uri().path());
+    let answer = next.run(request).await;
+    counts.answered(room, answer.status());
+    answer
+}
+
+/// The room that a path belongs to.
+fn room(path: &str) -> &'static str {
+    let below = |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if below("/api/v2") || below("/suite-api") {
+        "logs"
+    } else if below("/api") || below("/rest") {
+        "vcenter"
+    } else {
+        "native"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::room;
+
+    #[test]
+    fn a_path_belongs_to_one_room() {
+        for (path, expected) in [
+            ("/api/v2/agent/secrets", "logs"),
+            ("/suite-api/api/auth/token/acquire", "logs"),
+            ("/api/v2x", "vcenter"),
+            ("/api/session", "vcenter"),
+            ("/rest", "vcenter"),
+            ("/restful", "native"),
+            ("/sheaf/v1/tasks", "native"),
+            ("/", "native"),
+        ] {
+            assert_eq!(room(path), expected, "{path}");
+        }
+    }
+}

@@ -47,16 +47,12 @@ pub enum Command {
     /// Log in to a coordinator and remember it
     Login(operate::LoginCommand),
     /// Clusters of nodes
-    #[command(subcommand)]
     Cluster(operate::ClusterCommand),
     /// Nodes and their agents
-    #[command(subcommand)]
     Node(operate::NodeCommand),
     /// Agent secrets
-    #[command(subcommand)]
     Secret(operate::SecretCommand),
     /// Tasks of the coordinator
-    #[command(subcommand)]
     Task(operate::TaskCommand),
     /// Try it: a coordinator and agents on this host, and a bundle of its real logs
     Quickstart(quickstart::QuickstartCommand),

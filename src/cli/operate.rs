@@ -1,60 +1,77 @@
-//! Verbs of the operator, through the native API.
+//! The operator verbs: log in, clusters, nodes, agent secrets, tasks, and the bundle itself.
+//!
+//! Every verb becomes calls of the native API on a [`connect::Coordinator`]; what comes back is printed for people on a
+//! terminal, plainly when piped, and as JSON when asked. No verb keeps state but the login profile.
 
+pub mod cluster;
+pub mod connect;
+pub mod login;
+pub mod node;
+pub mod output;
+pub mod profile;
+pub mod progress;
+mod prompt;
+pub mod secret;
+pub mod task;
+
+use std::future::Future;
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand};
+use anyhow::Context as _;
+use clap::Args;
 
-/// `sheaf login`
-#[derive(Debug, Args)]
-pub struct LoginCommand {}
+use connect::Connection;
 
-impl LoginCommand {
-    /// Runs it to its end.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
-        anyhow::bail!("not in this build")
-    }
+pub use login::LoginCommand;
+
+macro_rules! family {
+    ($(#[$doc:meta])* $name:ident, $verb:path) => {
+        $(#[$doc])*
+        #[derive(Debug, Args)]
+        pub struct $name {
+            /// How to reach the coordinator.
+            #[command(flatten)]
+            pub connection: Connection,
+            /// What to do.
+            #[command(subcommand)]
+            pub verb: $verb,
+        }
+
+        impl $name {
+            /// Runs it to its end.
+            ///
+            /// # Errors
+            /// When it cannot be done; the chain says why.
+            pub fn run(self) -> anyhow::Result<ExitCode> {
+                let coordinator = self.connection.open()?;
+                wait_for(self.verb.run(&coordinator))?;
+                Ok(ExitCode::SUCCESS)
+            }
+        }
+    };
 }
 
-/// `sheaf cluster …`
-#[derive(Debug, Subcommand)]
-pub enum ClusterCommand {}
-
-impl ClusterCommand {
-    /// Runs it to its end.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
-        match self {}
-    }
+family! {
+    /// `sheaf cluster …`
+    ClusterCommand, cluster::Verb
+}
+family! {
+    /// `sheaf node …`
+    NodeCommand, node::Verb
+}
+family! {
+    /// `sheaf secret …`
+    SecretCommand, secret::Verb
+}
+family! {
+    /// `sheaf task …`
+    TaskCommand, task::Verb
 }
 
-/// `sheaf node …`
-#[derive(Debug, Subcommand)]
-pub enum NodeCommand {}
-
-impl NodeCommand {
-    /// Runs it to its end.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
-        match self {}
-    }
-}
-
-/// `sheaf secret …`
-#[derive(Debug, Subcommand)]
-pub enum SecretCommand {}
-
-impl SecretCommand {
-    /// Runs it to its end.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
-        match self {}
-    }
-}
-
-/// `sheaf task …`
-#[derive(Debug, Subcommand)]
-pub enum TaskCommand {}
-
-impl TaskCommand {
-    /// Runs it to its end.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
-        match self {}
-    }
+/// Runs one command's future to its end, on this thread.
+///
+/// # Errors
+/// Those of the future, and when there is no runtime to be had.
+pub fn wait_for<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?.block_on(work)
 }

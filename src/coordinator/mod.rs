@@ -1,8 +1,5 @@
 //! The coordinator: receive → verify → merge → deliver, and the state behind it.
 
-pub mod deliver;
-pub mod merge;
-pub mod receive;
 pub mod refusal;
 pub mod roster;
 pub mod run;
@@ -11,4 +8,3 @@ pub mod session;
 pub mod tasks;
 pub mod users;
 pub mod verbs;
-pub mod verify;

@@ -10,7 +10,7 @@
 //! | `GET secrets?cluster=`, `POST secrets` | [`NewSecret`] | 200 `[`[`AgentSecretRow`]`]`, 201 [`AgentSecretGrant`] |
 //! | `POST secrets/{name}/revoke?now=true` | | 200 [`AgentSecretRow`] |
 //! | `GET tasks?limit=`, `GET tasks/{id}`, `POST tasks/{id}/cancel` | | 200 `[`[`Task`]`]`, 200 [`Task`], 202 [`Task`] |
-//! | `GET tasks/{id}/events?from=` | | 200, a line of JSON per [`Event`] after the first `from` of them |
+//! | `GET tasks/{id}/events?from=` | | 200, lines of JSON, an [`Event`] each, from that byte on; the header [`LOG_TOTAL_HEADER`] says how many there are |
 //! | `POST bundles` | [`NewBundle`] | 200, the bundle as it is made; headers [`TASK_HEADER`], [`BUNDLE_HEADER`], [`KEY_HEADER`] |
 //!
 //! All but the first carry `Authorization: Bearer <token>`; any other credential of the public listener does as well. An error is a
@@ -32,6 +32,8 @@ pub const PREFIX: &str = "/sheaf/v1";
 pub const TASK_HEADER: &str = "sheaf-task";
 /// Header of a download: the bundle's name.
 pub const BUNDLE_HEADER: &str = "sheaf-bundle";
+/// Header of a part of a log: bytes that there are so far.
+pub const LOG_TOTAL_HEADER: &str = "sheaf-log-total";
 /// Header of a download: the public key that will seal it, base64, for whoever wants to pin it.
 pub const KEY_HEADER: &str = "sheaf-seal-key";
 
@@ -277,6 +279,12 @@ pub struct Event {
     /// What else there is to say.
     #[serde(default, skip_serializing_if = "EventData::is_empty")]
     pub data: EventData,
+    /// `warning` for a line that belongs to no stage.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// What it warns of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 /// What an event says besides: of a node in a bundle, its state and what came so far.

@@ -1,1 +1,64 @@
-//! The native API under `/sheaf/v1`, and `/healthz`, `/readyz`, `/metrics`.
+//! The native API below `/sheaf/v1`, which the CLI uses, and the pages for machines that watch us.
+//!
+//! The conversation stands in [`crate::protocol::control`]; here it meets the verbs. `/healthz`, `/readyz` and `/metrics` need no
+//! credential and name nobody. This room keeps nothing but counts of answers.
+
+mod bundle;
+mod clusters;
+mod fault;
+mod health;
+mod metrics;
+mod nodes;
+mod secrets;
+mod session;
+mod tasks;
+
+use axum::Router;
+use axum::http::Method;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{delete, get, post};
+
+use crate::coordinator::verbs::Verbs;
+use crate::protocol::control::PREFIX;
+use fault::Fault;
+pub use metrics::Counts;
+
+/// The routes of this dialect.
+pub fn routes(verbs: Verbs, counts: Counts) -> Router {
+    let api = Router::new()
+        .route("/session", post(session::create).get(session::show).delete(session::delete))
+        .route("/clusters", get(clusters::list).post(clusters::create))
+        .route("/clusters/{cluster}", get(clusters::show).delete(clusters::delete))
+        .route("/nodes", get(nodes::list))
+        .route("/nodes/{name}", get(nodes::show).merge(delete(nodes::remove)))
+        .route("/secrets", get(secrets::list).post(secrets::create))
+        .route("/secrets/{name}/revoke", post(secrets::revoke))
+        .route("/tasks", get(tasks::list))
+        .route("/tasks/{id}", get(tasks::show))
+        .route("/tasks/{id}/events", get(tasks::events))
+        .route("/tasks/{id}/cancel", post(tasks::cancel))
+        .route("/bundles", post(bundle::create))
+        .fallback(unknown_operation)
+        .method_not_allowed_fallback(not_allowed)
+        .with_state(verbs.clone());
+    let watched = Router::new()
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::page))
+        .method_not_allowed_fallback(not_allowed)
+        .with_state((verbs, counts));
+    Router::new().nest(PREFIX, api).merge(watched)
+}
+
+/// There is no such route.
+pub fn unknown() -> Response {
+    Fault::new(404, "unknown_route", "there is nothing here; the operators' API stands below /sheaf/v1").into_response()
+}
+
+async fn unknown_operation() -> Response {
+    unknown()
+}
+
+async fn not_allowed(method: Method) -> Fault {
+    Fault::new(405, "method_not_allowed", format!("{method} is no operation of this path"))
+}

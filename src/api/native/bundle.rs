@@ -1,0 +1,49 @@
+//! The bundle, streamed as it is made.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::fault::Fault;
+use super::session::principal;
+use crate::api::door;
+use crate::bundle::Format;
+use crate::coordinator::verbs::{BundleRequest, Verbs};
+use crate::protocol::control::{BUNDLE_HEADER, KEY_HEADER, NewBundle, TASK_HEADER};
+
+/// `POST bundles`.
+pub async fn create(State(verbs): State<Verbs>, headers: HeaderMap, body: Body) -> Result<Response, Fault> {
+    let who = principal(&verbs, &headers).await?;
+    let wanted: NewBundle = door::json(body).await?;
+    let request = BundleRequest {
+        cluster: wanted.cluster,
+        nodes: wanted.nodes,
+        collectors: wanted.collectors.into_iter().map(String::from).collect(),
+        format: wanted.format,
+        case: wanted.case,
+        note: wanted.note,
+    };
+    let download = verbs.start_bundle(&who, request).await?;
+    let kind = match wanted.format {
+        Format::Tar => "application/tar",
+        Format::TarZst => "application/zstd",
+    };
+    let (name, task) = (download.name.to_string(), download.task.to_string());
+    let key = STANDARD.encode(verbs.seal_public_key());
+    let mut answer = Body::from_stream(download.body).into_response();
+    for (header, text) in [
+        (header::CONTENT_TYPE, kind),
+        (HeaderName::from_static(TASK_HEADER), &task),
+        (HeaderName::from_static(BUNDLE_HEADER), &name),
+        (HeaderName::from_static(KEY_HEADER), &key),
+    ] {
+        if let Ok(value) = HeaderValue::from_str(text) {
+            answer.headers_mut().insert(header, value);
+        }
+    }
+    answer.headers_mut().insert(header::CACHE_CONTROL, door::NO_STORE);
+    Ok(answer)
+}

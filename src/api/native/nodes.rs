@@ -1,0 +1,72 @@
+//! Nodes.
+
+use axum::Json;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+
+use super::fault::Fault;
+use super::session::principal;
+use crate::clock::rfc3339;
+use crate::coordinator::verbs::{self, Verbs};
+use crate::protocol::control::Node;
+
+/// Query of the lists that can be narrowed to a cluster.
+#[derive(Deserialize)]
+pub struct Narrow {
+    /// Id or name.
+    pub cluster: Option<String>,
+}
+
+/// `GET nodes`.
+pub async fn list(
+    State(verbs): State<Verbs>,
+    query: Result<Query<Narrow>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Json<Vec<Node>>, Fault> {
+    let who = principal(&verbs, &headers).await?;
+    let nodes = verbs.nodes(&who, query?.0.cluster.as_deref()).await?;
+    // A list has no vitals: ten thousand nodes' worth of them is no list.
+    Ok(Json(nodes.into_iter().map(|node| Node { vitals: None, ..view(node) }).collect()))
+}
+
+/// `GET nodes/{name}`.
+pub async fn show(
+    State(verbs): State<Verbs>,
+    name: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Json<Node>, Fault> {
+    let who = principal(&verbs, &headers).await?;
+    Ok(Json(view(verbs.node(&who, &name?.0).await?)))
+}
+
+/// `DELETE nodes/{name}`.
+pub async fn remove(
+    State(verbs): State<Verbs>,
+    name: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Fault> {
+    let who = principal(&verbs, &headers).await?;
+    verbs.remove_node(&who, &name?.0).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn view(node: verbs::Node) -> Node {
+    let (row, online) = (node.row, node.online);
+    Node {
+        name: row.name.into(),
+        cluster: row.cluster_name,
+        online: online.is_some(),
+        since: online.as_ref().map(|online| rfc3339(online.since_ms)),
+        last_seen: node.last_seen_ms.map(rfc3339),
+        agent_version: row.agent_version,
+        os: row.os,
+        kernel: row.kernel,
+        machine_id: row.machine_id,
+        labels: row.labels,
+        collectors: row.collectors,
+        clock_offset_ms: online.as_ref().and_then(|online| online.clock_offset_ms),
+        vitals: online.and_then(|online| online.last_vitals).map(|vitals| (*vitals).clone()),
+    }
+}

@@ -1,0 +1,194 @@
+//! How a bundle comes along: a line per node and a total on a terminal, plain lines otherwise.
+//!
+//! Reads the task's events beside the download and writes on standard error alone, since standard output may be the bundle. It
+//! never holds the download up: an event log that cannot be read is only not shown.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::connect::Coordinator;
+use super::task;
+use crate::clock::rfc3339;
+use crate::id::TaskId;
+use crate::protocol::control::Event;
+use crate::report;
+
+/// How often the events are asked for.
+const EVERY: Duration = Duration::from_millis(500);
+/// Lines on the terminal at most: past it, nodes that are done with leave it.
+const LINES: usize = 24;
+
+/// Shows progress.
+pub struct Progress {
+    bars: Option<Bars>,
+}
+
+struct Bars {
+    screen: MultiProgress,
+    total: ProgressBar,
+    nodes: BTreeMap<String, ProgressBar>,
+}
+
+impl Progress {
+    /// Begins to show; `quiet` shows nothing but warnings.
+    pub fn new(quiet: bool) -> Self {
+        if quiet || !std::io::stderr().is_terminal() {
+            return Self { bars: None };
+        }
+        let screen = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(4));
+        let total =
+            screen.add(ProgressBar::no_length().with_style(style()).with_prefix("total").with_message("received"));
+        Self { bars: Some(Bars { screen, total, nodes: BTreeMap::new() }) }
+    }
+
+    /// Counts bytes of the bundle that came.
+    pub fn received(&self, bytes: u64) {
+        if let Some(bars) = &self.bars {
+            bars.total.inc(bytes);
+        }
+    }
+
+    /// Takes an event in.
+    pub fn event(&mut self, event: &Event) {
+        match &mut self.bars {
+            Some(bars) => bars.event(event),
+            None if event.state == "in_progress" => {}
+            None => {
+                if let Some(line) = line(event) {
+                    // Nobody can be told that standard error does not work.
+                    let _ = std::io::stderr().write_all(line.as_bytes());
+                }
+            }
+        }
+    }
+
+    /// Ends; what stands on the terminal stays there.
+    pub fn end(&self) {
+        if let Some(bars) = &self.bars {
+            bars.nodes.values().chain([&bars.total]).for_each(|bar| bar.abandon());
+        }
+    }
+}
+
+impl Bars {
+    fn event(&mut self, event: &Event) {
+        if event.stage != "Collecting" {
+            if let Some(message) = warning(event).or_else(|| event.data.error.clone()) {
+                let _ = self.screen.println(format!("warning: {}", report::escape(&message)));
+            }
+            return;
+        }
+        let name = node(event);
+        if !self.nodes.contains_key(&name) {
+            let bar = ProgressBar::no_length().with_style(style()).with_prefix(report::brief(&name, 28));
+            self.nodes.insert(name.clone(), self.screen.insert_before(&self.total, bar));
+        }
+        let Some(bar) = self.nodes.get(&name) else { return };
+        if let Some(bytes) = event.data.bytes {
+            bar.set_position(bytes);
+        }
+        bar.set_message(report::brief(&state(event), 60));
+        if matches!(event.state.as_str(), "finished" | "failed") {
+            bar.abandon();
+            if event.state == "finished" && self.nodes.len() > LINES {
+                self.screen.remove(bar);
+                self.nodes.remove(&name);
+            }
+        }
+    }
+}
+
+/// Follows the events of a task until it is dropped.
+///
+/// # Cancel safety
+/// Made to be dropped: what it showed, it showed.
+pub async fn follow(coordinator: &Coordinator, id: TaskId, progress: &std::cell::RefCell<Progress>) {
+    let mut from = Position::default();
+    loop {
+        tokio::time::sleep(EVERY).await;
+        catch_up(coordinator, id, &mut from, progress).await;
+    }
+}
+
+/// How far a task's event log was read.
+#[derive(Debug, Default)]
+pub struct Position {
+    /// Bytes.
+    pub offset: u64,
+    /// A line whose end did not come yet.
+    pub rest: Vec<u8>,
+}
+
+async fn catch_up(coordinator: &Coordinator, id: TaskId, from: &mut Position, progress: &std::cell::RefCell<Progress>) {
+    // The download goes on whether or not its events can be read.
+    if let Ok(events) = task::events(coordinator, id, from).await {
+        let mut progress = progress.borrow_mut();
+        events.iter().for_each(|event| progress.event(event));
+    }
+}
+
+/// An event as a line for people; `None` for one that says nothing.
+pub fn line(event: &Event) -> Option<String> {
+    let time = rfc3339(event.time.saturating_mul(1000));
+    if let Some(message) = warning(event) {
+        return Some(format!("{time} warning: {}\n", report::escape(&message)));
+    }
+    if event.stage.is_empty() {
+        return None;
+    }
+    let text = format!("{}: {} {}", event.stage, node(event), state(event));
+    Some(format!("{time} {}\n", report::escape(&text)))
+}
+
+fn warning(event: &Event) -> Option<String> {
+    event.kind.as_ref()?;
+    event.message.clone()
+}
+
+/// A step of the stage that collects is a node, which its tag names.
+fn node(event: &Event) -> String {
+    event.tags.first().filter(|_| event.stage == "Collecting").unwrap_or(&event.task).clone()
+}
+
+fn state(event: &Event) -> String {
+    let said = event.data.status.as_deref();
+    let state = match event.state.as_str() {
+        "in_progress" => said.unwrap_or("sending"),
+        "started" => said.unwrap_or("started"),
+        "finished" => said.unwrap_or("done"),
+        "failed" => said.unwrap_or("failed"),
+        other => other,
+    };
+    match &event.data.error {
+        Some(why) => format!("{state}: {why}"),
+        None => state.to_owned(),
+    }
+}
+
+fn style() -> ProgressStyle {
+    ProgressStyle::with_template("{prefix:<28} {binary_bytes:>11} {binary_bytes_per_sec:>13}  {wide_msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(json: &str) -> Event {
+        serde_json::from_str(json).expect("an event")
+    }
+
+    #[test]
+    fn events_become_lines() {
+        let failed = event(
+            r#"{"time":0,"stage":"Collecting","tags":["n1"],"task":"collecting","state":"failed","data":{"error":"gone\u001b[2J"}}"#,
+        );
+        assert_eq!(line(&failed).expect("a line"), "1970-01-01T00:00:00.000Z Collecting: n1 failed: gone\\u{1b}[2J\n");
+        let warning = event(r#"{"time":1,"type":"warning","message":"n2 is not connected"}"#);
+        assert_eq!(line(&warning).expect("a line"), "1970-01-01T00:00:01.000Z warning: n2 is not connected\n");
+        assert!(line(&event(r#"{"time":1}"#)).is_none());
+    }
+}
