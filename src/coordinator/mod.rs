@@ -5,6 +5,7 @@ pub mod roster;
 pub mod run;
 pub mod secrets;
 pub mod session;
+pub mod store;
 pub mod tasks;
 pub mod users;
 pub mod verbs;

@@ -1,4 +1,36 @@
 //! Users and their sessions: who may enter, and as what.
+//!
+//! Passwords come from faces, are checked against argon2id hashes of the store, and become a [`Principal`]. Hashing is dear
+//! on purpose, so at most two run at once and a success is remembered for some minutes; what is remembered is a keyed hash
+//! that is of no use outside this process. No password is kept, logged or returned.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use argon2::Argon2;
+use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
+use ring::hmac;
+use tokio::sync::Semaphore;
+use tracing::{info, warn};
+
+use super::refusal::Refusal;
+use super::store::Store;
+use crate::clock::Clock;
+use crate::limits;
+use crate::report;
+use crate::secret::{Secret, random_bytes};
+
+/// Passwords that are hashed at the same time.
+const AT_ONCE: usize = 2;
+/// Passwords that wait for it; more are refused as busy.
+const WAITING: usize = 64;
+/// How long a success is remembered.
+const REMEMBERED: Duration = Duration::from_secs(300);
+/// Successes that are remembered.
+const MEMORY: usize = 4096;
+/// Bytes of a name or a password that anybody has.
+const LONGEST: usize = 1024;
 
 /// What a user may do; each role may all that the ones below it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,6 +52,11 @@ impl Role {
             Self::Admin => "admin",
         }
     }
+
+    /// The role of a word.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Viewer, Self::Operator, Self::Admin].into_iter().find(|role| role.as_str() == word)
+    }
 }
 
 /// Whoever stands behind a credential that was checked.
@@ -29,6 +66,16 @@ pub struct Principal {
     pub name: String,
     /// The user's role.
     pub role: Role,
+}
+
+impl Principal {
+    /// Refuses whoever has less than `role`.
+    ///
+    /// # Errors
+    /// [`Refusal::Forbidden`].
+    pub fn needs(&self, role: Role) -> Result<(), Refusal> {
+        if self.role >= role { Ok(()) } else { Err(Refusal::Forbidden) }
+    }
 }
 
 /// An open session.
@@ -41,3 +88,207 @@ pub struct Session {
     /// When it was used before this time.
     pub last_used_ms: i64,
 }
+
+/// Checks passwords and keeps sessions; cheap to clone.
+#[derive(Clone)]
+pub struct Users {
+    store: Store,
+    clock: Clock,
+    hashing: Arc<Semaphore>,
+    queue: Arc<Semaphore>,
+    remembered: Arc<Mutex<HashMap<[u8; 32], i64>>>,
+    memory_key: Arc<hmac::Key>,
+}
+
+impl Users {
+    /// Users of a store.
+    pub fn new(store: Store, clock: Clock) -> Self {
+        Self {
+            store,
+            clock,
+            hashing: Arc::new(Semaphore::new(AT_ONCE)),
+            queue: Arc::new(Semaphore::new(AT_ONCE + WAITING)),
+            remembered: Arc::default(),
+            memory_key: Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &random_bytes::<32>())),
+        }
+    }
+
+    /// Adds a user; `false` when the name is taken.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] for an unusable name or password.
+    pub async fn add(&self, name: &str, password: &Secret, role: Role) -> Result<bool, Refusal> {
+        check_name(name)?;
+        let hash = self.hash(password).await?;
+        let added = self.store.add_user(name, hash, role, self.clock.now_ms()).await?;
+        if added {
+            info!(target: "audit", user = name, role = role.as_str(), "user added");
+        }
+        Ok(added)
+    }
+
+    /// Gives a user another password and ends the user's sessions; `false` when there is none of that name.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] for an unusable password.
+    pub async fn change_password(&self, name: &str, password: &Secret) -> Result<bool, Refusal> {
+        let hash = self.hash(password).await?;
+        let changed = self.store.change_password(name, hash).await?;
+        if changed {
+            info!(target: "audit", user = name, "password changed");
+        }
+        Ok(changed)
+    }
+
+    /// Checks a user's password.
+    ///
+    /// # Errors
+    /// [`Refusal::Unauthenticated`] for an unknown user as for a wrong password, after the same work;
+    /// [`Refusal::Busy`] when too many wait to be checked.
+    pub async fn login(&self, name: &str, password: &Secret) -> Result<Principal, Refusal> {
+        if name.len() > LONGEST || password.expose().len() > LONGEST {
+            return Err(Refusal::Unauthenticated);
+        }
+        let found = self.store.user(name).await?;
+        let key = found.as_ref().map(|(hash, _)| self.memory_of(name, hash, password));
+        if let (Some(key), Some((_, role))) = (&key, &found)
+            && self.is_remembered(key)
+        {
+            return Ok(Principal { name: name.to_owned(), role: *role });
+        }
+        let good = match &found {
+            Some((hash, _)) => self.verify(hash.clone(), password).await?,
+            // The same work, so that time does not tell which names exist.
+            None => {
+                self.hash(password).await?;
+                false
+            }
+        };
+        match (good, key, found) {
+            (true, Some(key), Some((_, role))) => {
+                self.remember(key);
+                info!(target: "audit", user = name, "password accepted");
+                Ok(Principal { name: name.to_owned(), role })
+            }
+            _ => {
+                warn!(target: "audit", user = report::brief(name, 64), "wrong user or password");
+                Err(Refusal::Unauthenticated)
+            }
+        }
+    }
+
+    /// Opens a session; its id is shown this once.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub async fn open_session(&self, who: &Principal) -> Result<Secret, Refusal> {
+        let id = Secret::random();
+        self.store.add_session(id.digest(), &who.name, self.clock.now_ms(), idle_ms()).await?;
+        info!(target: "audit", user = who.name, "session opened");
+        Ok(id)
+    }
+
+    /// The session of an id, which counts as used by this.
+    ///
+    /// # Errors
+    /// [`Refusal::Unauthenticated`] when there is none, or it was not used for too long.
+    pub async fn session(&self, id: &str) -> Result<Session, Refusal> {
+        let digest = session_digest(id)?;
+        let found = self.store.use_session(digest, self.clock.now_ms(), idle_ms()).await?;
+        found.ok_or(Refusal::Unauthenticated)
+    }
+
+    /// Ends a session.
+    ///
+    /// # Errors
+    /// [`Refusal::Unauthenticated`] when there is none.
+    pub async fn close_session(&self, id: &str) -> Result<(), Refusal> {
+        let digest = session_digest(id)?;
+        let dropped = self.store.drop_session(digest, self.clock.now_ms(), idle_ms()).await?;
+        if dropped { Ok(()) } else { Err(Refusal::Unauthenticated) }
+    }
+
+    async fn hash(&self, password: &Secret) -> Result<String, Refusal> {
+        check_password(password)?;
+        let password = password.clone();
+        self.hashing(move || {
+            Argon2::default()
+                .hash_password(password.expose().as_bytes())
+                .map(|hash| hash.to_string())
+                .map_err(|e| Refusal::internal("a password could not be hashed", &e))
+        })
+        .await?
+    }
+
+    async fn verify(&self, hash: String, password: &Secret) -> Result<bool, Refusal> {
+        let password = password.clone();
+        self.hashing(move || Argon2::default().verify_password(password.expose().as_bytes(), hash.as_str()).is_ok())
+            .await
+    }
+
+    /// Runs dear work on a thread of its own, with [`AT_ONCE`] others at most.
+    async fn hashing<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+        let _place = self.queue.try_acquire().map_err(|_| Refusal::Busy)?;
+        let turn = Arc::clone(&self.hashing).acquire_owned().await.map_err(|_| Refusal::Busy)?;
+        let done = tokio::task::spawn_blocking(move || {
+            // Held by the work itself: a caller that goes away must not let a third one in.
+            let _turn = turn;
+            work()
+        });
+        done.await.map_err(|e| Refusal::internal("hashing stopped", &e))
+    }
+
+    fn memory_of(&self, name: &str, hash: &str, password: &Secret) -> [u8; 32] {
+        let mut context = hmac::Context::with_key(&self.memory_key);
+        // The stored hash is part of it: another password makes the memory of the old one useless.
+        for part in [name, hash, password.expose()] {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part.as_bytes());
+        }
+        let mut key = [0; 32];
+        key.copy_from_slice(context.sign().as_ref());
+        key
+    }
+
+    fn is_remembered(&self, key: &[u8; 32]) -> bool {
+        let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        remembered.get(key).is_some_and(|&until| self.clock.now_ms() < until)
+    }
+
+    fn remember(&self, key: [u8; 32]) {
+        let now = self.clock.now_ms();
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        if remembered.len() >= MEMORY {
+            remembered.retain(|_, until| now < *until);
+        }
+        if remembered.len() < MEMORY {
+            remembered.insert(key, now + REMEMBERED.as_millis() as i64);
+        }
+    }
+}
+
+fn idle_ms() -> i64 {
+    limits::SESSION.as_millis() as i64
+}
+
+fn session_digest(id: &str) -> Result<String, Refusal> {
+    if id.is_empty() || id.len() > LONGEST { Err(Refusal::Unauthenticated) } else { Ok(Secret::new(id).digest()) }
+}
+
+fn check_name(name: &str) -> Result<(), Refusal> {
+    // Basic authentication cannot carry a colon in a name.
+    let good =
+        (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-@\\+".contains(&b));
+    if good { Ok(()) } else { Err(Refusal::Invalid("a user's name is 1 to 64 letters, digits or ._-@\\+".into())) }
+}
+
+fn check_password(password: &Secret) -> Result<(), Refusal> {
+    match password.expose().len() {
+        0..8 => Err(Refusal::Invalid("a password has at least 8 characters".into())),
+        8..=LONGEST => Ok(()),
+        _ => Err(Refusal::Invalid("a password has at most 1024 bytes".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests;

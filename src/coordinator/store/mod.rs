@@ -1,0 +1,238 @@
+//! The state: one SQLite file in a folder of its own, behind named operations that are atomic each.
+//!
+//! Rows come from the coordinator's rooms and go back to them; no caller reads, decides and writes, since several coordinators
+//! may share one state some day. All work is done by one thread, in the order in which it was asked for. Secrets do not come
+//! here in the clear: they are hashed, or sealed by [`vault::Vault`], before.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot};
+
+use super::refusal::Refusal;
+
+pub mod access;
+pub mod roster;
+mod schema;
+pub mod tasks;
+pub mod users;
+pub mod vault;
+
+/// The database's name in the state folder.
+const FILE: &str = "sheaf.db";
+/// Operations that may wait for the thread; callers past it wait for a place.
+const QUEUE: usize = 256;
+/// Time to wait for another process at the same file, which only `sheaf coordinator init` can be.
+const LOCKED: Duration = Duration::from_secs(5);
+
+/// Why the state cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The folder or the file cannot be made or opened.
+    #[error("cannot use the state in {}", .path.display())]
+    Open {
+        /// The folder or file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Others may write there, so nothing in it can be trusted.
+    #[error("{} is writable for others than its owner; run: chmod 700 {}", .0.display(), .0.display())]
+    Exposed(PathBuf),
+    /// Made by a later version of sheaf.
+    #[error("the state is of version {found}, this sheaf knows {known}: use the newer sheaf")]
+    Newer {
+        /// In the file.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// No space left.
+    #[error("no space left for the state")]
+    Full,
+    /// SQLite refuses.
+    #[error("the state cannot be read or written")]
+    Sqlite(#[source] rusqlite::Error),
+    /// Something in the state is not what we once wrote.
+    #[error("the state holds a {0} that makes no sense")]
+    Corrupt(&'static str),
+    /// The thread is gone.
+    #[error("the state is closed")]
+    Closed,
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::Full,
+            _ => Self::Sqlite(error),
+        }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        let refusal = Self::internal("the state failed", &error);
+        if matches!(error, StoreError::Full) { Self::Full } else { refusal }
+    }
+}
+
+/// How sure an operation must be on disk before it is answered.
+#[derive(Clone, Copy, Debug)]
+enum Surety {
+    /// Survives a power cut.
+    Synced,
+    /// Survives the process; a power cut may lose the last of them, never the order.
+    Written,
+}
+
+type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+
+/// The state; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Store {
+    /// Opens the state in `folder`, makes it if it is not there, and brings it to this version.
+    ///
+    /// # Errors
+    /// When the folder is not ours alone, or the file cannot be used.
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        prepare_folder(folder)?;
+        let path = folder.join(FILE);
+        let open = |source| StoreError::Open { path: path.clone(), source };
+        // Made by us first: SQLite would make it readable for others, and gives its log files the file's own mode.
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(open)?;
+        file.set_permissions(PermissionsExt::from_mode(0o600)).map_err(open)?;
+        drop(file);
+        let mut connection = Connection::open(&path)?;
+        connection.busy_timeout(LOCKED)?;
+        connection.pragma_update(None, "journal_mode", "wal")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        connection.pragma_update(None, "trusted_schema", false)?;
+        schema::migrate(&mut connection)?;
+        let (jobs, mut queue) = mpsc::channel::<Job>(QUEUE);
+        std::thread::Builder::new()
+            .name("state".into())
+            .spawn(move || {
+                while let Some(job) = queue.blocking_recv() {
+                    job(&mut connection);
+                }
+            })
+            .map_err(open)?;
+        Ok(Self { jobs })
+    }
+
+    /// Runs one operation in a transaction of its own, and answers once a power cut cannot undo it.
+    ///
+    /// # Cancel safety
+    /// An operation that was queued is done, also when nobody waits for its answer any more.
+    async fn sure<T, F>(&self, operation: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.run(Surety::Synced, operation).await
+    }
+
+    /// The same for what may be lost in a power cut: reading, logs, times of last use.
+    async fn quick<T, F>(&self, operation: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.run(Surety::Written, operation).await
+    }
+
+    async fn run<T, F>(&self, surety: Surety, operation: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |connection| {
+            let _ = answer.send(transact(connection, surety, operation));
+        });
+        self.jobs.send(job).await.map_err(|_| StoreError::Closed)?;
+        answered.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Whether the state answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn alive(&self) -> Result<(), StoreError> {
+        self.quick(|tx| Ok(tx.query_row("SELECT 1", [], |_| Ok(()))?)).await
+    }
+
+    /// A named value of the coordinator's own, such as a sealed key.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let key = key.to_owned();
+        self.quick(move |tx| schema::meta(tx, &key)).await
+    }
+
+    /// Keeps a named value unless there is one already; answers the one that stands.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub async fn meta_once(&self, key: &str, value: Vec<u8>) -> Result<Vec<u8>, StoreError> {
+        let key = key.to_owned();
+        self.sure(move |tx| {
+            tx.execute("INSERT OR IGNORE INTO meta (key, value) VALUES (?1, ?2)", (&key, &value))?;
+            schema::meta(tx, &key)?.ok_or(StoreError::Corrupt("meta row"))
+        })
+        .await
+    }
+}
+
+fn transact<T>(
+    connection: &mut Connection,
+    surety: Surety,
+    operation: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let synchronous = match surety {
+        Surety::Synced => "full",
+        Surety::Written => "normal",
+    };
+    connection.pragma_update(None, "synchronous", synchronous)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Any error drops the transaction, which undoes all of it.
+    let value = operation(&transaction)?;
+    transaction.commit()?;
+    Ok(value)
+}
+
+/// Makes the folder with mode 0700, or sees to it that an existing one is.
+fn prepare_folder(folder: &Path) -> Result<(), StoreError> {
+    let open = |source| StoreError::Open { path: folder.to_owned(), source };
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(open)?;
+    let metadata = folder.metadata().map_err(open)?;
+    let mode = metadata.permissions().mode();
+    if mode & 0o022 != 0 || (metadata.uid() != nix::unistd::geteuid().as_raw() && mode & 0o077 != 0) {
+        return Err(StoreError::Exposed(folder.to_owned()));
+    }
+    if mode & 0o077 != 0 {
+        std::fs::set_permissions(folder, PermissionsExt::from_mode(0o700)).map_err(open)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

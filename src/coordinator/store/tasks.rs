@@ -1,0 +1,230 @@
+//! Stored tasks and their logs. A log is pieces of bytes, each with where it begins, so that a reader who was here before
+//! goes on where it was.
+
+use rusqlite::{OptionalExtension as _, Row, Transaction};
+
+use super::roster::{cluster_id, count, unreadable};
+use super::{Store, StoreError};
+use crate::coordinator::tasks::{Log, LogPart, NewTask, TaskFilter, TaskRow, legal_before, state_word};
+use crate::id::{ClusterId, TaskId};
+use crate::protocol::control::TaskState;
+
+/// Tasks that are kept; of older ones, those that are over are forgotten.
+const KEPT: i64 = 2000;
+/// Bytes of one log at most; what comes later is left out.
+const LOG_BYTES: u64 = 64 << 20;
+/// Rows of one answer at most.
+const ROWS: u32 = 10_000;
+
+const TASK: &str =
+    "SELECT id, kind, description, state, user, cluster, created_ms, started_ms, finished_ms, result FROM tasks";
+
+impl Store {
+    /// Adds a task, queued.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub async fn add_task(&self, task: NewTask, now_ms: i64) -> Result<TaskId, StoreError> {
+        self.sure(move |tx| {
+            tx.execute(
+                "INSERT INTO tasks (kind, description, state, user, cluster, created_ms)
+                 VALUES (?1, ?2, 'queued', ?3, ?4, ?5)",
+                (&task.kind, &task.description, &task.user, task.cluster.map(|id| id.to_string()), now_ms),
+            )?;
+            let id = tx.last_insert_rowid();
+            tx.execute("DELETE FROM tasks WHERE id <= ?1 AND finished_ms IS NOT NULL", [id - KEPT])?;
+            Ok(TaskId(id as u64))
+        })
+        .await
+    }
+
+    /// Brings a task to another state if that is legal; answers whether it was.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub async fn move_task(
+        &self,
+        id: TaskId,
+        to: TaskState,
+        result: Option<String>,
+        now_ms: i64,
+    ) -> Result<bool, StoreError> {
+        self.sure(move |tx| move_task(tx, id, to, result.as_deref(), now_ms)).await
+    }
+
+    /// Adds bytes to a log of a task that is not over; `false` when it is, or the log is full.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub async fn append_log(&self, id: TaskId, log: Log, bytes: Vec<u8>) -> Result<bool, StoreError> {
+        self.quick(move |tx| append(tx, id, log, &bytes)).await
+    }
+
+    /// Ends every task that is not over, with a last line in its event log; for the coordinator's start.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub async fn end_unfinished(&self, reason: &str, event: Vec<u8>, now_ms: i64) -> Result<usize, StoreError> {
+        let reason = reason.to_owned();
+        self.sure(move |tx| {
+            let mut select = tx.prepare("SELECT id FROM tasks WHERE finished_ms IS NULL")?;
+            let open: Vec<i64> = select.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+            for id in &open {
+                let id = TaskId(*id as u64);
+                append(tx, id, Log::Event, &event)?;
+                move_task(tx, id, TaskState::Errored, Some(&reason), now_ms)?;
+            }
+            Ok(open.len())
+        })
+        .await
+    }
+
+    /// One task.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn task(&self, id: TaskId) -> Result<Option<TaskRow>, StoreError> {
+        self.quick(move |tx| Ok(tx.query_row(&format!("{TASK} WHERE id = ?1"), [id.0 as i64], task).optional()?)).await
+    }
+
+    /// Tasks, newest first.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn tasks(&self, filter: TaskFilter) -> Result<Vec<TaskRow>, StoreError> {
+        self.quick(move |tx| {
+            let mut select = tx.prepare_cached(&format!(
+                "{TASK} WHERE (?1 = '[]' OR state IN (SELECT value FROM json_each(?1)))
+                   AND (?2 = '[]' OR kind IN (SELECT value FROM json_each(?2)))
+                   AND (?3 IS NULL OR cluster = ?3) ORDER BY id DESC LIMIT ?4"
+            ))?;
+            let words: Vec<&str> = filter.states.iter().map(|state| state.as_str()).collect();
+            let parameters = (
+                serde_json::to_string(&words).unwrap_or_default(),
+                serde_json::to_string(&filter.kinds).unwrap_or_default(),
+                filter.cluster.map(|id: ClusterId| id.to_string()),
+                filter.limit.unwrap_or(ROWS).clamp(1, ROWS),
+            );
+            let rows = select.query_map(parameters, task)?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    /// How many tasks there are in each state.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn task_counts(&self) -> Result<Vec<(TaskState, u64)>, StoreError> {
+        self.quick(|tx| {
+            let mut select = tx.prepare_cached("SELECT state, count(*) FROM tasks GROUP BY state")?;
+            let rows = select.query_map([], |row| Ok((state(row, 0)?, count(row, 1)?)))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    /// A part of a task's log from `from`, `most` bytes at most; `None` for an unknown task.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn read_log(&self, id: TaskId, log: Log, from: u64, most: usize) -> Result<Option<LogPart>, StoreError> {
+        self.quick(move |tx| {
+            let there: bool =
+                tx.query_row("SELECT EXISTS (SELECT 1 FROM tasks WHERE id = ?1)", [id.0 as i64], |row| row.get(0))?;
+            if !there {
+                return Ok(None);
+            }
+            let total = length(tx, id, log)?;
+            Ok(Some(LogPart { bytes: read(tx, id, log, from, most)?, from, total }))
+        })
+        .await
+    }
+}
+
+fn move_task(
+    tx: &Transaction<'_>,
+    id: TaskId,
+    to: TaskState,
+    result: Option<&str>,
+    now_ms: i64,
+) -> Result<bool, StoreError> {
+    let legal: Vec<&str> = legal_before(to).iter().map(|state| state.as_str()).collect();
+    let moved = tx.execute(
+        "UPDATE tasks SET state = ?2, result = coalesce(?3, result),
+            started_ms = CASE WHEN ?2 = 'processing' THEN ?4 ELSE started_ms END,
+            finished_ms = CASE WHEN ?5 THEN ?4 ELSE finished_ms END
+         WHERE id = ?1 AND state IN (SELECT value FROM json_each(?6))",
+        (id.0 as i64, to.as_str(), result, now_ms, to.is_final(), serde_json::to_string(&legal).unwrap_or_default()),
+    )?;
+    Ok(moved == 1)
+}
+
+fn append(tx: &Transaction<'_>, id: TaskId, log: Log, bytes: &[u8]) -> Result<bool, StoreError> {
+    let start = length(tx, id, log)?;
+    if bytes.is_empty() || start + bytes.len() as u64 > LOG_BYTES {
+        return Ok(false);
+    }
+    let added = tx
+        .prepare_cached(
+            "INSERT INTO task_logs (task, log, start, bytes)
+             SELECT id, ?2, ?3, ?4 FROM tasks WHERE id = ?1 AND finished_ms IS NULL",
+        )?
+        .execute((id.0 as i64, log.as_str(), start as i64, bytes))?;
+    Ok(added == 1)
+}
+
+fn length(tx: &Transaction<'_>, id: TaskId, log: Log) -> Result<u64, StoreError> {
+    let end = tx
+        .prepare_cached(
+            "SELECT start + length(bytes) FROM task_logs WHERE task = ?1 AND log = ?2 ORDER BY start DESC LIMIT 1",
+        )?
+        .query_row((id.0 as i64, log.as_str()), |row| count(row, 0))
+        .optional()?;
+    Ok(end.unwrap_or(0))
+}
+
+fn read(tx: &Transaction<'_>, id: TaskId, log: Log, from: u64, most: usize) -> Result<Vec<u8>, StoreError> {
+    let from = i64::try_from(from).unwrap_or(i64::MAX);
+    let mut select = tx.prepare_cached(
+        "SELECT start, bytes FROM task_logs WHERE task = ?1 AND log = ?2 AND start >= coalesce(
+            (SELECT max(start) FROM task_logs WHERE task = ?1 AND log = ?2 AND start <= ?3), 0) ORDER BY start",
+    )?;
+    let mut rows = select.query((id.0 as i64, log.as_str(), from))?;
+    let mut part = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (start, bytes) = (row.get::<_, i64>(0)?, row.get_ref(1)?);
+        let bytes = bytes.as_blob().map_err(|e| unreadable(1, e))?;
+        let skip = usize::try_from(from - start).unwrap_or(0).min(bytes.len());
+        let room = most - part.len();
+        part.extend_from_slice(&bytes[skip..][..room.min(bytes.len() - skip)]);
+        if part.len() == most {
+            break;
+        }
+    }
+    Ok(part)
+}
+
+fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<TaskState> {
+    let text = row.get_ref(column)?.as_str()?;
+    state_word(text).ok_or_else(|| unreadable(column, std::io::Error::other(format!("state `{text}`"))))
+}
+
+fn task(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
+    let cluster = match row.get_ref(5)? {
+        rusqlite::types::ValueRef::Null => None,
+        _ => Some(cluster_id(row, 5)?),
+    };
+    Ok(TaskRow {
+        id: TaskId(row.get::<_, i64>(0)? as u64),
+        kind: row.get(1)?,
+        description: row.get(2)?,
+        state: state(row, 3)?,
+        user: row.get(4)?,
+        cluster,
+        created_ms: row.get(6)?,
+        started_ms: row.get(7)?,
+        finished_ms: row.get(8)?,
+        result: row.get(9)?,
+    })
+}
