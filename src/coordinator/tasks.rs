@@ -297,6 +297,3 @@ fn line(value: &Value) -> Vec<u8> {
     bytes.push(b'\n');
     bytes
 }
-
-#[cfg(test)]
-mod tests;

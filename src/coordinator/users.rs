@@ -289,6 +289,3 @@ fn check_password(password: &Secret) -> Result<(), Refusal> {
         _ => Err(Refusal::Invalid("a password has at most 1024 bytes".into())),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -4,8 +4,6 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 
 use super::fault::Fault;
 use super::session::principal;
@@ -32,7 +30,7 @@ pub async fn create(State(verbs): State<Verbs>, headers: HeaderMap, body: Body) 
         Format::TarZst => "application/zstd",
     };
     let (name, task) = (download.name.to_string(), download.task.to_string());
-    let key = STANDARD.encode(verbs.seal_public_key());
+    let key = verbs.seal_public_key().to_string();
     let mut answer = Body::from_stream(download.body).into_response();
     for (header, text) in [
         (header::CONTENT_TYPE, kind),

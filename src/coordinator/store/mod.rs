@@ -233,6 +233,3 @@ fn prepare_folder(folder: &Path) -> Result<(), StoreError> {
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;
