@@ -118,6 +118,8 @@ pub struct Checker {
     state: State,
     names: Names,
     keep_raw: bool,
+    /// Where the stream stood before the entry that it stands inside.
+    before_entry: Option<State>,
 }
 
 #[derive(Clone)]
@@ -173,6 +175,7 @@ impl Checker {
             state: State { parser: Parser::default(), open: None, left: budget },
             names: Names::default(),
             keep_raw: false,
+            before_entry: None,
         }
     }
 
@@ -197,16 +200,39 @@ impl Checker {
         let mut bench = Bench::take()?;
         let walked = self.walk(&mut bench, &frames, raw, boundary);
         bench.put_back();
+        let began_inside = before.open.is_some();
         match walked {
             Ok((rows, raw)) => {
-                self.names.mark();
+                if boundary {
+                    self.settle();
+                } else if !began_inside {
+                    self.before_entry = Some(before);
+                }
                 Ok(Piece { frames, raw, rows, boundary })
             }
             Err(fault) => {
                 self.state = before;
-                self.names.undo();
+                // The name of an entry that goes on stays taken: it can still be abandoned.
+                if !began_inside {
+                    self.names.undo();
+                }
                 Err(fault)
             }
+        }
+    }
+
+    /// The stream stands between entries, and there is no way back.
+    fn settle(&mut self) {
+        self.names.mark();
+        self.before_entry = None;
+    }
+
+    /// Forgets the entry that the stream stands inside, as if it had never begun; its path may come again. For whoever threw
+    /// away all pieces of it.
+    pub fn abandon(&mut self) {
+        if let Some(before) = self.before_entry.take() {
+            self.state = before;
+            self.names.undo();
         }
     }
 

@@ -97,13 +97,23 @@ pub enum SegmentError {
     Digest,
 }
 
+impl SegmentHead {
+    /// What travels before the frames: the head's length and the head. For a writer that holds its frames one by one.
+    pub fn prefix(&self) -> Bytes {
+        let head = serde_json::to_vec(self).expect("a head of plain values serialises");
+        let mut prefix = BytesMut::with_capacity(4 + head.len());
+        prefix.put_u32(u32::try_from(head.len()).expect("heads are small"));
+        prefix.put_slice(&head);
+        prefix.freeze()
+    }
+}
+
 impl Segment {
     /// The bytes on the wire.
     pub fn encode(&self) -> Bytes {
-        let head = serde_json::to_vec(&self.head).expect("a head of plain values serialises");
-        let mut wire = BytesMut::with_capacity(4 + head.len() + self.frames.len());
-        wire.put_u32(u32::try_from(head.len()).expect("heads are small"));
-        wire.put_slice(&head);
+        let prefix = self.head.prefix();
+        let mut wire = BytesMut::with_capacity(prefix.len() + self.frames.len());
+        wire.put_slice(&prefix);
         wire.put_slice(&self.frames);
         wire.freeze()
     }

@@ -1,5 +1,8 @@
 //! The coordinator: receive → verify → merge → deliver, and the state behind it.
 
+pub mod deliver;
+pub mod merge;
+pub mod receive;
 pub mod refusal;
 pub mod roster;
 pub mod run;
@@ -9,3 +12,4 @@ pub mod store;
 pub mod tasks;
 pub mod users;
 pub mod verbs;
+pub mod verify;

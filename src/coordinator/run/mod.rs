@@ -6,21 +6,18 @@ mod log;
 mod online;
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::Stream;
-
 use crate::bundle::Format;
+use crate::bundle::assemble::SealKey;
 use crate::clock::Clock;
 use crate::id::{BundleName, NodeName, TaskId};
 use crate::limits;
 use crate::protocol::agents::Order;
 use crate::shutdown::Shutdown;
 
+pub use super::deliver::Body;
 pub use log::{Event, Step, StepState, TaskEnd, TaskLog};
 pub use online::{Online, Roll, Session};
 
@@ -45,6 +42,8 @@ pub struct Settings {
     pub node_bytes: u64,
     /// Entries of one node.
     pub node_entries: u64,
+    /// Silence of a node that is connected and between entries after which it is given up: a slow source takes its time.
+    pub patience: Duration,
     /// Time the download's reader may stand still.
     pub reader_idle: Duration,
 }
@@ -61,6 +60,7 @@ impl Default for Settings {
             spool_dir: std::env::temp_dir(),
             node_bytes: limits::NODE_BYTES,
             node_entries: limits::NODE_ENTRIES,
+            patience: Duration::from_secs(600),
             reader_idle: limits::DOWNLOAD_IDLE,
         }
     }
@@ -76,6 +76,8 @@ pub struct Parts {
     pub shutdown: Shutdown,
     /// Where events go.
     pub log: Arc<dyn TaskLog>,
+    /// The key that seals bundles.
+    pub key: Arc<SealKey>,
 }
 
 /// What is wanted of a download. Who may ask, and which nodes match, was settled before.
@@ -109,17 +111,6 @@ pub struct Download {
     pub task: TaskId,
     /// The bundle's bytes.
     pub body: Body,
-}
-
-/// The bytes of a bundle as they are merged. An error means that the bundle was given up, and the answer must be reset;
-/// dropping it cancels the download.
-pub struct Body {}
-
-impl Stream for Body {
-    type Item = io::Result<Bytes>;
-    fn poll_next(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Poll::Ready(None)
-    }
 }
 
 /// Why a download did not begin.

@@ -1,0 +1,60 @@
+//! The segment that is being filled: closed frames, and the notes and rows that travel with them.
+
+use super::Packed;
+use crate::bundle::check::EntryRow;
+use crate::bundle::frame::Frame;
+use crate::bundle::segment::Note;
+use crate::limits::{SEGMENT_FRAMES, SEGMENT_HEAD, SEGMENT_RAW};
+
+/// Bytes of notes after which a segment is closed: half of what its head may have, since the last note comes on top.
+const NOTES: usize = SEGMENT_HEAD / 2;
+
+/// A segment in the making.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    frames: Vec<Frame>,
+    raw: u64,
+    notes: Vec<Note>,
+    note_bytes: usize,
+    rows: Vec<EntryRow>,
+}
+
+impl Batch {
+    /// Whether `raw` more bytes still make a legal segment; one frame is kept for what is open.
+    pub(super) fn fits(&self, raw: u64) -> bool {
+        self.raw + raw <= SEGMENT_RAW as u64 && self.frames.len() + 5 < SEGMENT_FRAMES
+    }
+
+    /// Whether nothing is in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.frames.is_empty() && self.notes.is_empty()
+    }
+
+    /// Whether its notes are as many as a head takes.
+    pub(super) fn is_noted(&self) -> bool {
+        self.note_bytes >= NOTES
+    }
+
+    /// Adds a closed frame.
+    pub(super) fn push(&mut self, frame: Frame) {
+        self.raw += u64::from(frame.raw);
+        self.frames.push(frame);
+    }
+
+    /// Adds what is said of an entry that ends here, or of a source that gave none.
+    pub(super) fn note(&mut self, note: Note) {
+        self.note_bytes += serde_json::to_vec(&note).map_or(0, |json| json.len() + 1);
+        self.notes.push(note);
+    }
+
+    /// Adds the row of an entry that ends here.
+    pub(super) fn row(&mut self, row: EntryRow) {
+        self.rows.push(row);
+    }
+
+    /// Closes the segment and begins the next.
+    pub(super) fn take(&mut self, boundary: bool) -> Packed {
+        let Self { frames, raw, notes, rows, .. } = std::mem::take(self);
+        Packed { frames, raw, boundary, notes, rows }
+    }
+}

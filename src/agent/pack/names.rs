@@ -1,0 +1,153 @@
+//! Paths already taken in a node's part of the bundle, so that none stands there twice.
+//!
+//! Paths come in as sources give them and go out as they may be packed. Only 16 bytes of each are kept, since there may be
+//! a million.
+
+use std::collections::HashSet;
+
+use crate::bundle::entry::Kind;
+use crate::bundle::names;
+use crate::bundle::path::EntryPath;
+
+/// Taken paths, and those that the coordinator already holds from an earlier attempt.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    taken: names::Names,
+    held: HashSet<u128>,
+}
+
+fn key(path: &EntryPath) -> u128 {
+    let hash = blake3::hash(path.as_str().as_bytes());
+    let mut first = [0; 16];
+    first.copy_from_slice(&hash.as_bytes()[..16]);
+    u128::from_le_bytes(first)
+}
+
+impl Names {
+    /// Notes that `path` is held already.
+    pub(super) fn hold(&mut self, path: &EntryPath) {
+        self.held.insert(key(path));
+    }
+
+    /// Whether what would be packed as `path` is held already. The path is taken then, as if it had been packed again.
+    pub(super) fn skip(&mut self, path: &EntryPath) -> bool {
+        if self.held.is_empty() {
+            return false;
+        }
+        let (free, _) = self.take(path);
+        let held = self.held.contains(&key(&free));
+        if held {
+            self.taken.mark()
+        } else {
+            self.taken.undo()
+        }
+        held
+    }
+
+    /// Takes `path`, or the first of `path~1`, `path~2`… that is free, until [`Names::keep`] or [`Names::give_back`]. Says how
+    /// many names that makes, folders included.
+    pub(super) fn take(&mut self, path: &EntryPath) -> (EntryPath, u64) {
+        if let Some(new) = self.add(path) {
+            return (path.clone(), new);
+        }
+        for n in 1u32.. {
+            for candidate in renamed(path, n) {
+                if let Some(new) = self.add(&candidate) {
+                    return (candidate, new);
+                }
+            }
+        }
+        unreachable!("one of four billion names is free")
+    }
+
+    /// What was taken is used.
+    pub(super) fn keep(&mut self) {
+        self.taken.mark();
+    }
+
+    /// What was taken is not used.
+    pub(super) fn give_back(&mut self) {
+        self.taken.undo();
+    }
+
+    fn add(&mut self, path: &EntryPath) -> Option<u64> {
+        let new = self.taken.add(path, Kind::File);
+        if new.is_none() {
+            self.taken.undo();
+        }
+        new
+    }
+}
+
+/// `path` with `~n` at its last component, at the one before, and so on: a file may stand where it needs a folder.
+fn renamed(path: &EntryPath, n: u32) -> impl Iterator<Item = EntryPath> {
+    let text = path.as_str();
+    let ends = std::iter::once(text.len()).chain(text.rmatch_indices('/').map(|(at, _)| at));
+    ends.filter_map(move |end| suffixed(&text[..end], &format!("~{n}"), &text[end..]))
+}
+
+/// `stem`, `suffix` and `rest` as one path, with the end of `stem` left out where the whole would be too long.
+pub(super) fn suffixed(stem: &str, suffix: &str, rest: &str) -> Option<EntryPath> {
+    let ends = stem.char_indices().rev().map(|(at, _)| at);
+    std::iter::once(stem.len())
+        .chain(ends)
+        .take_while(|end| !stem[..*end].ends_with('/'))
+        .find_map(|end| EntryPath::parse(&format!("{}{suffix}{rest}", &stem[..end])).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> EntryPath {
+        EntryPath::parse(text).expect("a path")
+    }
+
+    fn take(names: &mut Names, text: &str) -> String {
+        let (path, _) = names.take(&path(text));
+        names.keep();
+        path.into()
+    }
+
+    #[test]
+    fn a_path_is_given_out_once() {
+        let mut names = Names::default();
+        let given: Vec<_> = (0..3).map(|_| take(&mut names, "files/a")).collect();
+        assert_eq!(given, ["files/a", "files/a~1", "files/a~2"]);
+        assert_eq!(take(&mut names, "files/a~1"), "files/a~1~1");
+        names.take(&path("files/b"));
+        names.give_back();
+        assert_eq!(take(&mut names, "files/b"), "files/b");
+    }
+
+    #[test]
+    fn a_file_and_a_folder_of_one_name_are_told_apart() {
+        let mut names = Names::default();
+        assert_eq!(take(&mut names, "files/a"), "files/a");
+        assert_eq!(take(&mut names, "files/a/b"), "files/a~1/b");
+        assert_eq!(take(&mut names, "files/a/b"), "files/a~1/b~1");
+        assert_eq!(take(&mut names, "files/c/d/e"), "files/c/d/e");
+        assert_eq!(take(&mut names, "files/c"), "files/c~1");
+    }
+
+    #[test]
+    fn a_long_name_is_shortened_for_its_suffix() {
+        let long = format!("files/{}", "é".repeat(127));
+        let mut names = Names::default();
+        take(&mut names, &long);
+        let second = take(&mut names, &long);
+        assert!(second.ends_with("é~1") && second.len() <= 6 + 255, "{second}");
+    }
+
+    #[test]
+    fn held_paths_are_skipped_in_the_order_they_were_packed() {
+        let mut names = Names::default();
+        names.hold(&path("files/a"));
+        names.hold(&path("files/a~1"));
+        assert!(names.skip(&path("files/a")));
+        assert!(names.skip(&path("files/a")));
+        assert!(!names.skip(&path("files/a")));
+        assert_eq!(take(&mut names, "files/a"), "files/a~2");
+        assert!(!names.skip(&path("files/b")));
+    }
+}
