@@ -4,6 +4,9 @@
 //! holds a large source whole in memory, and never declares a size that it does not keep.
 
 mod batch;
+mod entry;
+mod input;
+mod large;
 mod names;
 mod packer;
 mod spool;
@@ -49,3 +52,6 @@ pub enum PackError {
     #[error("cannot read the spool back")]
     Spool(#[source] std::io::Error),
 }
+
+#[cfg(test)]
+mod tests;

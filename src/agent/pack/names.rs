@@ -50,14 +50,22 @@ impl Names {
         if let Some(new) = self.add(path) {
             return (path.clone(), new);
         }
-        for n in 1u32.. {
-            for candidate in renamed(path, n) {
-                if let Some(new) = self.add(&candidate) {
-                    return (candidate, new);
-                }
-            }
+        // A file may also stand where this path needs a folder: then it is the folder that gets another name.
+        let (folders, name) = path.as_str().rsplit_once('/').unwrap_or(("", path.as_str()));
+        let mut stem = String::new();
+        for folder in folders.split_terminator('/') {
+            let free = numbered(&format!("{stem}{folder}")).find(|candidate| self.could_be_folder(candidate));
+            stem = free.map_or_else(|| stem.clone(), |free| format!("{free}/"));
         }
-        unreachable!("one of four billion names is free")
+        numbered(&format!("{stem}{name}"))
+            .find_map(|candidate| self.add(&candidate).map(|new| (candidate, new)))
+            .expect("one of four billion names is free")
+    }
+
+    fn could_be_folder(&mut self, path: &EntryPath) -> bool {
+        let could = self.taken.add(path, Kind::Folder).is_some();
+        self.taken.undo();
+        could
     }
 
     /// What was taken is used.
@@ -79,20 +87,19 @@ impl Names {
     }
 }
 
-/// `path` with `~n` at its last component, at the one before, and so on: a file may stand where it needs a folder.
-fn renamed(path: &EntryPath, n: u32) -> impl Iterator<Item = EntryPath> {
-    let text = path.as_str();
-    let ends = std::iter::once(text.len()).chain(text.rmatch_indices('/').map(|(at, _)| at));
-    ends.filter_map(move |end| suffixed(&text[..end], &format!("~{n}"), &text[end..]))
+/// `stem`, `stem~1`, `stem~2`…
+fn numbered(stem: &str) -> impl Iterator<Item = EntryPath> {
+    let numbers = (1u32..).filter_map(move |n| suffixed(stem, &format!("~{n}")));
+    EntryPath::parse(stem).into_iter().chain(numbers)
 }
 
-/// `stem`, `suffix` and `rest` as one path, with the end of `stem` left out where the whole would be too long.
-pub(super) fn suffixed(stem: &str, suffix: &str, rest: &str) -> Option<EntryPath> {
+/// `stem` and `suffix` as a path, with the end of `stem` left out where the whole would be too long.
+pub(super) fn suffixed(stem: &str, suffix: &str) -> Option<EntryPath> {
     let ends = stem.char_indices().rev().map(|(at, _)| at);
     std::iter::once(stem.len())
         .chain(ends)
-        .take_while(|end| !stem[..*end].ends_with('/'))
-        .find_map(|end| EntryPath::parse(&format!("{}{suffix}{rest}", &stem[..end])).ok())
+        .take_while(|end| *end > 0 && !stem[..*end].ends_with('/'))
+        .find_map(|end| EntryPath::parse(&format!("{}{suffix}", &stem[..end])).ok())
 }
 
 #[cfg(test)]

@@ -1,0 +1,194 @@
+//! Entries that outgrow one frame: their frames wait in the spool until the size is known, or they are read twice.
+//!
+//! The packer hands the entry over with its first frame full; what is left of it afterwards is the open frame.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::atomic::Ordering;
+
+use super::entry::{Entry, Filled, judge};
+use super::input::Input;
+use super::packer::Packer;
+use super::{PackError, Packed};
+use crate::agent::redact::CleanReport;
+use crate::bundle::frame::{FRAME_RAW, Frame};
+use crate::bundle::outcome::Outcome;
+use crate::limits::SEGMENT_RAW;
+use crate::report;
+
+impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
+    /// Goes on with an entry that filled the open frame: its frames wait in the spool until its size is known.
+    pub(super) fn large(&mut self, mut input: impl Input, mut entry: Entry) -> Result<(), PackError> {
+        if self.first.is_empty() {
+            self.first = vec![0; FRAME_RAW];
+        }
+        std::mem::swap(&mut self.stage, &mut self.first);
+        self.used = 0;
+        self.spool.clear();
+        let mut last = None;
+        while self.fill(&mut input, &mut entry) == Filled::Frame {
+            let frame = self.compress(FRAME_RAW)?;
+            self.used = 0;
+            let raw = (FRAME_RAW - entry.start) as u64 + self.spool.raw() + u64::from(frame.raw);
+            if !self.batch.fits(entry.start as u64 + raw) {
+                self.split(&mut entry)?;
+            }
+            if let Err((frame, error)) = self.spool.push(frame) {
+                if let Some(length) = self.measure(&mut input, &entry) {
+                    return self.twice(input, entry, length);
+                }
+                entry.cut = Some(format!("there was no room to keep more of it: {}", report::chain(&error)));
+                last = Some(frame);
+                break;
+            }
+        }
+        self.end_large(input, entry, last)
+    }
+
+    /// Sends what stands before the entry in its first frame, so that it begins a segment.
+    fn split(&mut self, entry: &mut Entry) -> Result<(), PackError> {
+        if entry.start > 0 {
+            let frame = self.compressor.frame(&self.first[..entry.start]).map_err(PackError::Compress)?;
+            self.batch.push(frame);
+            self.first.copy_within(entry.start.., 0);
+            self.first.truncate(FRAME_RAW - entry.start);
+            entry.start = 0;
+        }
+        if self.batch.is_empty() { Ok(()) } else { self.emit(true) }
+    }
+
+    /// Ends an entry of more than one frame: its header is written, its frames leave the spool.
+    fn end_large(&mut self, input: impl Input, mut entry: Entry, last: Option<Frame>) -> Result<(), PackError> {
+        let report = judge(input.finish(), &entry);
+        self.pad();
+        entry.head.size = entry.bytes;
+        if !self.batch.fits(entry.start as u64 + entry.padded()) {
+            self.split(&mut entry)?;
+        }
+        let whole = entry.padded() <= SEGMENT_RAW as u64;
+        self.write_head(&entry)?;
+        while let Some(frame) = self.spool.next() {
+            self.part(frame.map_err(PackError::Spool)?)?;
+        }
+        self.spool.clear();
+        if let Some(frame) = last {
+            self.part(frame)?;
+        }
+        self.end_parts(entry, report, whole)
+    }
+
+    /// Closes the frame with the header, now that the size is known.
+    fn write_head(&mut self, entry: &Entry) -> Result<(), PackError> {
+        let head = entry.head.encode();
+        let content = entry.start + entry.head_length;
+        if head.len() == entry.head_length {
+            self.first[entry.start..content].copy_from_slice(&head);
+        } else {
+            // A size above 8 GiB needs a record of its own, and the header grows.
+            self.first.splice(entry.start..content, head);
+        }
+        let mut first = std::mem::take(&mut self.first);
+        for chunk in first.chunks(FRAME_RAW) {
+            let frame = self.compressor.frame(chunk).map_err(PackError::Compress)?;
+            self.part(frame)?;
+        }
+        first.resize(FRAME_RAW, 0);
+        self.first = first;
+        Ok(())
+    }
+
+    /// Ends an entry whose frames are all in segments but the open one.
+    fn end_parts(&mut self, entry: Entry, report: CleanReport, whole: bool) -> Result<(), PackError> {
+        if whole {
+            // It shares its segment and its last frame with what follows.
+            self.end(entry, report);
+            return self.flush_noted();
+        }
+        if self.used > 0 {
+            let frame = self.compress(self.used)?;
+            self.used = 0;
+            self.part(frame)?;
+        }
+        self.end(entry, report);
+        self.emit(true)
+    }
+
+    /// The source's whole length, found by reading the rest, if it can be read once more from its start.
+    fn measure(&mut self, input: &mut impl Input, entry: &Entry) -> Option<u64> {
+        if !input.again() {
+            return None;
+        }
+        let mut length = entry.bytes;
+        loop {
+            let room = (entry.limit - length).min(FRAME_RAW as u64) as usize;
+            if room == 0 || self.stop.load(Ordering::Relaxed) {
+                break;
+            }
+            match input.read(&mut self.stage[..room]) {
+                Ok(0) => break,
+                Ok(read) => length += read as u64,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        input.rewind().ok().map(|()| length)
+    }
+
+    /// Packs a source of known length by reading it again: nothing waits, and what differs is cut or filled with zeros.
+    fn twice(&mut self, mut input: impl Input, mut entry: Entry, length: u64) -> Result<(), PackError> {
+        self.split(&mut entry)?;
+        self.spool.clear();
+        self.first.resize(FRAME_RAW, 0);
+        entry.head.size = length;
+        let budget = entry.limit;
+        (entry.bytes, entry.limit, entry.hasher) = (0, length, self.rows.then(blake3::Hasher::new));
+        let head = entry.head.encode();
+        entry.head_length = head.len();
+        self.stage[..head.len()].copy_from_slice(&head);
+        self.used = head.len();
+        while self.fill(&mut input, &mut entry) == Filled::Frame {
+            let frame = self.compress(FRAME_RAW)?;
+            self.used = 0;
+            self.part(frame)?;
+        }
+        if entry.cut.is_some() && entry.bytes == length && length < budget {
+            entry.cut = Some("it grew while it was read twice, for want of room to spool it".to_owned());
+        }
+        let report = judge(input.finish(), &entry);
+        let report = self.fill_up(&mut entry, length, report)?;
+        self.pad();
+        let whole = entry.padded() <= SEGMENT_RAW as u64;
+        self.end_parts(entry, report, whole)
+    }
+
+    /// Zeros up to the length that the header declares already.
+    fn fill_up(&mut self, entry: &mut Entry, length: u64, report: CleanReport) -> Result<CleanReport, PackError> {
+        if entry.bytes == length {
+            return Ok(report);
+        }
+        entry.length = Some(entry.bytes);
+        while entry.bytes < length {
+            let room = (length - entry.bytes).min((FRAME_RAW - self.used) as u64) as usize;
+            self.stage[self.used..self.used + room].fill(0);
+            entry.took(&self.stage[self.used..self.used + room]);
+            self.used += room;
+            if self.used == FRAME_RAW {
+                let frame = self.compress(FRAME_RAW)?;
+                self.used = 0;
+                self.part(frame)?;
+            }
+        }
+        let reason =
+            if report.reason.is_empty() { "it shrank while it was read twice".to_owned() } else { report.reason };
+        Ok(CleanReport { outcome: Outcome::Truncated, reason, ..report })
+    }
+
+    /// Adds a frame of a large entry; a full segment goes out as a part of it.
+    fn part(&mut self, frame: Frame) -> Result<(), PackError> {
+        if !self.batch.fits(u64::from(frame.raw)) {
+            self.emit(false)?;
+        }
+        self.batch.push(frame);
+        Ok(())
+    }
+}
