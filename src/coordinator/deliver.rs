@@ -112,16 +112,20 @@ pub struct Whole {
 }
 
 impl Whole {
-    /// Waits until the reader took all of it; `false` when the reader left before that.
-    pub async fn taken(&self) -> bool {
+    /// Waits until the reader took all of it.
+    ///
+    /// # Errors
+    /// `BrokenPipe` when the reader left before that, `TimedOut` when it took nothing for `idle`.
+    pub async fn taken(&self, idle: Duration) -> Result<(), io::ErrorKind> {
         loop {
             let moved = self.passage.moved.notified();
             if self.passage.taken.load(Ordering::SeqCst) == self.passage.handed.load(Ordering::SeqCst) {
-                return true;
+                return Ok(());
             }
             tokio::select! {
-                () = self.sender.gone() => return false,
+                () = self.sender.gone() => return Err(io::ErrorKind::BrokenPipe),
                 () = moved => {}
+                () = tokio::time::sleep(idle) => return Err(io::ErrorKind::TimedOut),
             }
         }
     }
@@ -195,7 +199,7 @@ mod tests {
             length += body.next().await.expect("a piece").expect("no error").len();
         }
         let whole = writer.await.expect("joined");
-        assert!(whole.taken().await);
+        assert_eq!(whole.taken(Duration::from_secs(30)).await, Ok(()));
         whole.end().await;
         assert!(body.next().await.is_none());
         drop(body);

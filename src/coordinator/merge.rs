@@ -26,7 +26,7 @@ use crate::clock::Clock;
 use crate::coordinator::verify::Verified;
 use crate::id::NodeName;
 
-pub use spool::{Quota, Spool};
+pub use spool::{Charged, Quota, Spool};
 
 /// Why nothing more can be merged.
 #[derive(Debug, thiserror::Error)]

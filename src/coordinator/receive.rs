@@ -66,9 +66,9 @@ pub enum ReceiveError {
 }
 
 impl ReceiveError {
-    /// Whether an honest agent can have sent it, over a bad line.
-    pub fn honest(&self) -> bool {
-        matches!(self, Self::Body(BodyError::Idle(_) | BodyError::Broken(_)))
+    /// Whether an honest agent's body can end like this, over a bad line.
+    pub fn honest_body(error: &BodyError) -> bool {
+        matches!(error, BodyError::Idle(_) | BodyError::Broken(_))
     }
 }
 

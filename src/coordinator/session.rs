@@ -1,17 +1,29 @@
 //! The agents' listener's routes: sessions, heartbeats, segments.
 //!
-//! Requests come in with an access token, and the token alone says which node it is. Orders go down, segments go to the
-//! download they belong to. It never trusts a name in a URL or a body.
+//! Requests come in with an access token, and the token alone says which node it is: a name in a URL or a body never does. Orders
+//! go down the session's answer, segments go to the download they belong to. What a segment holds is not looked at here.
+
+mod down;
+mod segments;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::MethodRouter;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post, put};
 use futures_util::future::BoxFuture;
+use http::{HeaderMap, StatusCode, header};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::coordinator::run::Engine;
 use crate::id::{ClusterId, NodeName};
-use crate::protocol::agents::Hello;
+use crate::limits::{AGENT_BODY, BODY_IDLE};
+use crate::net::body::{self, BodyError};
+use crate::protocol::agents::{Heartbeat, HeartbeatReply, Hello};
+use crate::protocol::problem::Problem;
 
 /// Who a token belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,12 +44,78 @@ pub trait AgentAuth: Send + Sync + 'static {
     /// A node has begun a session and says this of itself.
     fn joined<'a>(&'a self, node: &'a NodeIdentity, hello: &'a Hello) -> BoxFuture<'a, ()>;
 
-    /// A node's session has ended.
+    /// A node's session has ended, and no newer one took its place.
     fn left<'a>(&'a self, node: &'a NodeIdentity) -> BoxFuture<'a, ()>;
+}
+
+#[derive(Clone)]
+struct Desk {
+    engine: Engine,
+    auth: Arc<dyn AgentAuth>,
 }
 
 /// The routes of the agents' listener; `exchange` answers `POST /api/v2/agent/secrets/exchange`.
 pub fn router(engine: Engine, auth: Arc<dyn AgentAuth>, exchange: MethodRouter) -> Router {
-    let _ = (engine, auth);
-    Router::new().route("/api/v2/agent/secrets/exchange", exchange)
+    let own = Router::new()
+        .route("/agent/v1/session", post(down::session))
+        .route("/agent/v1/heartbeat", post(heartbeat))
+        .route("/agent/v1/tasks/{task}/attempts/{attempt}/segments/{number}", put(segments::put))
+        .route("/agent/v1/tasks/{task}/held", get(segments::held))
+        .route("/agent/v1/tasks/{task}/finish", post(segments::finish))
+        .with_state(Desk { engine, auth });
+    Router::new().route("/api/v2/agent/secrets/exchange", exchange).merge(own)
+}
+
+impl Desk {
+    /// The node behind a request, by its token.
+    async fn node(&self, headers: &HeaderMap) -> Result<NodeIdentity, Response> {
+        let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token =
+            bearer.and_then(|value| value.split_once(' ')).filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer"));
+        let node = match token {
+            Some((_, token)) => self.auth.agent_by_token(token.trim()).await,
+            None => None,
+        };
+        node.ok_or_else(|| {
+            let answer = problem(
+                StatusCode::UNAUTHORIZED,
+                "unauthenticated",
+                "the access token is missing, wrong or expired; exchange the agent secret for a new one",
+            );
+            ([(header::WWW_AUTHENTICATE, "Bearer")], answer).into_response()
+        })
+    }
+}
+
+fn problem(status: StatusCode, code: &str, message: impl Into<String>) -> Response {
+    (status, axum::Json(Problem::new(code, message))).into_response()
+}
+
+fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    (status, axum::Json(body)).into_response()
+}
+
+/// Reads a small body of JSON.
+async fn read<T: DeserializeOwned>(body: Body) -> Result<T, Response> {
+    let bytes = body::capped(body, AGENT_BODY, BODY_IDLE).await.map_err(|error| unread(&error))?;
+    serde_json::from_slice(&bytes)
+        .map_err(|_| problem(StatusCode::BAD_REQUEST, "malformed", "the body is not the JSON that belongs here"))
+}
+
+fn unread(error: &BodyError) -> Response {
+    let (status, code) = match error {
+        BodyError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+        BodyError::Idle(_) => (StatusCode::REQUEST_TIMEOUT, "idle"),
+        BodyError::Broken(_) => (StatusCode::BAD_REQUEST, "broken"),
+    };
+    problem(status, code, error.to_string())
+}
+
+async fn heartbeat(State(desk): State<Desk>, request: Request) -> Result<Response, Response> {
+    let identity = desk.node(request.headers()).await?;
+    let heartbeat: Heartbeat = read(request.into_body()).await?;
+    if !desk.engine.roll().beat(&identity.node, heartbeat) {
+        return Err(problem(StatusCode::CONFLICT, "no_session", "the node has no session; begin one"));
+    }
+    Ok(json(StatusCode::OK, &HeartbeatReply { clock_ms: desk.engine.clock().now_ms() }))
 }

@@ -145,10 +145,27 @@ impl Verifier {
         self.checker.as_ref()?.inside()
     }
 
+    /// Forgets the entry that the stream stands inside; its node may send it anew.
+    pub fn abandon(&mut self) {
+        if let Some(checker) = &mut self.checker {
+            checker.abandon();
+        }
+    }
+
     /// The next piece of zeros for an entry whose rest will never come; `None` between entries.
-    pub fn pad(&mut self) -> Option<Verified> {
-        let mut piece = self.checker.as_mut()?.pad()?;
-        // Frames of zeros are tiny, and the same bytes each time.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: a cancelled call loses the stream.
+    pub async fn pad(&mut self) -> Option<Verified> {
+        let mut checker = self.checker.take()?;
+        let padding = tokio::task::spawn_blocking(move || {
+            let piece = checker.pad();
+            (checker, piece)
+        });
+        let (checker, piece) = padding.await.ok()?;
+        self.checker = Some(checker);
+        let mut piece = piece?;
+        // Frames of zeros are tiny, and opening them is cheap.
         piece.raw = None;
         Some(Verified { piece, notes: Vec::new(), _leases: (Lease::none(), None) })
     }

@@ -158,8 +158,10 @@ impl Spool {
             let mut rest = Bytes::from(self.file.read(at, whole)?);
             at += whole as u64;
             let notes: Vec<Note> = serde_json::from_slice(&rest.split_to(notes))?;
-            let frames: Vec<Frame> =
-                sizes.into_iter().map(|(length, raw)| Frame { bytes: rest.split_to(length), raw: raw as u32 }).collect();
+            let frames: Vec<Frame> = sizes
+                .into_iter()
+                .map(|(length, raw)| Frame { bytes: rest.split_to(length), raw: raw as u32 })
+                .collect();
             let rows = if at == self.file.length() { &self.rows[..] } else { &[] };
             part(&frames, rows, &notes)?;
         }
@@ -168,9 +170,8 @@ impl Spool {
 
     fn pair(&self, at: u64) -> io::Result<(usize, usize)> {
         let bytes = self.file.read(at, 8)?;
-        let number = |from: usize| {
-            bytes[from..from + 4].iter().rev().fold(0_usize, |sum, byte| (sum << 8) | usize::from(*byte))
-        };
+        let number =
+            |from: usize| bytes[from..from + 4].iter().rev().fold(0_usize, |sum, byte| (sum << 8) | usize::from(*byte));
         Ok((number(0), number(4)))
     }
 }

@@ -2,22 +2,46 @@
 //!
 //! `coordinator::receive` → `coordinator::verify` → `coordinator::merge` → `coordinator::deliver`.
 
+mod counts;
+mod door;
+mod download;
+mod events;
+mod lane;
 mod log;
 mod online;
 
+use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
 use crate::bundle::Format;
-use crate::bundle::assemble::SealKey;
-use crate::clock::Clock;
+use crate::bundle::assemble::{Assembler, SealKey};
+use crate::bundle::manifest::{FORMAT, Request};
+use crate::clock::{self, Clock};
+use crate::coordinator::deliver;
+use crate::coordinator::merge::{self, MergeError, Quota};
+use crate::coordinator::receive::{Memory, Share};
+use crate::coordinator::verify::Bench;
 use crate::id::{BundleName, NodeName, TaskId};
 use crate::limits;
-use crate::protocol::agents::Order;
+use crate::protocol::agents::{Hello, Order};
 use crate::shutdown::Shutdown;
 
+use self::counts::Counts;
+use self::door::Link;
+use self::download::{Quit, Ready, Run, Why};
+use self::events::Events;
+use self::lane::Lane;
+
 pub use super::deliver::Body;
+pub use counts::Figures;
+pub use door::{Answer, Door};
 pub use log::{Event, Step, StepState, TaskEnd, TaskLog};
 pub use online::{Online, Roll, Session};
 
@@ -42,6 +66,8 @@ pub struct Settings {
     pub node_bytes: u64,
     /// Entries of one node.
     pub node_entries: u64,
+    /// Silence of a node that is connected, heartbeats included, after which it is given up.
+    pub silence: Duration,
     /// Silence of a node that is connected and between entries after which it is given up: a slow source takes its time.
     pub patience: Duration,
     /// Time the download's reader may stand still.
@@ -60,6 +86,7 @@ impl Default for Settings {
             spool_dir: std::env::temp_dir(),
             node_bytes: limits::NODE_BYTES,
             node_entries: limits::NODE_ENTRIES,
+            silence: limits::NODE_GONE,
             patience: Duration::from_secs(600),
             reader_idle: limits::DOWNLOAD_IDLE,
         }
@@ -130,80 +157,231 @@ pub enum StartError {
     Resource(#[source] io::Error),
 }
 
-/// Figures for the metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
-    /// Nodes connected now.
-    pub nodes_connected: u64,
-    /// Downloads that run now.
-    pub downloads_running: u64,
-    /// Downloads begun.
-    pub downloads_started: u64,
-    /// Segments accepted.
-    pub segments: u64,
-    /// Segments refused for breaking a rule.
-    pub segments_refused: u64,
-    /// Compressed bytes accepted.
-    pub wire_bytes: u64,
-    /// Bytes sent to readers.
-    pub sent_bytes: u64,
-    /// Nodes skipped, failed or cut.
-    pub nodes_lost: u64,
-    /// Bytes of segments in memory now.
-    pub memory_used: u64,
-    /// Bytes of spool in use now.
-    pub spool_used: u64,
+/// A download that runs.
+struct Running {
+    doors: Arc<HashMap<NodeName, Arc<Door>>>,
+    quit: Quit,
+}
+
+struct Inner {
+    settings: Arc<Settings>,
+    clock: Clock,
+    shutdown: Shutdown,
+    log: Arc<dyn TaskLog>,
+    key: Arc<SealKey>,
+    roll: Roll,
+    memory: Memory,
+    quota: Quota,
+    bench: Bench,
+    counts: Arc<Counts>,
+    running: Mutex<HashMap<TaskId, Running>>,
 }
 
 /// Runs downloads; cheap to clone.
 #[derive(Clone)]
-pub struct Engine {
-    roll: Roll,
-}
+pub struct Engine(Arc<Inner>);
 
 impl Engine {
     /// A new one; nothing runs yet.
     pub fn new(parts: Parts) -> Self {
-        Self { roll: Roll::new(parts.clock) }
+        let Parts { settings, clock, shutdown, log, key } = parts;
+        Self(Arc::new(Inner {
+            roll: Roll::new(clock.clone()),
+            memory: Memory::new(settings.memory),
+            quota: Quota::new(settings.spool),
+            bench: Bench::default(),
+            counts: Arc::default(),
+            running: Mutex::default(),
+            settings: Arc::new(settings),
+            clock,
+            shutdown,
+            log,
+            key,
+        }))
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<TaskId, Running>> {
+        self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The table of connected nodes.
     pub fn roll(&self) -> &Roll {
-        &self.roll
+        &self.0.roll
+    }
+
+    /// The time, as the engine knows it.
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    /// The stop that everything of the engine watches.
+    pub fn shutdown(&self) -> &Shutdown {
+        &self.0.shutdown
     }
 
     /// Sends an order to a node, wherever its session is; `false` when it is not connected.
     pub fn dispatch(&self, node: &NodeName, order: Order) -> bool {
-        self.roll.dispatch(node, order)
+        self.0.roll.dispatch(node, order)
     }
 
     /// What is known of a node, if it is connected.
     pub fn online(&self, node: &NodeName) -> Option<Online> {
-        self.roll.online(node)
+        self.0.roll.online(node)
     }
 
-    /// Begins a download. Its task ends with it.
+    /// Begins a download. Its task ends with it. Must be called within the runtime.
     ///
     /// # Errors
     /// When there is nothing to do, or no room to do it in; the caller ends the task then.
     pub fn start(&self, spec: BundleSpec) -> Result<Download, StartError> {
-        let _ = spec;
-        Err(StartError::Busy)
+        if self.0.shutdown.is_stopping() {
+            return Err(StartError::Stopping);
+        }
+        if spec.nodes.is_empty() {
+            return Err(StartError::NoNodes);
+        }
+        let share = self.0.memory.share().ok_or(StartError::Busy)?;
+        let task = spec.task;
+        let (download, ready) = self.set_up(spec, &share);
+        self.running().insert(task, Running { doors: Arc::clone(&ready.doors), quit: ready.quit.clone() });
+        // Sessions that begin from here on find the doors; those that began before are found here.
+        for (node, door) in ready.doors.iter() {
+            if let Some(instance) = self.0.roll.instance(node) {
+                door.link(Link::Up(instance));
+            }
+        }
+        self.0.counts.download();
+        let engine = self.clone();
+        self.0.shutdown.spawn(async move {
+            ready.run().await;
+            engine.running().remove(&task);
+        });
+        Ok(download)
+    }
+
+    fn set_up(&self, spec: BundleSpec, share: &Share) -> (Download, Ready) {
+        let inner = &self.0;
+        let now = inner.clock.now_ms();
+        let bundle = BundleName::new(&spec.cluster, now);
+        let request = request(&spec, &bundle, now);
+        let quit = Quit::new(inner.shutdown.token().child_token());
+        let gone = CancellationToken::new();
+        let sent = Arc::clone(&inner.counts.sent);
+        let (outlet, body) = deliver::open(inner.settings.reader_idle, gone.clone(), quit.token.clone(), sent);
+        let (output, work) = merge::open();
+        let writer = {
+            let (clock, key, format) = (inner.clock.clone(), Arc::clone(&inner.key), spec.format);
+            let settings = Arc::clone(&inner.settings);
+            tokio::task::spawn_blocking(move || {
+                let begin = || Assembler::new_in(outlet, format, &request, &key, &settings.spool_dir);
+                let (outlet, statement) = merge::write(begin, work, &clock)?;
+                Ok((outlet.close().map_err(MergeError::Output)?, statement))
+            })
+        };
+        let (events, pump) = Events::new(Arc::clone(&inner.log), spec.task, spec.nodes.len() as u64);
+        let run = Arc::new(Run {
+            task: spec.task,
+            bundle: bundle.clone(),
+            format: spec.format,
+            collectors: spec.collectors,
+            requested_by: spec.requested_by,
+            case: spec.case,
+            settings: Arc::clone(&inner.settings),
+            clock: inner.clock.clone(),
+            roll: inner.roll.clone(),
+            began: Instant::now(),
+            slots: Arc::new(Semaphore::new(inner.settings.active_nodes.max(1))),
+            output,
+            bench: inner.bench.clone(),
+            quota: inner.quota.clone(),
+            events,
+            counts: Arc::clone(&inner.counts),
+        });
+        let (lanes, doors) = lanes(&run, spec.nodes, share);
+        let ready = Ready { run, lanes, doors: Arc::new(doors), writer, gone, quit, log: Arc::clone(&inner.log), pump };
+        (Download { name: bundle, task: spec.task, body }, ready)
     }
 
     /// Gives a download up; `false` when there is none of that task.
     pub fn cancel(&self, task: TaskId) -> bool {
-        let _ = task;
-        false
+        self.running().get(&task).map(|running| running.quit.now(Why::Asked)).is_some()
     }
 
-    /// Ends a node's session now, and its part in every download: for a revoked secret or a removed node.
+    /// Ends a node's session now, and its part in every download: for a revoked secret or a removed node. `false` when it had no
+    /// session.
     pub fn disconnect(&self, node: &NodeName) -> bool {
-        self.roll.disconnect(node)
+        let had = self.0.roll.disconnect(node);
+        self.link(node, Link::Revoked);
+        had
+    }
+
+    /// Seats a node's new session.
+    pub fn join(&self, node: &NodeName, hello: Hello) -> Session {
+        let instance = hello.instance;
+        let session = self.0.roll.join(node, hello);
+        self.link(node, Link::Up(instance));
+        session
+    }
+
+    /// A node's session is over; `false` when a newer one took its place.
+    pub fn leave(&self, node: &NodeName, session: Uuid) -> bool {
+        let left = self.0.roll.leave(node, session);
+        if left {
+            self.link(node, Link::Down);
+        }
+        left
+    }
+
+    fn link(&self, node: &NodeName, link: Link) {
+        for door in self.running().values().filter_map(|running| running.doors.get(node)) {
+            door.link(link);
+        }
+    }
+
+    /// The node's door into a download that runs; `None` when it has no part in it.
+    pub fn door(&self, task: TaskId, node: &NodeName) -> Option<Arc<Door>> {
+        self.running().get(&task).and_then(|running| running.doors.get(node)).map(Arc::clone)
     }
 
     /// Figures for the metrics.
     pub fn figures(&self) -> Figures {
-        Figures { nodes_connected: self.roll.count() as u64, ..Figures::default() }
+        Figures {
+            nodes_connected: self.0.roll.count() as u64,
+            downloads_running: self.running().len() as u64,
+            memory_used: self.0.memory.used() as u64,
+            spool_used: self.0.quota.used(),
+            ..self.0.counts.figures()
+        }
+    }
+}
+
+fn lanes(run: &Arc<Run>, nodes: Vec<NodeName>, share: &Share) -> (Vec<Lane>, HashMap<NodeName, Arc<Door>>) {
+    let mut doors = HashMap::with_capacity(nodes.len());
+    let mut lanes = Vec::with_capacity(nodes.len());
+    for (index, node) in (1..).zip(nodes) {
+        let has_turn = watch::Sender::new(false);
+        let (door, inbox) = Door::new(share.of_node(has_turn.subscribe()));
+        let door = Arc::new(door);
+        lanes.push(Lane::new(Arc::clone(run), (node.clone(), index), Arc::clone(&door), inbox, has_turn));
+        doors.insert(node, door);
+    }
+    (lanes, doors)
+}
+
+fn request(spec: &BundleSpec, bundle: &BundleName, now_ms: i64) -> Request {
+    Request {
+        format: FORMAT.to_owned(),
+        bundle: bundle.to_string(),
+        generator: concat!("sheaf ", env!("CARGO_PKG_VERSION")).to_owned(),
+        requested_at: clock::rfc3339(now_ms),
+        requested_by: spec.requested_by.clone(),
+        cluster: spec.cluster.clone(),
+        task: spec.task.0,
+        case: spec.case.clone(),
+        note: spec.note.clone(),
+        node_filter: spec.node_filter.clone(),
+        collectors: spec.collectors.clone(),
+        redaction: "default".to_owned(),
+        nodes: spec.nodes.iter().map(ToString::to_string).collect(),
     }
 }

@@ -5,8 +5,10 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -47,6 +49,7 @@ pub struct Session {
 
 struct Seat {
     id: Uuid,
+    heard: Instant,
     online: Online,
     orders: mpsc::Sender<Down>,
     end: CancellationToken,
@@ -55,7 +58,8 @@ struct Seat {
 #[derive(Default)]
 struct Table {
     seats: HashMap<NodeName, Seat>,
-    last_seen: HashMap<NodeName, i64>,
+    /// Nodes that left: when they were last heard of.
+    last_seen: HashMap<NodeName, (i64, Instant)>,
 }
 
 /// The table of connected nodes; cheap to clone.
@@ -88,22 +92,24 @@ impl Roll {
             last_vitals: None,
             round_trip_ms: None,
         };
-        let seat = Seat { id, online, orders: sender, end: end.clone() };
+        let seat = Seat { id, heard: Instant::now(), online, orders: sender, end: end.clone() };
         if let Some(older) = self.table().seats.insert(node.clone(), seat) {
             older.end.cancel();
         }
         Session { orders, end, id }
     }
 
-    /// Takes a session away, unless a newer one has its seat.
-    pub fn leave(&self, node: &NodeName, id: Uuid) {
+    /// Takes a session away; `false` when a newer one has its seat.
+    pub fn leave(&self, node: &NodeName, id: Uuid) -> bool {
         let mut table = self.table();
-        if table.seats.get(node).is_some_and(|seat| seat.id == id)
-            && let Some(seat) = table.seats.remove(node)
-        {
-            seat.end.cancel();
-            table.last_seen.insert(node.clone(), seat.online.last_seen_ms);
+        if table.seats.get(node).is_none_or(|seat| seat.id != id) {
+            return false;
         }
+        if let Some(seat) = table.seats.remove(node) {
+            seat.end.cancel();
+            table.last_seen.insert(node.clone(), (seat.online.last_seen_ms, seat.heard));
+        }
+        true
     }
 
     /// Ends a node's session now and forgets the node; `false` when it has none.
@@ -118,6 +124,7 @@ impl Roll {
         let now = self.clock.now_ms();
         let mut table = self.table();
         let Some(seat) = table.seats.get_mut(node) else { return false };
+        seat.heard = Instant::now();
         let online = &mut seat.online;
         online.last_seen_ms = now;
         // The node's clock was read half a round trip ago.
@@ -140,7 +147,20 @@ impl Roll {
     /// When the node was last heard of in this process's life, milliseconds since 1970.
     pub fn last_seen(&self, node: &NodeName) -> Option<i64> {
         let table = self.table();
-        table.seats.get(node).map(|seat| seat.online.last_seen_ms).or_else(|| table.last_seen.get(node).copied())
+        let left = || table.last_seen.get(node).map(|(ms, _)| *ms);
+        table.seats.get(node).map(|seat| seat.online.last_seen_ms).or_else(left)
+    }
+
+    /// How long ago the node was last heard of.
+    pub fn silence(&self, node: &NodeName) -> Option<Duration> {
+        let table = self.table();
+        let left = || table.last_seen.get(node).map(|(_, heard)| heard.elapsed());
+        table.seats.get(node).map(|seat| seat.heard.elapsed()).or_else(left)
+    }
+
+    /// The agent process behind the node's session.
+    pub fn instance(&self, node: &NodeName) -> Option<Uuid> {
+        self.table().seats.get(node).map(|seat| seat.online.hello.instance)
     }
 
     /// Sends an order to the node; `false` when it is not connected, or does not read.

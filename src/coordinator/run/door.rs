@@ -1,0 +1,250 @@
+//! A node's door into a download: where the listener's requests meet the node's lane.
+//!
+//! Requests come in from the listener with a node that its token proved; the lane answers them, one after the other. The door also
+//! keeps the list of what the node has delivered whole. It never reads a body and never decides what a node may do.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::bundle::check::EntryRow;
+use crate::coordinator::merge::{Charged, Quota};
+use crate::coordinator::receive::{Address, Inbound, Pace, Share};
+use crate::protocol::agents::Finish;
+
+/// What the listener tells the lane.
+pub(super) enum Message {
+    /// A segment that was read.
+    Segment(Inbound, oneshot::Sender<Answer>),
+    /// The node is done, or refuses.
+    Finish(Finish, oneshot::Sender<Answer>),
+    /// The node sent what no honest agent sends.
+    Hostile(String),
+}
+
+/// The answer to a segment or an end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Held; the number that is next.
+    Held(u64),
+    /// Another number is next.
+    Elsewhere(u64),
+    /// The node has no part in the task, or no more.
+    Over,
+    /// It breaks a rule, and the node is out.
+    Refused(String),
+}
+
+/// How the node is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Link {
+    /// Not at all.
+    Down,
+    /// By a session of this agent process.
+    Up(Uuid),
+    /// Never again.
+    Revoked,
+}
+
+/// Where the node's stream stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Position {
+    attempt: u32,
+    next: u64,
+    over: bool,
+}
+
+/// What a node has delivered whole: one JSON string a line, in an unlinked file.
+enum Ledger {
+    None,
+    Kept(Arc<Mutex<Charged>>),
+    /// There was no room to keep it.
+    Lost,
+}
+
+/// One node's door into one download.
+pub struct Door {
+    inbox: mpsc::Sender<Box<Message>>,
+    link: watch::Sender<Link>,
+    position: Mutex<Position>,
+    ledger: Mutex<Ledger>,
+    closed: CancellationToken,
+    finished: Mutex<Option<Finish>>,
+    /// The node's pace.
+    pub pace: Pace,
+    /// The memory its segments may take.
+    pub share: Share,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Door {
+    /// A door, and where its messages arrive.
+    pub(super) fn new(share: Share) -> (Self, mpsc::Receiver<Box<Message>>) {
+        let (inbox, messages) = mpsc::channel(1);
+        let door = Self {
+            inbox,
+            link: watch::Sender::new(Link::Down),
+            position: Mutex::new(Position { attempt: 0, next: 0, over: false }),
+            ledger: Mutex::new(Ledger::None),
+            closed: CancellationToken::new(),
+            finished: Mutex::new(None),
+            pace: Pace::default(),
+            share,
+        };
+        (door, messages)
+    }
+
+    /// Says how the node is connected now.
+    pub(super) fn link(&self, link: Link) {
+        self.link.send_if_modified(|now| {
+            // A revoked node stays revoked, and a session of the same process is news all the same.
+            let news = *now != Link::Revoked;
+            if news {
+                *now = link;
+            }
+            news
+        });
+    }
+
+    pub(super) fn watch(&self) -> watch::Receiver<Link> {
+        self.link.subscribe()
+    }
+
+    /// The answer to a segment that can be given without reading it.
+    pub fn look(&self, address: Address) -> Option<Answer> {
+        let position = *lock(&self.position);
+        if position.over || address.attempt != position.attempt {
+            return Some(Answer::Over);
+        }
+        match address.number.cmp(&position.next) {
+            std::cmp::Ordering::Less => Some(Answer::Held(address.number + 1)),
+            std::cmp::Ordering::Greater => Some(Answer::Elsewhere(position.next)),
+            std::cmp::Ordering::Equal => None,
+        }
+    }
+
+    /// Attempt and next number.
+    pub(super) fn position(&self) -> (u32, u64) {
+        let position = lock(&self.position);
+        (position.attempt, position.next)
+    }
+
+    /// Whether the node has been sent an order and is not done with it.
+    pub(super) fn at_work(&self) -> bool {
+        let position = lock(&self.position);
+        position.attempt > 0 && !position.over
+    }
+
+    pub(super) fn advance(&self) {
+        lock(&self.position).next += 1;
+    }
+
+    pub(super) fn begin_attempt(&self) -> u32 {
+        let mut position = lock(&self.position);
+        position.attempt += 1;
+        position.next = 0;
+        position.attempt
+    }
+
+    /// Ends the node's part: everyone who waits is answered, and the list is gone.
+    pub(super) fn close(&self) {
+        lock(&self.position).over = true;
+        *lock(&self.ledger) = Ledger::None;
+        self.closed.cancel();
+    }
+
+    /// Resolves when the node's part is over. Cancel safe.
+    pub async fn closed(&self) {
+        self.closed.cancelled().await;
+    }
+
+    /// Hands a segment to the lane and waits for its answer.
+    pub async fn segment(&self, inbound: Inbound) -> Answer {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Message::Segment(inbound, reply), answer).await
+    }
+
+    /// Hands the node's end to the lane and waits for its answer. The same end again is answered the same.
+    pub async fn finish(&self, finish: Finish) -> Answer {
+        if lock(&self.finished).as_ref() == Some(&finish) {
+            return Answer::Held(finish.segments);
+        }
+        let (reply, answer) = oneshot::channel();
+        self.ask(Message::Finish(finish, reply), answer).await
+    }
+
+    /// Remembers the end that was taken.
+    pub(super) fn took(&self, finish: Finish) {
+        *lock(&self.finished) = Some(finish);
+    }
+
+    /// Says that the node sent what no honest agent sends.
+    pub async fn hostile(&self, reason: String) {
+        tokio::select! {
+            () = self.closed() => {}
+            _ = self.inbox.send(Box::new(Message::Hostile(reason))) => {}
+        }
+    }
+
+    async fn ask(&self, message: Message, answer: oneshot::Receiver<Answer>) -> Answer {
+        tokio::select! {
+            biased;
+            // The lane answers before it closes the door, so this is asked first.
+            answer = async {
+                match self.inbox.send(Box::new(message)).await {
+                    Ok(()) => answer.await.unwrap_or(Answer::Over),
+                    Err(_) => Answer::Over,
+                }
+            } => answer,
+            () = self.closed() => Answer::Over,
+        }
+    }
+
+    /// Notes entries as delivered. Blocks. Without room the list is lost, and with it only the way back after a restart.
+    pub(super) fn note(&self, rows: &[EntryRow], folder: &str, spool: &Path, quota: &Quota) {
+        let mut lines = Vec::new();
+        for row in rows {
+            let below = row.path.as_str().strip_prefix(folder).unwrap_or(row.path.as_str());
+            lines.extend(serde_json::to_vec(below).unwrap_or_default());
+            lines.push(b'\n');
+        }
+        let mut ledger = lock(&self.ledger);
+        if matches!(*ledger, Ledger::None) {
+            *ledger = quota.file(spool).map_or(Ledger::Lost, |file| Ledger::Kept(Arc::new(Mutex::new(file))));
+        }
+        if let Ledger::Kept(file) = &*ledger
+            && lock(file).append(&[&lines]).is_err()
+        {
+            *ledger = Ledger::Lost;
+        }
+    }
+
+    /// Whether the list of what was delivered is whole.
+    pub(super) fn knows_held(&self) -> bool {
+        !matches!(*lock(&self.ledger), Ledger::Lost)
+    }
+
+    /// Reads the list from `at`: `None` at its end. Blocks.
+    ///
+    /// # Errors
+    /// Any error of the disk.
+    pub fn held(&self, at: u64) -> io::Result<Option<Vec<u8>>> {
+        let file = match &*lock(&self.ledger) {
+            Ledger::Kept(file) => Arc::clone(file),
+            Ledger::None | Ledger::Lost => return Ok(None),
+        };
+        let file = lock(&file);
+        let left = file.length().saturating_sub(at).min(64 << 10);
+        if left == 0 {
+            return Ok(None);
+        }
+        file.read(at, usize::try_from(left).unwrap_or(usize::MAX)).map(Some)
+    }
+}

@@ -1,0 +1,223 @@
+//! One download from its begin to its end: starts a lane for each node, seals when all are through, ends its task.
+//!
+//! It holds together what the lanes share. Whoever asks for the end early (the client by leaving, an operator, the
+//! coordinator's stop, a broken output) does it through [`Quit`]; then every lane is dropped, its node told, and everything freed.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, OnceLock};
+
+use serde_json::json;
+use tokio::sync::Semaphore;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::Settings;
+use super::counts::Counts;
+use super::door::Door;
+use super::events::{Events, Pump};
+use super::lane::Lane;
+use super::log::{StepState, TaskEnd, TaskLog};
+use super::online::Roll;
+use crate::bundle::Format;
+use crate::bundle::manifest::{NodeRow, Statement};
+use crate::clock::Clock;
+use crate::coordinator::deliver::Whole;
+use crate::coordinator::merge::{MergeError, Output, Quota};
+use crate::coordinator::verify::Bench;
+use crate::id::{BundleName, NodeName, TaskId};
+use crate::protocol::agents::Down;
+use crate::report;
+
+/// Why a download ended before its seal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Someone asked for it.
+    Asked,
+    /// The client left.
+    ReaderLeft,
+    /// The client stopped reading.
+    ReaderStill,
+    /// The coordinator stops.
+    Stopping,
+    /// The bundle could not be written.
+    Output(String),
+}
+
+impl Why {
+    fn sentence(&self) -> String {
+        match self {
+            Self::Asked => "cancelled".to_owned(),
+            Self::ReaderLeft => "the client went away".to_owned(),
+            Self::ReaderStill => "the client stopped reading".to_owned(),
+            Self::Stopping => "the coordinator is stopping".to_owned(),
+            Self::Output(error) => format!("the bundle could not be written: {error}"),
+        }
+    }
+
+    fn end(&self) -> TaskEnd {
+        match self {
+            Self::Asked | Self::ReaderLeft => TaskEnd::Cancelled,
+            Self::ReaderStill | Self::Stopping | Self::Output(_) => TaskEnd::Errored,
+        }
+    }
+}
+
+/// Asks for a download's early end; the first reason counts.
+#[derive(Clone, Debug)]
+pub(super) struct Quit {
+    pub(super) token: CancellationToken,
+    why: Arc<OnceLock<Why>>,
+}
+
+impl Quit {
+    pub(super) fn new(token: CancellationToken) -> Self {
+        Self { token, why: Arc::default() }
+    }
+
+    pub(super) fn now(&self, why: Why) {
+        let _ = self.why.set(why);
+        self.token.cancel();
+    }
+
+    /// Resolves with the reason once the end was asked for. Cancel safe.
+    async fn asked(&self) -> Why {
+        self.token.cancelled().await;
+        // Cancelled without a reason is the coordinator's own stop, whose token is above this one.
+        self.why.get().cloned().unwrap_or(Why::Stopping)
+    }
+}
+
+/// What the lanes of one download share.
+pub(super) struct Run {
+    pub(super) task: TaskId,
+    pub(super) bundle: BundleName,
+    pub(super) format: Format,
+    pub(super) collectors: Vec<String>,
+    pub(super) requested_by: String,
+    pub(super) case: Option<String>,
+    pub(super) settings: Arc<Settings>,
+    pub(super) clock: Clock,
+    pub(super) roll: Roll,
+    pub(super) began: Instant,
+    pub(super) slots: Arc<Semaphore>,
+    pub(super) output: Output,
+    pub(super) bench: Bench,
+    pub(super) quota: Quota,
+    pub(super) events: Events,
+    pub(super) counts: Arc<Counts>,
+}
+
+/// What the thread that writes the bundle answers.
+pub(super) type Written = Result<(Whole, Statement), MergeError>;
+
+/// A download that was set up and does not run yet.
+pub(super) struct Ready {
+    pub(super) run: Arc<Run>,
+    pub(super) lanes: Vec<Lane>,
+    pub(super) doors: Arc<HashMap<NodeName, Arc<Door>>>,
+    pub(super) writer: JoinHandle<Written>,
+    pub(super) gone: CancellationToken,
+    pub(super) quit: Quit,
+    pub(super) log: Arc<dyn TaskLog>,
+    pub(super) pump: Pump,
+}
+
+impl Ready {
+    /// Runs the download to its end.
+    pub(super) async fn run(self) {
+        let Self { run, lanes, doors, writer, gone, quit, log, pump } = self;
+        let (task, bundle) = (run.task, run.bundle.clone());
+        let idle = run.settings.reader_idle;
+        let (roll, counts) = (run.roll.clone(), Arc::clone(&run.counts));
+        let mut pumping = JoinSet::new();
+        pumping.spawn(pump.run());
+        info!(%task, %bundle, nodes = lanes.len(), "download begins");
+        let ended = tokio::select! {
+            biased;
+            () = gone.cancelled() => { quit.now(Why::ReaderLeft); Err(Why::ReaderLeft) }
+            why = quit.asked() => Err(why),
+            ended = collect(run, lanes, writer, idle, &counts) => ended,
+        };
+        // Lanes and the run are dropped by now, so the events end; all lines stand in the log before the task's end does.
+        while pumping.join_next().await.is_some() {}
+        match ended {
+            Ok((whole, statement)) => {
+                let result = json!({"bundle": bundle, "verdict": statement.verdict, "nodes": statement.nodes,
+                    "nodes_collected": statement.nodes_collected, "bytes": statement.bytes});
+                info!(%task, %bundle, verdict = %statement.verdict, "download ends");
+                log.finish(task, TaskEnd::Done, result.to_string()).await;
+                whole.end().await;
+            }
+            Err(why) => {
+                quit.now(why.clone());
+                let sentence = why.sentence();
+                warn!(%task, %bundle, reason = report::escape(&sentence), "download is given up");
+                for (node, door) in doors.iter().filter(|(_, door)| door.at_work()) {
+                    roll.send(node, Down::Cancel { task, reason: sentence.clone() });
+                    door.close();
+                }
+                log.finish(task, why.end(), sentence).await;
+            }
+        }
+        doors.values().for_each(|door| door.close());
+    }
+}
+
+/// All nodes, then the seal, until the reader has every byte.
+async fn collect(
+    run: Arc<Run>,
+    lanes: Vec<Lane>,
+    mut writer: JoinHandle<Written>,
+    idle: std::time::Duration,
+    counts: &Counts,
+) -> Result<(Whole, Statement), Why> {
+    let nodes = format!("{} nodes", lanes.len());
+    run.events.own("Preparing", &nodes, StepState::Started).await;
+    let mut running: JoinSet<NodeRow> = lanes.into_iter().map(Lane::run).collect();
+    run.events.own("Preparing", &nodes, StepState::Finished).await;
+    loop {
+        // A writer that ends before it was asked to has failed, and nobody else would notice while all nodes are silent.
+        let row = tokio::select! {
+            biased;
+            written = &mut writer => return Err(failed(written)),
+            row = running.join_next() => row,
+        };
+        match row {
+            None => break,
+            Some(Err(error)) => return Err(Why::Output(report::chain(&error))),
+            Some(Ok(row)) => {
+                counts.node(row.outcome);
+                // When the output is over, the writer says why.
+                let _ = run.output.node(row).await;
+            }
+        }
+    }
+    run.events.own("Sealing", "bundle", StepState::Started).await;
+    let _ = run.output.seal().await;
+    let (whole, statement) = match (&mut writer).await {
+        Ok(Ok(sealed)) => sealed,
+        written => return Err(failed(written)),
+    };
+    match whole.taken(idle).await {
+        Ok(()) => {}
+        Err(io::ErrorKind::TimedOut) => return Err(Why::ReaderStill),
+        Err(_) => return Err(Why::ReaderLeft),
+    }
+    run.events.own("Sealing", "bundle", StepState::Finished).await;
+    Ok((whole, statement))
+}
+
+fn failed(written: Result<Written, tokio::task::JoinError>) -> Why {
+    match written {
+        Ok(Err(MergeError::Output(error))) => match error.kind() {
+            io::ErrorKind::BrokenPipe => Why::ReaderLeft,
+            io::ErrorKind::TimedOut => Why::ReaderStill,
+            _ => Why::Output(report::chain(&error)),
+        },
+        Ok(Err(MergeError::GivenUp) | Ok(_)) => Why::Output("it ended early".to_owned()),
+        Err(error) => Why::Output(report::chain(&error)),
+    }
+}

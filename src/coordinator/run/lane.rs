@@ -1,0 +1,394 @@
+//! One node's part in a download, from the wait for its connection to its row in the manifest.
+//!
+//! Segments come in through the node's [`Door`], are verified, acknowledged, and placed into the output; what goes wrong ends here,
+//! as a reason, and costs this node alone. Only time that the node takes for itself counts against it: while the lane waits for the
+//! output's turn, or a request waits for memory, the node is excused.
+//!
+//! Restarts: a new process of the agent begins a new attempt and is told what is held whole. An entry that was only spooled
+//! is forgotten and sent anew; one that was live is completed with zeros, stays truncated, and counts as held.
+
+mod place;
+mod tempo;
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use self::place::Hold;
+use self::tempo::Tempo;
+use super::door::{Answer, Door, Link, Message};
+use super::download::Run;
+use crate::bundle::check::Budget;
+use crate::bundle::manifest::NodeRow;
+use crate::bundle::outcome::Outcome;
+use crate::clock;
+use crate::coordinator::merge::Over;
+use crate::coordinator::receive::Inbound;
+use crate::coordinator::verify::{Verified, Verifier, VerifyError};
+use crate::id::NodeName;
+use crate::protocol::agents::{Down, Finish, Order};
+use crate::report;
+
+/// Agent processes that may try before the node is given up.
+const ATTEMPTS: u32 = 5;
+/// Between two lines of progress of a node in the task's log.
+const PROGRESS: std::time::Duration = std::time::Duration::from_secs(5);
+/// The shortest time to wait before looking again.
+const TICK: std::time::Duration = std::time::Duration::from_millis(5);
+
+/// Why a node's part ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// It says itself how.
+    Finished(Outcome, String),
+    /// It did not come, or stands still, or is gone.
+    Lost(String),
+    /// It broke a rule.
+    Hostile(String),
+    /// The whole download is over.
+    Over,
+}
+
+impl From<Over> for End {
+    fn from(_: Over) -> Self {
+        Self::Over
+    }
+}
+
+enum Event {
+    Link,
+    Message(Box<Message>),
+    Nothing,
+}
+
+/// One node's part.
+pub(super) struct Lane {
+    run: Arc<Run>,
+    node: NodeName,
+    index: u64,
+    door: Arc<Door>,
+    inbox: mpsc::Receiver<Box<Message>>,
+    link: watch::Receiver<Link>,
+    has_turn: watch::Sender<bool>,
+    verifier: Verifier,
+    hold: Hold,
+    tempo: Tempo,
+    instance: Option<uuid::Uuid>,
+    row: NodeRow,
+    raw: u64,
+    cut: u64,
+    told: Instant,
+}
+
+impl Lane {
+    /// The part of `node`, the `index`th of its download.
+    pub(super) fn new(
+        run: Arc<Run>,
+        (node, index): (NodeName, u64),
+        door: Arc<Door>,
+        inbox: mpsc::Receiver<Box<Message>>,
+        has_turn: watch::Sender<bool>,
+    ) -> Self {
+        let budget = Budget { bytes: run.settings.node_bytes, entries: run.settings.node_entries };
+        let verifier = Verifier::new(&run.bundle, &node, budget, run.format, door.share.clone(), run.bench.clone());
+        Self {
+            verifier,
+            hold: Hold::Between,
+            tempo: Tempo::new(run.settings.turn_rate, run.settings.stall),
+            instance: None,
+            row: NodeRow { name: node.to_string(), ..NodeRow::default() },
+            raw: 0,
+            cut: 0,
+            told: Instant::now(),
+            link: door.watch(),
+            run,
+            node,
+            index,
+            door,
+            inbox,
+            has_turn,
+        }
+    }
+
+    /// Runs the whole part; what became of the node is its row.
+    pub(super) async fn run(mut self) -> NodeRow {
+        let end = match self.collect().await {
+            Err(end) => end,
+            Ok(never) => match never {},
+        };
+        self.conclude(end).await
+    }
+
+    async fn collect(&mut self) -> Result<std::convert::Infallible, End> {
+        self.connected(self.run.began).await?;
+        let slots = Arc::clone(&self.run.slots);
+        let _slot = slots.acquire_owned().await.map_err(|_| End::Over)?;
+        // It may have left while it queued.
+        self.connected(Instant::now()).await?;
+        self.run.events.started(&self.node, self.index).await;
+        self.door.begin_attempt();
+        self.door.pace.moved();
+        self.linked().await?;
+        loop {
+            match self.next().await? {
+                Event::Link => self.linked().await?,
+                Event::Message(message) => self.message(*message).await?,
+                Event::Nothing => self.judge()?,
+            }
+        }
+    }
+
+    /// Waits until the node is connected, for the grace from `since` on.
+    async fn connected(&mut self, since: Instant) -> Result<(), End> {
+        let up = self.link.wait_for(|link| *link != Link::Down);
+        match tokio::time::timeout_at(since + self.run.settings.grace, up).await {
+            Ok(Ok(link)) if *link == Link::Revoked => Err(revoked()),
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(End::Over),
+            Err(_) => Err(End::Lost(match self.run.roll.last_seen(&self.node) {
+                Some(ms) => format!("not connected (last seen {})", clock::rfc3339(ms)),
+                None => "not connected (not seen since the coordinator started)".to_owned(),
+            })),
+        }
+    }
+
+    /// Waits for what comes next, and counts the time that is the node's own.
+    async fn next(&mut self) -> Result<Event, End> {
+        let (from, held_up) = (Instant::now(), self.door.pace.held_up());
+        let due = self.due();
+        let event = tokio::select! {
+            biased;
+            changed = self.link.changed() => changed.map(|()| Event::Link).map_err(|_| End::Over)?,
+            message = self.inbox.recv() => Event::Message(message.ok_or(End::Over)?),
+            () = tokio::time::sleep(due) => Event::Nothing,
+        };
+        let excused = self.door.pace.held_up().saturating_sub(held_up);
+        self.tempo.waited(from.elapsed().saturating_sub(excused));
+        Ok(event)
+    }
+
+    /// Time until [`Lane::judge`] may find something.
+    fn due(&self) -> std::time::Duration {
+        let settings = &self.run.settings;
+        let still = self.door.pace.still();
+        let due = match self.hold {
+            Hold::Between => {
+                (self.quiet_limit().saturating_sub(self.quiet())).min(settings.patience.saturating_sub(still))
+            }
+            Hold::Spooled(_) => settings.stall.saturating_sub(still),
+            Hold::Live(_) => settings.stall.saturating_sub(still).min(self.tempo.left()),
+        };
+        due.max(TICK)
+    }
+
+    /// How long there was no sign of the node at all.
+    fn quiet(&self) -> std::time::Duration {
+        let still = self.door.pace.still();
+        self.run.roll.silence(&self.node).map_or(still, |heard| heard.min(still))
+    }
+
+    fn quiet_limit(&self) -> std::time::Duration {
+        let settings = &self.run.settings;
+        if *self.link.borrow() == Link::Down { settings.stall } else { settings.silence.max(settings.stall) }
+    }
+
+    /// Whether the node has stood still for too long.
+    fn judge(&mut self) -> Result<(), End> {
+        let settings = &self.run.settings;
+        let still = self.door.pace.still();
+        let lost = |reason: String| Err(End::Lost(reason));
+        if matches!(self.hold, Hold::Between) {
+            if self.quiet() >= self.quiet_limit() {
+                let gone = *self.link.borrow() == Link::Down;
+                return lost(if gone { "connection lost".to_owned() } else { "no sign of life".to_owned() });
+            }
+            if still >= settings.patience {
+                return lost(format!("sent nothing for {} s", still.as_secs()));
+            }
+            return Ok(());
+        }
+        if still >= settings.stall {
+            let gone = *self.link.borrow() == Link::Down;
+            let why = if gone { "connection lost" } else { "stalled" };
+            return lost(format!("{why} inside a file, nothing came for {} s", still.as_secs_f32().round()));
+        }
+        if matches!(self.hold, Hold::Live(_)) && self.tempo.left().is_zero() && !still.is_zero() {
+            return lost(format!("sent less than {} bytes a second inside a file", settings.turn_rate));
+        }
+        Ok(())
+    }
+
+    /// The connection came, went, or is another agent process's.
+    async fn linked(&mut self) -> Result<(), End> {
+        let link = *self.link.borrow_and_update();
+        let instance = match link {
+            Link::Down => return Ok(()),
+            Link::Revoked => return Err(revoked()),
+            Link::Up(instance) => instance,
+        };
+        if self.instance.replace(instance).is_some_and(|before| before != instance) {
+            self.restarted().await?;
+        }
+        if let Some(online) = self.run.roll.online(&self.node) {
+            self.row.agent_version = online.hello.agent_version.clone();
+            self.row.clock_offset_ms = online.clock_offset_ms;
+        }
+        let (attempt, next) = self.door.position();
+        let order = Order {
+            task: self.run.task,
+            attempt,
+            next,
+            bundle: self.run.bundle.to_string(),
+            node: self.node.to_string(),
+            collectors: self.run.collectors.clone(),
+            requested_by: self.run.requested_by.clone(),
+            case: self.run.case.clone(),
+        };
+        // Not sent means not connected: the next session brings it.
+        self.run.roll.dispatch(&self.node, order);
+        Ok(())
+    }
+
+    async fn restarted(&mut self) -> Result<(), End> {
+        self.forget_open_entry("its agent was restarted").await?;
+        if !self.door.knows_held() {
+            return Err(End::Lost(
+                "its agent was restarted, and there was no room to remember what it had sent".into(),
+            ));
+        }
+        let attempt = self.door.begin_attempt();
+        if attempt > ATTEMPTS {
+            return Err(End::Lost(format!("its agent was restarted {} times", attempt - 1)));
+        }
+        self.door.pace.moved();
+        Ok(())
+    }
+
+    async fn message(&mut self, message: Message) -> Result<(), End> {
+        match message {
+            Message::Segment(inbound, reply) => self.segment(inbound, reply).await,
+            Message::Finish(finish, reply) => self.finish(finish, reply),
+            Message::Hostile(reason) => Err(End::Hostile(reason)),
+        }
+    }
+
+    async fn segment(&mut self, inbound: Inbound, reply: oneshot::Sender<Answer>) -> Result<(), End> {
+        // The same segment may have come twice at once.
+        if let Some(answer) = self.door.look(inbound.address()) {
+            let _ = reply.send(answer);
+            return Ok(());
+        }
+        let verified = match self.verifier.check(inbound).await {
+            Ok(verified) => verified,
+            Err(error) => {
+                let reason = report::brief(&error.to_string(), 200);
+                self.run.counts.refused();
+                let _ = reply.send(Answer::Refused(reason.clone()));
+                return Err(match error {
+                    VerifyError::Fault(_) => End::Hostile(reason),
+                    VerifyError::Broken => End::Lost("the coordinator could not check it".to_owned()),
+                });
+            }
+        };
+        self.count(&verified);
+        let verified = self.note(verified).await;
+        self.door.advance();
+        let (_, next) = self.door.position();
+        // From here on it is held: in memory, then in the spool or the output.
+        let _ = reply.send(Answer::Held(next));
+        self.place(verified).await?;
+        if self.told.elapsed() >= PROGRESS {
+            self.told = Instant::now();
+            self.run.events.progress(&self.node, self.index, self.raw);
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, verified: &Verified) {
+        let (raw, wire) = (verified.raw_bytes(), verified.wire_bytes());
+        self.tempo.came(raw);
+        self.raw += raw;
+        self.row.wire_bytes += wire;
+        self.run.counts.segment(wire);
+        if self.row.started_at.is_none() {
+            self.row.started_at = Some(clock::rfc3339(self.run.clock.now_ms()));
+        }
+    }
+
+    /// Writes the entries that end in it into the list of what was delivered.
+    async fn note(&self, verified: Verified) -> Verified {
+        if verified.rows().is_empty() {
+            return verified;
+        }
+        let (door, run) = (Arc::clone(&self.door), Arc::clone(&self.run));
+        let folder = format!("nodes/{}/", self.node);
+        let noting = tokio::task::spawn_blocking(move || {
+            door.note(verified.rows(), &folder, &run.settings.spool_dir, &run.quota);
+            verified
+        });
+        noting.await.expect("noting does not panic")
+    }
+
+    fn finish(&mut self, finish: Finish, reply: oneshot::Sender<Answer>) -> Result<(), End> {
+        let (attempt, next) = self.door.position();
+        if finish.attempt != attempt {
+            let _ = reply.send(Answer::Over);
+            return Ok(());
+        }
+        if finish.segments != next {
+            let _ = reply.send(Answer::Elsewhere(next));
+            return Ok(());
+        }
+        self.door.took(finish.clone());
+        let _ = reply.send(Answer::Held(next));
+        if !matches!(self.hold, Hold::Between) {
+            return Err(End::Lost("its agent ended inside a file".to_owned()));
+        }
+        Err(End::Finished(finish.outcome, report::brief(&finish.reason, 500)))
+    }
+
+    /// Completes what is open, frees what is held, and says what became of the node.
+    async fn conclude(mut self, end: End) -> NodeRow {
+        let reason = match &end {
+            End::Finished(_, reason) | End::Lost(reason) | End::Hostile(reason) => reason.clone(),
+            End::Over => String::new(),
+        };
+        if !matches!(end, End::Over) {
+            // An output that is over has no use for the rest.
+            let _ = self.complete_open_entry(&reason).await;
+        }
+        self.hold = Hold::Between;
+        self.has_turn.send_replace(false);
+        let worked = self.door.at_work();
+        self.row.attempts = self.door.position().0;
+        self.door.close();
+        self.row.finished_at = Some(clock::rfc3339(self.run.clock.now_ms()));
+        (self.row.outcome, self.row.reason) = self.outcome(&end, reason);
+        if worked && matches!(end, End::Lost(_) | End::Hostile(_)) {
+            let cancel = Down::Cancel { task: self.run.task, reason: self.row.reason.clone() };
+            self.run.roll.send(&self.node, cancel);
+        }
+        self.run.events.ended(&self.row, self.index, matches!(end, End::Hostile(_)), self.raw).await;
+        self.row
+    }
+
+    fn outcome(&self, end: &End, reason: String) -> (Outcome, String) {
+        let nothing = self.raw == 0;
+        match end {
+            End::Finished(Outcome::Collected, _) if self.cut > 0 => {
+                (Outcome::Truncated, "a file was cut when its agent was restarted".to_owned())
+            }
+            End::Finished(Outcome::Skipped, _) if !nothing => (Outcome::Truncated, reason),
+            End::Finished(outcome, _) => (*outcome, reason),
+            End::Hostile(_) => (Outcome::Failed, format!("broke a rule: {reason}")),
+            End::Lost(_) if nothing => (Outcome::Skipped, reason),
+            End::Lost(_) => (Outcome::Truncated, reason),
+            End::Over => (Outcome::Skipped, "the download is over".to_owned()),
+        }
+    }
+}
+
+fn revoked() -> End {
+    End::Lost("its secret was revoked, or the node removed".to_owned())
+}
