@@ -4,6 +4,8 @@
 //! [`send`] brings them to the coordinator. Each stage imports only the output type of the one to its left; `run` alone
 //! knows all four. The coordinator can only name collectors that the node declares: no order carries a path or a command.
 
+pub mod config;
+pub mod host;
 pub mod pack;
 pub mod redact;
 pub mod send;

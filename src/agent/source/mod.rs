@@ -2,12 +2,40 @@
 //!
 //! Files, the journal, commands, vitals and the inventory come in from the node; each goes out as a [`Record`] to redaction, or
 //! as a [`Note`] that says why there is none. Nothing here redacts, packs or sends.
+//!
+//! [`library`] holds the collectors that the node declares, [`collector`] the format they are written in; a request's names become a
+//! [`Plan`], which [`collect()`] reads and [`check()`] tries. Below them: [`walk`] finds and opens files, [`file`](mod@file) reads them,
+//! [`command`] and [`journal`] run what is declared, [`vitals`] and [`inventory`] say how the node is and what it is.
+
+mod check;
+pub mod collector;
+pub mod command;
+pub mod file;
+mod gather;
+pub mod glob;
+pub mod inventory;
+pub mod journal;
+pub mod kind;
+pub mod library;
+pub mod measure;
+pub mod mounts;
+pub mod patience;
+pub mod plan;
+mod rotated;
+mod running;
+pub mod vitals;
+pub mod walk;
 
 use std::io::{self, Read};
 
 use crate::bundle::outcome::Outcome;
 use crate::bundle::path::EntryPath;
 use crate::bundle::segment::Note;
+
+pub use check::{Access, Row, check};
+pub use gather::collect;
+pub use library::Library;
+pub use plan::Plan;
 
 /// What a record's bytes are, by their first bytes and their name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

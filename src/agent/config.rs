@@ -1,0 +1,244 @@
+//! The agent's configuration: one TOML file, every key with a default that works.
+//!
+//! It comes from a file that the administrator owns; unknown keys are refused by name. The node's cluster is not in it:
+//! that comes with the agent secret. Nothing here opens a connection or reads a secret.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::agent::source::measure::{self, TextError};
+use crate::id::NodeName;
+use crate::limits;
+
+/// Why a configuration is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The text is not a configuration.
+    #[error("{}: {error}", path.display())]
+    Text {
+        /// Which file.
+        path: PathBuf,
+        /// Where and why.
+        error: TextError,
+    },
+    /// A value cannot be meant.
+    #[error("{key}: {problem}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// What the agent's configuration file says.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AgentConfig {
+    /// The coordinator's agents' listener, `https://host:25556`. Needed to run, not to collect locally.
+    pub url: Option<String>,
+    /// PEM file with the coordinator's server CA.
+    pub ca_file: Option<PathBuf>,
+    /// File that holds the agent secret; the agent replaces it when the secret is rotated.
+    pub secret_file: PathBuf,
+    /// Folder for what the agent keeps: its seal key, its instance's state.
+    pub state_dir: PathBuf,
+    /// Folder for unlinked spool files; the state folder when not given.
+    pub spool_dir: Option<PathBuf>,
+    /// The root that is read: `/`, or where a container sees the host's.
+    pub host_root: PathBuf,
+    /// Folders with collector files; later ones override earlier ones by name.
+    pub collectors_dirs: Vec<PathBuf>,
+    /// Whether orders to collect are followed; `off` refuses them with that reason.
+    #[serde(deserialize_with = "measure::de_switch")]
+    pub collect: bool,
+    /// Whether network and FUSE file systems are read too.
+    #[serde(deserialize_with = "measure::de_switch")]
+    pub network_file_systems: bool,
+    /// The node's name in bundles it makes for itself; the host name when not given.
+    pub node: Option<NodeName>,
+    /// Labels, sent to the coordinator and put into node.json.
+    pub labels: BTreeMap<String, String>,
+    /// Bounds; collectors may set tighter or wider ones for their own sources, save for the whole.
+    pub limits: AgentLimits,
+}
+
+/// Bounds of one collection.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AgentLimits {
+    /// Bytes of one file, unless its collector says otherwise.
+    #[serde(deserialize_with = "measure::de_size")]
+    pub file_bytes: u64,
+    /// Bytes of one journal export, unless its collector says otherwise.
+    #[serde(deserialize_with = "measure::de_size")]
+    pub journal_bytes: u64,
+    /// Bytes of one command's output, unless its collector says otherwise.
+    #[serde(deserialize_with = "measure::de_size")]
+    pub command_bytes: u64,
+    /// Time of one command, unless its collector says otherwise.
+    #[serde(deserialize_with = "measure::de_wait")]
+    pub command_time: Duration,
+    /// Bytes read from all sources of one collection together.
+    #[serde(deserialize_with = "measure::de_size")]
+    pub total_bytes: u64,
+    /// Entries of one collection.
+    pub entries: u64,
+    /// Bytes of unlinked spool.
+    #[serde(deserialize_with = "measure::de_size")]
+    pub spool_bytes: u64,
+    /// Time a file system may take to answer before it is left out.
+    #[serde(deserialize_with = "measure::de_wait")]
+    pub mount_wait: Duration,
+}
+
+impl Default for AgentLimits {
+    fn default() -> Self {
+        Self {
+            file_bytes: limits::FILE_BYTES,
+            journal_bytes: limits::JOURNAL_BYTES,
+            command_bytes: limits::COMMAND.1,
+            command_time: limits::COMMAND.0,
+            total_bytes: limits::NODE_BYTES,
+            entries: limits::NODE_ENTRIES,
+            spool_bytes: 4 << 30,
+            mount_wait: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Default for AgentConfig {
+    fn default() -> Self {
+        Self {
+            url: None,
+            ca_file: None,
+            secret_file: "/etc/sheaf/agent.secret".into(),
+            state_dir: "/var/lib/sheaf-agent".into(),
+            spool_dir: None,
+            host_root: "/".into(),
+            collectors_dirs: vec!["/usr/lib/sheaf/collectors.d".into(), "/etc/sheaf/collectors.d".into()],
+            collect: true,
+            network_file_systems: false,
+            node: None,
+            labels: BTreeMap::new(),
+            limits: AgentLimits::default(),
+        }
+    }
+}
+
+impl AgentConfig {
+    /// Reads and checks a configuration file.
+    ///
+    /// # Errors
+    /// When the file cannot be read, holds an unknown key, or a value cannot be meant.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
+        Self::parse(&text, path)
+    }
+
+    /// Reads and checks a configuration; `path` only names it in errors.
+    ///
+    /// # Errors
+    /// When it holds an unknown key, or a value cannot be meant.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let config: Self = measure::parse(text).map_err(|error| ConfigError::Text { path: path.into(), error })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Where spool files go.
+    pub fn spool(&self) -> &Path {
+        self.spool_dir.as_deref().unwrap_or(&self.state_dir)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let fail = |key, problem: String| Err(ConfigError::Value { key, problem });
+        if !self.host_root.is_absolute() {
+            return fail("host_root", "must be an absolute path".into());
+        }
+        if let Some(folder) = self.collectors_dirs.iter().find(|folder| !folder.is_absolute()) {
+            return fail("collectors_dirs", format!("`{}` must be an absolute path", folder.display()));
+        }
+        if let Some(url) = &self.url {
+            let parsed: Result<http::Uri, _> = url.parse();
+            if !parsed.is_ok_and(|uri| uri.scheme_str() == Some("https") && uri.host().is_some()) {
+                return fail("url", format!("`{}` must be https://HOST:PORT", crate::report::brief(url, 200)));
+            }
+        }
+        let long = |(key, value): &(&String, &String)| key.is_empty() || key.len() > 63 || value.len() > 255;
+        if let Some((key, _)) = self.labels.iter().find(long) {
+            return fail("labels", format!("`{}` must be at most 63 bytes, its value 255", crate::report::brief(key, 80)));
+        }
+        if self.labels.len() > 64 {
+            return fail("labels", "there may be at most 64".into());
+        }
+        if self.limits.entries == 0 || self.limits.total_bytes == 0 {
+            return fail("limits", "total_bytes and entries must not be 0".into());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<AgentConfig, String> {
+        AgentConfig::parse(text, Path::new("agent.toml")).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        let config = parse("").expect("parsed");
+        assert_eq!(config.host_root, Path::new("/"));
+        assert!(config.collect && !config.network_file_systems);
+        assert_eq!(config.limits, AgentLimits::default());
+        assert_eq!(config.spool(), Path::new("/var/lib/sheaf-agent"));
+    }
+
+    #[test]
+    fn everything_can_be_set() {
+        let text = r#"
+            url = "https://coordinator.example:25556"
+            collect = "off"
+            node = "web-1"
+            host_root = "/host"
+            [labels]
+            rack = "7"
+            [limits]
+            file_bytes = "64MiB"
+            command_time = "10s"
+        "#;
+        let config = parse(text).expect("parsed");
+        assert!(!config.collect);
+        assert_eq!(config.labels["rack"], "7");
+        assert_eq!(config.limits.file_bytes, 64 << 20);
+        assert_eq!(config.limits.command_time, Duration::from_secs(10));
+        assert_eq!(config.limits.entries, limits::NODE_ENTRIES);
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_by_name() {
+        for (text, expected) in [
+            ("host_rooot = \"/\"", "agent.toml: line 1: unknown key `host_rooot`; did you mean `host_root`?"),
+            ("[limits]\nfile_byte = 1", "agent.toml: line 2: unknown key `file_byte`; did you mean `file_bytes`?"),
+            ("host_root = \"host\"", "host_root: must be an absolute path"),
+            ("url = \"http://x:1\"", "url: `http://x:1` must be https://HOST:PORT"),
+            ("[limits]\nentries = 0", "limits: total_bytes and entries must not be 0"),
+        ] {
+            assert_eq!(parse(text).expect_err(text), expected);
+        }
+    }
+}

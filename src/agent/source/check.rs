@@ -1,0 +1,138 @@
+//! What each collector would read, may not read, and how large it is, without reading it.
+//!
+//! It goes the same way as a collection, opens what a collection would open, and hands out rows for people. No command is run and no byte of a
+//! file is taken.
+
+use std::ops::ControlFlow;
+
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::Plan;
+use super::collector::Collector;
+use super::command;
+use super::gather;
+use super::journal::Journalctl;
+use super::mounts::Mounts;
+use super::walk::{Ground, Met, Seen, Walk};
+use crate::agent::host::Host;
+use crate::bundle::outcome::Outcome;
+use crate::report;
+
+/// Whether a source can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Access {
+    /// It would be collected.
+    Ok,
+    /// It is there and may not be read.
+    Denied,
+    /// It is not there.
+    Absent,
+    /// It is there and left out by rule.
+    Skipped,
+}
+
+/// One source of one collector.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Row {
+    /// The collector.
+    pub collector: String,
+    /// The file's path, `command NAME`, `journal NAME`, or what else it is; escaped.
+    pub source: String,
+    /// Bytes it has now, where that can be known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// Whether it can be read.
+    pub access: Access,
+    /// Why not; for commands, what would run.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub why: String,
+}
+
+/// Goes through a plan and shows each source. It blocks as [`super::collect()`] does.
+pub fn check(
+    plan: &Plan,
+    host: &Host,
+    stop: &CancellationToken,
+    show: &mut dyn FnMut(Row) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    let mounts = Mounts::of(host, plan.remote, plan.bounds.mount_wait);
+    let mut met = Met::default();
+    for note in &plan.notes {
+        let access = if note.outcome == Outcome::Failed { Access::Denied } else { Access::Absent };
+        show(Row { collector: note.collector.clone(), source: note.path.clone(), size: None, access, why: note.reason.clone() })?;
+    }
+    for collector in &plan.collectors {
+        if collector.vitals {
+            show(row(collector, "vitals", None, Access::Ok, String::new()))?;
+        }
+        for command in &collector.commands {
+            show(command_row(collector, command, host, plan))?;
+        }
+        files(collector, plan, host, &mounts, stop, &mut met, show)?;
+        let paths = command::path();
+        for wanted in &collector.journal {
+            let journal = Journalctl { host, path: &paths, bounds: &plan.bounds };
+            let source = format!("journal {}", wanted.name);
+            let (access, why) = match journal.program(wanted) {
+                Ok(program) => (Access::Ok, shown(&program)),
+                Err(why) => (Access::Absent, why),
+            };
+            show(row(collector, &source, None, access, why))?;
+        }
+    }
+    ControlFlow::Continue(())
+}
+
+fn files(
+    collector: &Collector,
+    plan: &Plan,
+    host: &Host,
+    mounts: &Mounts,
+    stop: &CancellationToken,
+    met: &mut Met,
+    show: &mut dyn FnMut(Row) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    let ground = Ground { host, mounts, stop, never: &plan.never, file_bytes: plan.bounds.file_bytes };
+    for files in &collector.files {
+        let mut visit = |seen| match seen {
+            Seen::File(found) => {
+                let size = u64::try_from(found.stat.st_size).ok();
+                let why = found.link.map(|link| format!("through the link {}", link.display())).unwrap_or_default();
+                show(row(collector, &found.path.to_string_lossy(), size, Access::Ok, why))
+            }
+            Seen::Missed { path, outcome, reason } => {
+                let access = if outcome == Outcome::Failed { Access::Denied } else { Access::Skipped };
+                show(row(collector, &path.to_string_lossy(), None, access, reason))
+            }
+        };
+        let matched = Walk::over(collector, files, &ground, met, &mut visit)?;
+        if !matched {
+            let patterns: Vec<String> = files.paths.iter().map(ToString::to_string).collect();
+            show(row(collector, &patterns.join(" "), None, Access::Absent, String::new()))?;
+        }
+    }
+    ControlFlow::Continue(())
+}
+
+fn command_row(collector: &Collector, command: &super::collector::Command, host: &Host, plan: &Plan) -> Row {
+    let source = format!("command {}", command.name);
+    if !host.is_own() {
+        return row(collector, &source, None, Access::Skipped, "another root than / is read".to_owned());
+    }
+    match gather::resolve(command, host, &command::path(), &plan.bounds) {
+        Ok(program) => row(collector, &source, None, Access::Ok, shown(&program)),
+        Err(why) => row(collector, &source, None, Access::Absent, why),
+    }
+}
+
+fn shown(program: &command::Program) -> String {
+    let words = std::iter::once(program.file.to_string_lossy().into_owned()).chain(program.arguments.iter().cloned());
+    words.collect::<Vec<_>>().join(" ")
+}
+
+fn row(collector: &Collector, source: &str, size: Option<u64>, access: Access, why: String) -> Row {
+    let (source, why) = (report::brief(source, 1000), report::brief(&why, 1000));
+    Row { collector: collector.name.to_string(), source, size, access, why }
+}

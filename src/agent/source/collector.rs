@@ -1,0 +1,314 @@
+//! Collectors as data: the TOML format in which a node declares what may be read and run.
+//!
+//! ```toml
+//! name = "web"                     # also the file's name, web.toml
+//! version = "1"
+//! why = "Requests around the fault."
+//! default = true                   # on when a request names no collectors
+//! roots = ["/var/log/nginx"]       # nothing outside is opened, wherever links lead
+//! inventory = false                # node.json stands in every bundle anyway
+//! vitals = false                   # vitals/now.json
+//!
+//! [[files]]
+//! paths = ["/var/log/nginx/*.log"] # globs; `**` is any depth. One block stands for one thing: alternatives go together
+//! exclude = ["/var/log/nginx/debug*"]
+//! rotated = true                   # also x.log.1, x.log.2.gz, x.log-20260101.xz …
+//! binary = false                   # true passes what is no text as it is, unredacted
+//! max_bytes = "1GiB"               # of one file
+//! depth = 16                       # folders below a `**`
+//!
+//! [[commands]]
+//! name = "nginx-config"            # commands/nginx-config.txt
+//! argv = ["nginx", "-T"]           # no shell; the first is looked up in a fixed PATH
+//! timeout = "10s"
+//! max_bytes = "4MiB"
+//! exits = [0]                      # exit codes that count as success
+//! when = { path = "/etc/nginx", command = "nginx" }
+//! capabilities = []                # ambient capabilities to keep, such as "CAP_SYSLOG"
+//!
+//! [[journal]]
+//! name = "nginx"                   # journal/nginx.export
+//! units = ["nginx.service"]
+//! priority = "info"                # and worse
+//! since = "2d"
+//! boot = "all"                     # current, previous or all
+//! max_bytes = "64MiB"
+//! timeout = "60s"
+//! ```
+//!
+//! It comes from files of the node or from those compiled in, and goes out as checked values. An order can name a collector and
+//! nothing else. Nothing here opens a file.
+
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::glob::Pattern;
+use super::measure::{self, TextError};
+use crate::id::CollectorName;
+
+/// A file without a collector in it.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectorError {
+    /// No TOML, or not these keys.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// A value that cannot be meant.
+    #[error("{place}: {problem}")]
+    Value {
+        /// Where it stands.
+        place: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// A named set of sources.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Collector {
+    /// Its name; requests use it.
+    pub name: CollectorName,
+    /// Its version, free text.
+    pub version: String,
+    /// Why anyone would want it.
+    pub why: String,
+    /// Whether it runs when a request names none.
+    #[serde(default = "yes", deserialize_with = "measure::de_switch")]
+    pub default: bool,
+    /// Folders that its files may lie in.
+    #[serde(default)]
+    pub roots: Vec<PathBuf>,
+    /// Takes vitals/now.json.
+    #[serde(default)]
+    pub vitals: bool,
+    /// Documents that node.json is wanted; it stands in every bundle.
+    #[serde(default)]
+    pub inventory: bool,
+    /// Files.
+    #[serde(default)]
+    pub files: Vec<Files>,
+    /// Commands.
+    #[serde(default)]
+    pub commands: Vec<Command>,
+    /// Exports of the journal.
+    #[serde(default)]
+    pub journal: Vec<Journal>,
+}
+
+/// Files by glob.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Files {
+    /// Absolute globs, each below one of the roots.
+    pub paths: Vec<Pattern>,
+    /// Absolute globs of what to leave out.
+    #[serde(default)]
+    pub exclude: Vec<Pattern>,
+    /// Further roots, for these alone.
+    #[serde(default)]
+    pub roots: Vec<PathBuf>,
+    /// Takes rotated and compressed siblings too.
+    #[serde(default = "yes")]
+    pub rotated: bool,
+    /// Passes what is no text as it is.
+    #[serde(default)]
+    pub binary: bool,
+    /// Bytes of one file at most.
+    #[serde(default, deserialize_with = "measure::de_some_size")]
+    pub max_bytes: Option<u64>,
+    /// Folders below `**` at most.
+    #[serde(default = "depth")]
+    pub depth: usize,
+}
+
+/// A command.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Command {
+    /// Name of its output.
+    pub name: CollectorName,
+    /// Program and arguments; never seen by a shell.
+    pub argv: Vec<String>,
+    /// Its time.
+    #[serde(default, deserialize_with = "measure::de_some_wait")]
+    pub timeout: Option<Duration>,
+    /// Bytes of output at most.
+    #[serde(default, deserialize_with = "measure::de_some_size")]
+    pub max_bytes: Option<u64>,
+    /// Exit codes that count as success.
+    #[serde(default = "success")]
+    pub exits: Vec<i32>,
+    /// What must exist, or it is skipped.
+    #[serde(default)]
+    pub when: When,
+    /// Ambient capabilities that it keeps.
+    #[serde(default)]
+    pub capabilities: Vec<String>,
+}
+
+/// What must exist.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct When {
+    /// A path of the host.
+    pub path: Option<PathBuf>,
+    /// A program in the fixed PATH.
+    pub command: Option<String>,
+}
+
+/// An export of the journal.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Journal {
+    /// Name of its output.
+    pub name: CollectorName,
+    /// Units; all when empty.
+    #[serde(default)]
+    pub units: Vec<String>,
+    /// Least priority.
+    #[serde(default)]
+    pub priority: Option<Priority>,
+    /// How far back.
+    #[serde(default, deserialize_with = "measure::de_some_wait")]
+    pub since: Option<Duration>,
+    /// Which boots.
+    #[serde(default)]
+    pub boot: Boot,
+    /// Bytes at most.
+    #[serde(default, deserialize_with = "measure::de_some_size")]
+    pub max_bytes: Option<u64>,
+    /// Time at most.
+    #[serde(default, deserialize_with = "measure::de_some_wait")]
+    pub timeout: Option<Duration>,
+}
+
+/// Priorities of the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "syslog's own words")]
+pub enum Priority {
+    Emerg,
+    Alert,
+    Crit,
+    Err,
+    Warning,
+    Notice,
+    Info,
+    Debug,
+}
+
+/// Which boots of the journal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Boot {
+    /// This one.
+    Current,
+    /// The one before.
+    Previous,
+    /// All that are kept.
+    #[default]
+    All,
+}
+
+/// Folders that a `**` may go down at most.
+const MOST_DEPTH: usize = 64;
+
+fn yes() -> bool {
+    true
+}
+fn depth() -> usize {
+    16
+}
+fn success() -> Vec<i32> {
+    vec![0]
+}
+
+impl Collector {
+    /// Reads and checks a collector file.
+    ///
+    /// # Errors
+    /// For unknown keys, and for values that cannot be meant; the sentence says where.
+    pub fn parse(text: &str) -> Result<Self, CollectorError> {
+        let collector: Self = measure::parse(text)?;
+        collector.check()?;
+        Ok(collector)
+    }
+
+    /// The roots of one block of files: the collector's and the block's own.
+    pub fn roots_of<'a>(&'a self, files: &'a Files) -> impl Iterator<Item = &'a Path> {
+        self.roots.iter().chain(&files.roots).map(PathBuf::as_path)
+    }
+
+    fn check(&self) -> Result<(), CollectorError> {
+        if self.why.trim().is_empty() {
+            return fail("why", "must say why anyone would want it");
+        }
+        check_roots("roots", &self.roots)?;
+        for (number, files) in self.files.iter().enumerate() {
+            self.check_files(&format!("files[{number}]"), files)?;
+        }
+        for command in &self.commands {
+            check_command(&format!("commands `{}`", command.name), command)?;
+        }
+        for journal in &self.journal {
+            let plain = |unit: &String| !unit.is_empty() && !unit.starts_with('-');
+            if !journal.units.iter().all(plain) {
+                return fail(&format!("journal `{}`", journal.name), "a unit must not be empty or start with `-`");
+            }
+        }
+        Ok(())
+    }
+
+    fn check_files(&self, place: &str, files: &Files) -> Result<(), CollectorError> {
+        check_roots(place, &files.roots)?;
+        if files.paths.is_empty() {
+            return fail(place, "needs at least one path");
+        }
+        if !(1..=MOST_DEPTH).contains(&files.depth) {
+            return fail(place, &format!("depth must be 1 to {MOST_DEPTH}"));
+        }
+        for pattern in &files.paths {
+            if !self.roots_of(files).any(|root| pattern.fixed().starts_with(root)) {
+                return fail(place, &format!("`{pattern}` lies below none of the declared roots"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn fail<T>(place: &str, problem: &str) -> Result<T, CollectorError> {
+    Err(CollectorError::Value { place: place.to_owned(), problem: problem.to_owned() })
+}
+
+fn is_plain(path: &Path) -> bool {
+    path.is_absolute() && path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
+}
+
+fn check_roots(place: &str, roots: &[PathBuf]) -> Result<(), CollectorError> {
+    match roots.iter().find(|root| !is_plain(root)) {
+        Some(root) => fail(place, &format!("root `{}` must be absolute and without `..`", root.display())),
+        None => Ok(()),
+    }
+}
+
+fn check_command(place: &str, command: &Command) -> Result<(), CollectorError> {
+    match command.argv.first() {
+        None => return fail(place, "argv needs a program"),
+        Some(program) if program.is_empty() || (program.contains('/') && !is_plain(Path::new(program))) => {
+            return fail(place, "the program must be a name, or an absolute path without `..`");
+        }
+        Some(_) => {}
+    }
+    if command.argv.iter().any(|argument| argument.contains('\0')) {
+        return fail(place, "an argument must not hold a zero byte");
+    }
+    if command.when.path.as_ref().is_some_and(|path| !is_plain(path)) {
+        return fail(place, "when.path must be absolute and without `..`");
+    }
+    if let Some(unknown) = command.capabilities.iter().find(|name| super::command::capability(name).is_none()) {
+        return fail(place, &format!("`{unknown}` is no capability that a command can keep"));
+    }
+    Ok(())
+}

@@ -1,0 +1,236 @@
+//! The bytes of one opened file, pinned at the size it had.
+//!
+//! A file comes in opened and checked; what goes out is a stream that ends where the file ended when it was opened, however it grows, and that
+//! says so when it shrank. Reads leave the page cache as they found it where the kernel can. It never opens a path.
+
+use std::fs::File;
+use std::io::{self, IoSliceMut, Read};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::FileExt as _;
+
+use rustix::io::{Errno, ReadWriteFlags};
+
+use super::Content;
+use crate::bundle::outcome::Outcome;
+
+/// `RWF_DONTCACHE`, Linux 6.14.
+const DONTCACHE: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x80);
+
+/// A file's bytes, as a record's content.
+#[derive(Debug)]
+pub struct FileContent {
+    file: File,
+    extent: Extent,
+    /// What its collector lets pass.
+    most: u64,
+    opened: bool,
+    /// Where the next read begins, and whether there is one.
+    place: u64,
+    ended: bool,
+    trouble: Option<(Outcome, String)>,
+    /// Whether this file system takes [`DONTCACHE`].
+    uncached: bool,
+}
+
+/// How far a file goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// To the size that it had when it was opened.
+    Pinned(u64),
+    /// To wherever it ends when it is read, as in `/proc`; once only.
+    Stream,
+}
+
+impl FileContent {
+    /// The content of an opened file, `most` bytes of it.
+    pub fn new(file: File, extent: Extent, most: u64) -> Self {
+        Self { file, extent, most, opened: false, place: 0, ended: false, trouble: None, uncached: true }
+    }
+
+    /// The first bytes, for telling what it is. A stream is read from its start again afterwards.
+    ///
+    /// # Errors
+    /// Any error of the file system.
+    pub fn head(&mut self, most: usize) -> io::Result<Vec<u8>> {
+        let mut head = vec![0; most];
+        let mut filled = 0;
+        while filled < most {
+            match self.at(&mut head[filled..], filled as u64)? {
+                0 => break,
+                n => filled += n,
+            }
+        }
+        head.truncate(filled);
+        Ok(head)
+    }
+
+    /// Bytes it will probably give.
+    pub fn size_hint(&self) -> Option<u64> {
+        match self.extent {
+            Extent::Pinned(size) => Some(size.min(self.most)),
+            Extent::Stream => None,
+        }
+    }
+
+    fn at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        loop {
+            let read = if self.uncached {
+                rustix::io::preadv2(self.file.as_fd(), &mut [IoSliceMut::new(buffer)], offset, DONTCACHE)
+            } else {
+                return self.file.read_at(buffer, offset);
+            };
+            match read {
+                Err(Errno::INTR) => {}
+                // Neither old kernels nor every file system know the flag; a real error shows again without it.
+                Err(_) => self.uncached = false,
+                Ok(n) => return Ok(n),
+            }
+        }
+    }
+
+    fn end(&mut self, at: u64) {
+        let size = match self.extent {
+            Extent::Pinned(size) if at < size.min(self.most) => {
+                let reason = format!("shrank from {size} to {at} bytes while it was read");
+                return self.trouble = Some((Outcome::Truncated, reason));
+            }
+            Extent::Pinned(size) => size,
+            // One byte more tells whether the limit cut it.
+            Extent::Stream => at + u64::from(at >= self.most && self.at(&mut [0], at).is_ok_and(|n| n > 0)),
+        };
+        if size > at {
+            let whole = if self.extent == Extent::Stream { String::new() } else { format!(" of {size}") };
+            self.trouble = Some((Outcome::Truncated, format!("cut at the limit: {at}{whole} bytes")));
+        }
+    }
+}
+
+impl Read for FileContent {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.ended || buffer.is_empty() {
+            return Ok(0);
+        }
+        let end = self.size_hint().unwrap_or(self.most);
+        let most = usize::try_from(end - self.place).unwrap_or(usize::MAX).min(buffer.len());
+        let read = if most == 0 { Ok(0) } else { self.at(&mut buffer[..most], self.place) };
+        match read {
+            Ok(0) => {
+                self.ended = true;
+                self.end(self.place);
+                Ok(0)
+            }
+            Ok(n) => {
+                self.place += n as u64;
+                Ok(n)
+            }
+            // What came before a bad sector is worth having.
+            Err(error) if self.place > 0 && error.kind() != io::ErrorKind::Interrupted => {
+                self.ended = true;
+                let reason = format!("reading failed after {} bytes: {error}", self.place);
+                self.trouble = Some((Outcome::Truncated, reason));
+                Ok(0)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Content for FileContent {
+    fn open(&mut self) -> io::Result<()> {
+        if std::mem::replace(&mut self.opened, true) && !self.again() {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "this file gives other bytes each time"));
+        }
+        (self.place, self.ended, self.trouble) = (0, false, None);
+        Ok(())
+    }
+
+    fn again(&self) -> bool {
+        self.extent != Extent::Stream
+    }
+
+    fn after(&mut self) -> Option<(Outcome, String)> {
+        self.trouble.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::{Seek as _, Write as _};
+
+    use super::*;
+
+    fn file(content: &[u8]) -> File {
+        let mut file = tempfile::tempfile().expect("a temporary file");
+        file.write_all(content).expect("written");
+        file.rewind().expect("rewound");
+        file
+    }
+
+    fn all(content: &mut FileContent) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        content.open().expect("opened");
+        content.read_to_end(&mut bytes).expect("read");
+        bytes
+    }
+
+    #[test]
+    fn a_file_that_grows_ends_where_it_ended() {
+        let mut grows = file(b"first");
+        let mut content = FileContent::new(grows.try_clone().expect("cloned"), Extent::Pinned(5), 100);
+        grows.seek(io::SeekFrom::End(0)).expect("sought");
+        grows.write_all(b" and more").expect("written");
+        assert_eq!(all(&mut content), b"first");
+        assert_eq!(content.after(), None);
+        assert_eq!(all(&mut content), b"first", "again gives the same");
+    }
+
+    #[test]
+    fn a_file_that_shrinks_while_read_says_so() {
+        let bytes = vec![b'x'; 1 << 20];
+        let shrinks = file(&bytes);
+        let mut content = FileContent::new(shrinks.try_clone().expect("cloned"), Extent::Pinned(1 << 20), u64::MAX);
+        let mut read = vec![0; 600_000];
+        content.open().expect("opened");
+        content.read_exact(&mut read).expect("the first part");
+        shrinks.set_len(700_000).expect("shrunk");
+        let mut rest = Vec::new();
+        content.read_to_end(&mut rest).expect("read");
+        assert_eq!(rest.len(), 100_000);
+        let (outcome, reason) = content.after().expect("trouble");
+        assert_eq!(outcome, Outcome::Truncated);
+        assert_eq!(reason, "shrank from 1048576 to 700000 bytes while it was read");
+    }
+
+    #[test]
+    fn a_file_above_the_limit_is_cut_and_says_so() {
+        let mut content = FileContent::new(file(b"0123456789"), Extent::Pinned(10), 4);
+        assert_eq!(all(&mut content), b"0123");
+        assert_eq!(content.after(), Some((Outcome::Truncated, "cut at the limit: 4 of 10 bytes".into())));
+        let mut content = FileContent::new(file(b"0123"), Extent::Pinned(4), 4);
+        assert_eq!((all(&mut content).len(), content.after()), (4, None));
+    }
+
+    #[test]
+    fn a_stream_is_read_to_its_end_and_once() {
+        let mut content = FileContent::new(File::open("/proc/self/status").expect("opened"), Extent::Stream, 1 << 20);
+        assert!(content.head(5).expect("a head").starts_with(b"Name:"));
+        assert!(all(&mut content).starts_with(b"Name:"));
+        assert_eq!(content.after(), None);
+        assert!(!content.again() && content.open().is_err());
+        let mut content = FileContent::new(File::open("/proc/self/status").expect("opened"), Extent::Stream, 5);
+        assert_eq!(all(&mut content), b"Name:");
+        assert_eq!(content.after(), Some((Outcome::Truncated, "cut at the limit: 5 bytes".into())));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_an_error() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        fs::write(folder.path().join("x"), "x").expect("written");
+        let closed = File::options().write(true).open(folder.path().join("x")).expect("opened");
+        let mut content = FileContent::new(closed, Extent::Pinned(1), 10);
+        assert!(content.head(1).is_err());
+        content.open().expect("opened");
+        assert!(content.read(&mut [0; 1]).is_err());
+    }
+}

@@ -1,0 +1,122 @@
+//! The journal, as its own export format: every field of every entry, binary-safe, readable by `systemd-journal-remote`.
+//!
+//! Entries come from `journalctl -o export`, run like any other command with a time and a byte limit; another reader can take its place behind
+//! [`Journal`]. With another root than `/` the journal's folder below that root is read. Nothing here parses an entry.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rustix::thread::CapabilitySet;
+use tokio_util::sync::CancellationToken;
+
+use super::Content;
+use super::collector::{self, Boot, Priority};
+use super::command::{self, Ending, Output, Program};
+use crate::agent::config::AgentLimits;
+use crate::agent::host::Host;
+
+/// Time for an export, unless its collector says otherwise.
+const TIME: Duration = Duration::from_secs(120);
+/// Where the journal may lie, the kept one first.
+const FOLDERS: &[&str] = &["/var/log/journal", "/run/log/journal"];
+
+/// An export, not yet read.
+pub struct Export {
+    /// Its bytes.
+    pub content: Box<dyn Content>,
+    /// How reading it ended.
+    pub ending: Arc<Mutex<Ending>>,
+}
+
+/// Whatever can export entries.
+pub trait Journal {
+    /// Begins an export.
+    ///
+    /// # Errors
+    /// With the reason when this node has no journal, or nothing to read it with.
+    fn export(&self, wanted: &collector::Journal, stop: &CancellationToken) -> Result<Export, String>;
+}
+
+/// The journal through `journalctl`.
+pub struct Journalctl<'a> {
+    /// The host.
+    pub host: &'a Host,
+    /// Where `journalctl` is looked up.
+    pub path: &'a [PathBuf],
+    /// Bounds, where the collector says none.
+    pub bounds: &'a AgentLimits,
+}
+
+impl Journal for Journalctl<'_> {
+    fn export(&self, wanted: &collector::Journal, stop: &CancellationToken) -> Result<Export, String> {
+        let program = self.program(wanted)?;
+        let output = Output::new(program, self.path.to_vec(), stop.clone());
+        Ok(Export { ending: output.ending(), content: Box::new(output) })
+    }
+}
+
+impl Journalctl<'_> {
+    /// The command of an export, or why there is none.
+    pub(super) fn program(&self, wanted: &collector::Journal) -> Result<Program, String> {
+        let folders: Vec<PathBuf> = FOLDERS.iter().filter_map(|folder| self.folder(folder)).collect();
+        let Some(first) = folders.first() else {
+            return Err("this node keeps no journal".to_owned());
+        };
+        let file = command::find(self.path, "journalctl").ok_or("`journalctl` is not installed")?;
+        let mut arguments: Vec<String> = ["--output=export", "--no-pager", "--quiet"].map(str::to_owned).to_vec();
+        if !self.host.is_own() {
+            arguments.push(format!("--directory={}", first.display()));
+        }
+        arguments.extend(filters(wanted));
+        Ok(Program {
+            file,
+            arguments,
+            time: wanted.timeout.unwrap_or(TIME),
+            bytes: wanted.max_bytes.unwrap_or(self.bounds.journal_bytes),
+            exits: [0].into(),
+            capabilities: CapabilitySet::DAC_READ_SEARCH,
+        })
+    }
+
+    /// A journal's folder as this process sees it, if a machine's journal lies in it.
+    fn folder(&self, folder: &str) -> Option<PathBuf> {
+        let real = self.host.below(&self.host.resolve(Path::new(folder), &|_| None).ok()?);
+        let mut machines = std::fs::read_dir(&real).ok()?.take(1000).filter_map(Result::ok);
+        let is_journal = |name: &std::ffi::OsStr| Path::new(name).extension().is_some_and(|end| end == "journal");
+        machines
+            .any(|machine| {
+                let mut files = std::fs::read_dir(machine.path()).into_iter().flatten().filter_map(Result::ok);
+                is_journal(&machine.file_name()) || files.any(|file| is_journal(&file.file_name()))
+            })
+            .then_some(real)
+    }
+}
+
+fn filters(wanted: &collector::Journal) -> Vec<String> {
+    let mut arguments: Vec<String> = wanted.units.iter().map(|unit| format!("--unit={unit}")).collect();
+    arguments.extend(wanted.priority.map(|priority| format!("--priority={}", priority.as_str())));
+    arguments.extend(wanted.since.map(|since| format!("--since=-{}s", since.as_secs())));
+    arguments.extend(match wanted.boot {
+        Boot::All => None,
+        Boot::Current => Some("--boot=0".to_owned()),
+        Boot::Previous => Some("--boot=-1".to_owned()),
+    });
+    arguments
+}
+
+impl Priority {
+    /// The word that `journalctl --priority` takes.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Emerg => "emerg",
+            Self::Alert => "alert",
+            Self::Crit => "crit",
+            Self::Err => "err",
+            Self::Warning => "warning",
+            Self::Notice => "notice",
+            Self::Info => "info",
+            Self::Debug => "debug",
+        }
+    }
+}

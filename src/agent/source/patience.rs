@@ -1,0 +1,122 @@
+//! Questions to file systems that may never answer.
+//!
+//! A question is asked on a thread of its own; when no answer comes in time the thread is left behind, and at most two may be left
+//! behind in the whole process. It never kills a thread: one that wakes up again ends and gives its place back.
+
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::Duration;
+
+/// Threads that may hang at the same time.
+const LEFT_BEHIND: usize = 2;
+
+/// The process's patience with its mounts.
+pub static MOUNTS: Patience = Patience::new();
+
+const ASKED: u8 = 0;
+const ANSWERED: u8 = 1;
+const ABANDONED: u8 = 2;
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Impatient {
+    /// Nothing came in time.
+    #[error("no answer within {} s", .0.as_secs_f32())]
+    Late(Duration),
+    /// Two earlier questions still hang.
+    #[error("not asked: two earlier questions still hang")]
+    Full,
+    /// The system gives no thread, or the question panicked.
+    #[error("no thread to ask on")]
+    Thread,
+}
+
+/// Counts the threads that hang.
+#[derive(Debug)]
+pub struct Patience {
+    behind: AtomicUsize,
+    /// One question at a time, so that no two of them can pass the limit together.
+    asking: Mutex<()>,
+}
+
+impl Patience {
+    const fn new() -> Self {
+        Self { behind: AtomicUsize::new(0), asking: Mutex::new(()) }
+    }
+
+    /// Asks on a thread of its own and waits `wait` at most.
+    ///
+    /// # Errors
+    /// When no answer came, or two earlier questions still hang.
+    pub fn within<T, F>(&'static self, wait: Duration, ask: F) -> Result<T, Impatient>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        let _turn = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.behind.load(Ordering::SeqCst) >= LEFT_BEHIND {
+            return Err(Impatient::Full);
+        }
+        let (answer, answers) = mpsc::sync_channel(1);
+        let state = Arc::new(AtomicU8::new(ASKED));
+        let inner = Arc::clone(&state);
+        let work = move || {
+            let _ = answer.send(ask());
+            if inner.swap(ANSWERED, Ordering::SeqCst) == ABANDONED {
+                self.behind.fetch_sub(1, Ordering::SeqCst);
+            }
+        };
+        let thread = thread::Builder::new().name("sheaf-ask".into()).stack_size(128 << 10);
+        thread.spawn(work).map_err(|_| Impatient::Thread)?;
+        match answers.recv_timeout(wait) {
+            Ok(value) => Ok(value),
+            Err(mpsc::RecvTimeoutError::Disconnected) => Err(Impatient::Thread),
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                self.behind.fetch_add(1, Ordering::SeqCst);
+                // Answered in the very last moment: the thread has not seen that it was given up, and takes nothing back.
+                if state.swap(ABANDONED, Ordering::SeqCst) == ANSWERED {
+                    self.behind.fetch_sub(1, Ordering::SeqCst);
+                }
+                Err(Impatient::Late(wait))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_threads_are_left_behind_and_no_third() {
+        static PATIENCE: Patience = Patience::new();
+        let (free, hang) = mpsc::channel::<()>();
+        let hang = Arc::new(Mutex::new(hang));
+        let ask = |wait| {
+            let hang = Arc::clone(&hang);
+            PATIENCE.within(wait, move || drop(hang.lock().map(|h| h.recv())))
+        };
+        let short = Duration::from_millis(5);
+        assert_eq!(ask(short), Err(Impatient::Late(short)));
+        assert_eq!(ask(short), Err(Impatient::Late(short)));
+        assert_eq!(ask(short), Err(Impatient::Full));
+        drop(free);
+        // Both wake up and give their places back; there is no event for that other than a question that is taken.
+        let answer = loop {
+            match PATIENCE.within(Duration::from_secs(30), || 7) {
+                Err(Impatient::Full) => thread::yield_now(),
+                done => break done,
+            }
+        };
+        assert_eq!(answer, Ok(7));
+    }
+
+    #[test]
+    fn a_question_that_panics_is_an_error() {
+        static PATIENCE: Patience = Patience::new();
+        let silent: Result<(), _> = PATIENCE.within(Duration::from_secs(30), || panic!("on purpose"));
+        assert_eq!(silent, Err(Impatient::Thread));
+        assert_eq!(PATIENCE.within(Duration::from_secs(30), || 7), Ok(7));
+    }
+}

@@ -1,0 +1,57 @@
+//! A plan: the collectors of one request, resolved, with the bounds that hold for it.
+//!
+//! It is made by [`super::library::Library::plan`] from names and the node's own files, and read by [`super::collect()`] and
+//! [`super::check()`]. Nothing of it comes from the wire but the choice among declared names.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::collector::Collector;
+use crate::agent::config::{AgentConfig, AgentLimits};
+use crate::bundle::segment::Note;
+
+/// What to read.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The collectors, by name.
+    pub collectors: Vec<Collector>,
+    /// What the request named and the node does not have.
+    pub notes: Vec<Note>,
+    /// Bounds of this collection.
+    pub bounds: AgentLimits,
+    /// Whether network file systems are read.
+    pub remote: bool,
+    /// What is never read, whatever a collector says: the agent's own secret and state, as the agent's process sees them.
+    pub never: Vec<PathBuf>,
+    /// What node.json says beside what the node itself tells.
+    pub known: Known,
+}
+
+/// What the agent knows of its node and the node does not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Labels of the configuration.
+    pub labels: BTreeMap<String, String>,
+    /// Collectors that the node declares, and whether each is on by default.
+    pub declared: BTreeMap<String, bool>,
+    /// The node's clock minus the coordinator's, milliseconds, as last measured.
+    pub clock_offset_ms: Option<i64>,
+    /// Round trip to the coordinator, milliseconds, as last measured.
+    pub round_trip_ms: Option<u64>,
+}
+
+impl Plan {
+    /// A plan without collectors, under a configuration's bounds.
+    pub fn new(config: &AgentConfig) -> Self {
+        let own = [Some(&config.secret_file), Some(&config.state_dir), config.spool_dir.as_ref()];
+        let real = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
+        Self {
+            collectors: Vec::new(),
+            notes: Vec::new(),
+            bounds: config.limits.clone(),
+            remote: config.network_file_systems,
+            never: own.into_iter().flatten().map(real).collect(),
+            known: Known::default(),
+        }
+    }
+}
