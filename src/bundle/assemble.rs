@@ -13,7 +13,7 @@ use super::Format;
 use super::check::EntryRow;
 use super::entry::{EntryHead, Kind, padding};
 use super::frame::Frame;
-use super::manifest::{FORMAT, FileRow, NodeRow, Request, SourceRow, Statement};
+use super::manifest::{FORMAT, FileRow, NodeRow, Request, SourceRow, Statement, lines};
 use super::outcome::{Outcome, Verdict};
 use super::path::EntryPath;
 pub use super::seal::SealKey;
@@ -211,7 +211,9 @@ impl<W: Write> Assembler<W> {
     /// # Errors
     /// Any of the writer or the spool; also when an entry is not at its end.
     pub fn seal(self, now_ms: i64) -> io::Result<(W, Statement)> {
-        let verdict = if self.partial { Verdict::Partial } else { Verdict::Complete };
+        // A node of which nothing was said is missing too.
+        let partial = self.partial || self.collected < self.expected;
+        let verdict = if partial { Verdict::Partial } else { Verdict::Complete };
         self.finish(verdict, String::new(), now_ms)
     }
 
@@ -297,20 +299,19 @@ impl<W: Write> Assembler<W> {
         }
         self.requested_ms = now_ms;
         let mut warnings = self.warnings.take();
-        self.spooled("WARNINGS.txt", b"", &mut [(&mut warnings, b"")])?;
+        self.spooled("WARNINGS.txt", b"", &mut [(&mut warnings, "")])?;
         self.flush_last()?;
         let (mut files, mut sources, mut nodes) = (self.files.take(), self.sources.take(), self.nodes.take());
-        let opening = format!("{{\"format\":\"{FORMAT}\",\"bundle\":\"{}\",\"files\":[\n", self.name);
         let manifest_at = self.out.position();
         let manifest = self.spooled(
             "manifest.json",
-            opening.as_bytes(),
-            &mut [(&mut files, b"],\"sources\":[\n"), (&mut sources, b"],\"nodes\":[\n"), (&mut nodes, b"]}\n")],
+            lines::opening(self.name.as_str()).as_bytes(),
+            &mut [(&mut files, lines::SOURCES), (&mut sources, lines::NODES), (&mut nodes, lines::END)],
         )?;
         self.flush_last()?;
         let mut sums = self.sums.take();
         let b3sums_at = self.out.position();
-        let b3sums = self.spooled("B3SUMS", b"", &mut [(&mut sums, b"")])?;
+        let b3sums = self.spooled("B3SUMS", b"", &mut [(&mut sums, "")])?;
         let statement = Statement {
             format: FORMAT.to_owned(),
             bundle: self.name.to_string(),
@@ -334,7 +335,7 @@ impl<W: Write> Assembler<W> {
     }
 
     /// Writes an entry from spooled rows, each spool followed by some text; begins and ends a frame with it.
-    fn spooled(&mut self, name: &str, opening: &[u8], parts: &mut [(&mut Rows, &[u8])]) -> io::Result<blake3::Hash> {
+    fn spooled(&mut self, name: &str, opening: &[u8], parts: &mut [(&mut Rows, &str)]) -> io::Result<blake3::Hash> {
         let size =
             opening.len() as u64 + parts.iter().map(|(rows, after)| rows.bytes() + after.len() as u64).sum::<u64>();
         let path = EntryPath::parse(name).map_err(io::Error::other)?;
@@ -349,7 +350,7 @@ impl<W: Write> Assembler<W> {
         write(&mut self.out, opening)?;
         for (rows, after) in parts {
             rows.read(|bytes| write(&mut self.out, bytes))?;
-            write(&mut self.out, after)?;
+            write(&mut self.out, after.as_bytes())?;
         }
         self.out.pad(size)?;
         let content = content.finalize();

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::outcome::{Outcome, Verdict};
 
+pub mod lines;
+
 /// Version of the format, in REQUEST.json, manifest.json and SEAL.json.
 pub const FORMAT: &str = "sheaf-bundle/1";
 

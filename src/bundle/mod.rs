@@ -3,6 +3,8 @@
 pub mod assemble;
 pub mod check;
 pub mod entry;
+#[cfg(test)]
+mod fixture;
 pub mod frame;
 pub mod manifest;
 pub mod names;
@@ -12,6 +14,8 @@ pub mod seal;
 pub mod seek;
 pub mod segment;
 pub mod stream;
+pub mod tape;
+pub mod verify;
 
 /// How the bytes of a bundle are laid out; the content is the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

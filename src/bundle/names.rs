@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use super::entry::Kind;
 use super::path::EntryPath;
 
+pub mod sorted;
+
 /// What a path was seen as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Seen {
@@ -19,9 +21,13 @@ enum Seen {
 
 /// The key of a path.
 pub(super) fn key(path: &str) -> [u8; 16] {
-    let mut key = [0; 16];
-    key.copy_from_slice(&blake3::hash(path.as_bytes()).as_bytes()[..16]);
-    key
+    prefix(blake3::hash(path.as_bytes()).as_bytes())
+}
+
+fn prefix(bytes: &[u8]) -> [u8; 16] {
+    let mut prefix = [0; 16];
+    prefix.copy_from_slice(&bytes[..16]);
+    prefix
 }
 
 /// The folders above a path, nearest first.
