@@ -14,7 +14,7 @@ use super::frame::{self, Decompressor, FRAME_WIRE, FrameError, Measured, measure
 use super::seek;
 
 /// Bytes asked of the input at once.
-const PIECE: usize = 256 << 10;
+const PIECE: u64 = 256 << 10;
 /// Bytes of the seek table that stay in memory.
 const MEMORY: usize = 256 << 10;
 
@@ -66,7 +66,7 @@ impl<R: Read> Tape<R> {
     /// # Errors
     /// When there is too little to tell, or it is neither format.
     pub fn new(input: R, spool: &Path) -> Result<Self, Broken> {
-        let (buffer, raw) = (Vec::with_capacity(PIECE), Vec::new());
+        let (buffer, raw) = (Vec::new(), Vec::new());
         let mut tape = Self { input, buffer, at: 0, ended: false, consumed: 0, raw, form: Form::Tar };
         tape.want(BLOCK)?;
         let first = tape.rest();
@@ -158,7 +158,7 @@ impl<R: Read> Tape<R> {
         let mut table = std::mem::replace(table, SpooledTempFile::new(0));
         self.same(&digest, "frame digest")?;
         self.same(&seek::table_head(frames)?, "seek table's head")?;
-        let mut piece = vec![0; PIECE];
+        let mut piece = vec![0; 16 << 10];
         loop {
             match table.read(&mut piece)? {
                 0 => break,
@@ -201,16 +201,8 @@ impl<R: Read> Tape<R> {
         self.buffer.drain(..self.at);
         self.at = 0;
         while self.buffer.len() < count && !self.ended {
-            let before = self.buffer.len();
-            self.buffer.resize(before + PIECE, 0);
-            let read = loop {
-                match self.input.read(&mut self.buffer[before..]) {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    other => break other,
-                }
-            };
-            self.buffer.truncate(before + *read.as_ref().unwrap_or(&0));
-            self.ended = read? == 0;
+            let read = self.input.by_ref().take(PIECE).read_to_end(&mut self.buffer)?;
+            self.ended = (read as u64) < PIECE;
         }
         Ok(())
     }
