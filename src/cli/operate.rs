@@ -3,8 +3,10 @@
 //! Every verb becomes calls of the native API on a [`connect::Coordinator`]; what comes back is printed for people on a
 //! terminal, plainly when piped, and as JSON when asked. No verb keeps state but the login profile.
 
+pub mod bundle;
 pub mod cluster;
 pub mod connect;
+pub mod delivery;
 pub mod login;
 pub mod node;
 pub mod output;

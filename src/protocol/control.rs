@@ -285,6 +285,18 @@ pub struct Event {
     /// What it warns of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// What ended the task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<EventError>,
+}
+
+/// What ended a task, as its event log says it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventError {
+    /// The director's number for it.
+    pub code: i64,
+    /// A sentence.
+    pub message: String,
 }
 
 /// What an event says besides: of a node in a bundle, its state and what came so far.

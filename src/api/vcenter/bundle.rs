@@ -174,7 +174,13 @@ fn read_query(query: &Pairs, cluster: ClusterId, zstd: bool) -> Result<BundleReq
     };
     for (name, value) in query {
         match name.as_str() {
-            "nodes" | "node" => request.nodes.extend(items(value)),
+            "nodes" | "node" => {
+                for item in items(value) {
+                    globset::Glob::new(&item)
+                        .map_err(|error| format!("`nodes`: {}", report::brief(&error.to_string(), 200)))?;
+                    request.nodes.push(item);
+                }
+            }
             "collectors" | "collector" => {
                 for item in items(value) {
                     let collector: CollectorName = item.parse().map_err(|error| format!("`collectors`: {error}"))?;
@@ -238,6 +244,7 @@ mod tests {
     fn bad_filters_are_named() {
         let many = "x,".repeat(FILTERS + 1);
         for (query, part) in [
+            (("nodes", "[a"), "nodes"),
             (("format", "zip"), "format"),
             (("since", "1h"), "`since` is no filter"),
             (("collectors", "../etc"), "collectors"),

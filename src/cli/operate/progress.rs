@@ -3,7 +3,9 @@
 //! Reads the task's events beside the download and writes on standard error alone, since standard output may be the bundle. It
 //! never holds the download up: an event log that cannot be read is only not shown.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
@@ -18,6 +20,8 @@ use crate::report;
 
 /// How often the events are asked for.
 const EVERY: Duration = Duration::from_millis(500);
+/// Time that one look at the events may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Lines on the terminal at most: past it, nodes that are done with leave it.
 const LINES: usize = 24;
 
@@ -76,8 +80,9 @@ impl Progress {
 impl Bars {
     fn event(&mut self, event: &Event) {
         if event.stage != "Collecting" {
-            if let Some(message) = warning(event).or_else(|| event.data.error.clone()) {
-                let _ = self.screen.println(format!("warning: {}", report::escape(&message)));
+            let loud = event.kind.is_some() || event.error.is_some() || event.state == "failed";
+            if let Some(text) = line(event).filter(|_| loud) {
+                let _ = self.screen.println(text.trim_end());
             }
             return;
         }
@@ -104,13 +109,23 @@ impl Bars {
 /// Follows the events of a task until it is dropped.
 ///
 /// # Cancel safety
-/// Made to be dropped: what it showed, it showed.
-pub async fn follow(coordinator: &Coordinator, id: TaskId, progress: &std::cell::RefCell<Progress>) {
-    let mut from = Position::default();
+/// Made to be dropped: what it showed is counted in `from`.
+pub async fn follow(
+    coordinator: &Coordinator,
+    id: TaskId,
+    from: &mut Position,
+    progress: &RefCell<Progress>,
+) -> Infallible {
     loop {
         tokio::time::sleep(EVERY).await;
-        catch_up(coordinator, id, &mut from, progress).await;
+        catch_up(coordinator, id, from, progress).await;
     }
+}
+
+/// Shows the events that came since `from`. That they cannot be read ends nothing.
+pub async fn catch_up(coordinator: &Coordinator, id: TaskId, from: &mut Position, progress: &RefCell<Progress>) {
+    let reading = task::events(coordinator, id, from, |event| progress.borrow_mut().event(&event));
+    let _ = tokio::time::timeout(PATIENCE, reading).await;
 }
 
 /// How far a task's event log was read.
@@ -122,19 +137,14 @@ pub struct Position {
     pub rest: Vec<u8>,
 }
 
-async fn catch_up(coordinator: &Coordinator, id: TaskId, from: &mut Position, progress: &std::cell::RefCell<Progress>) {
-    // The download goes on whether or not its events can be read.
-    if let Ok(events) = task::events(coordinator, id, from).await {
-        let mut progress = progress.borrow_mut();
-        events.iter().for_each(|event| progress.event(event));
-    }
-}
-
 /// An event as a line for people; `None` for one that says nothing.
 pub fn line(event: &Event) -> Option<String> {
     let time = rfc3339(event.time.saturating_mul(1000));
     if let Some(message) = warning(event) {
         return Some(format!("{time} warning: {}\n", report::escape(&message)));
+    }
+    if let Some(error) = &event.error {
+        return Some(format!("{time} error: {}\n", report::escape(&error.message)));
     }
     if event.stage.is_empty() {
         return None;

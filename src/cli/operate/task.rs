@@ -60,12 +60,19 @@ impl Verb {
     }
 }
 
-/// The events of a task that came since `from`, which moves on.
+/// Hands out the events of a task that came since `from`, which moves on.
 ///
 /// # Errors
 /// When the coordinator refuses or cannot be reached.
-pub async fn events(coordinator: &Coordinator, id: TaskId, from: &mut Position) -> anyhow::Result<Vec<Event>> {
-    let mut events = Vec::new();
+///
+/// # Cancel safety
+/// What was handed out is counted in `from`, and nothing else is.
+pub async fn events(
+    coordinator: &Coordinator,
+    id: TaskId,
+    from: &mut Position,
+    mut each: impl FnMut(Event),
+) -> anyhow::Result<()> {
     loop {
         let path = format!("/tasks/{id}/events?from={}", from.offset);
         let answer = coordinator.stream(Method::GET, &path, bytes::Bytes::new()).await?;
@@ -74,23 +81,23 @@ pub async fn events(coordinator: &Coordinator, id: TaskId, from: &mut Position) 
         from.offset += part.len() as u64;
         from.rest.extend_from_slice(&part);
         let whole = from.rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        for line in from.rest.drain(..whole).collect::<Vec<_>>().split(|byte| *byte == b'\n') {
-            if !line.is_empty() {
-                events.push(serde_json::from_slice(line)?);
-            }
+        let lines: Vec<u8> = from.rest.drain(..whole).collect();
+        for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            each(serde_json::from_slice(line)?);
         }
         if part.is_empty() || total.is_none_or(|total: u64| from.offset >= total) {
-            return Ok(events);
+            return Ok(());
         }
     }
 }
 
 async fn show(coordinator: &Coordinator, id: TaskId, json: bool) -> anyhow::Result<()> {
     let task: Task = coordinator.fetch(&format!("/tasks/{id}")).await?;
-    let events = events(coordinator, id, &mut Position::default()).await?;
+    let mut all = Vec::new();
+    events(coordinator, id, &mut Position::default(), |event| all.push(event)).await?;
     if json {
         let mut object = serde_json::to_value(&task)?;
-        object["events"] = serde_json::to_value(&events)?;
+        object["events"] = serde_json::to_value(&all)?;
         return Ok(output::json(&object)?);
     }
     output::fields(&[
@@ -102,7 +109,7 @@ async fn show(coordinator: &Coordinator, id: TaskId, json: bool) -> anyhow::Resu
         ("finished", task.finished_at.clone().unwrap_or_default()),
         ("result", task.result.clone().unwrap_or_default()),
     ])?;
-    let lines: Vec<String> = events.iter().filter_map(progress::line).collect();
+    let lines: Vec<String> = all.iter().filter_map(progress::line).collect();
     Ok(output::say(&lines.concat())?)
 }
 

@@ -1,0 +1,275 @@
+//! `sheaf bundle create`: asks for a bundle, takes it in while it is made, verifies it on the way.
+//!
+//! The exit code is `verify`'s. A download that was cut, or whose bundle is not what it says, stays `<file>.partial` and is said to
+//! be so; only a sealed bundle gets its name.
+
+use std::cell::RefCell;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use http_body_util::BodyExt as _;
+
+use super::connect::{Connection, Coordinator};
+use super::delivery::{Destination, Opened, Written};
+use super::output;
+use super::progress::{Position, Progress, catch_up, follow};
+use super::wait_for;
+use crate::bundle::Format;
+use crate::bundle::outcome::Verdict;
+use crate::bundle::seal::PublicKey;
+use crate::bundle::verify::{Finding, Report, verify};
+use crate::id::{BundleName, CollectorName, TaskId};
+use crate::net::client::Answer;
+use crate::protocol::control::{BUNDLE_HEADER, KEY_HEADER, NewBundle, TASK_HEADER};
+use crate::report;
+
+/// Findings that are shown at most.
+const FINDINGS: usize = 100;
+/// Pieces of the download between network and disk.
+const PIECES: usize = 16;
+
+/// `sheaf bundle create`
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  sheaf bundle create --cluster default
+  sheaf bundle create --cluster prod --node 'web-*' --collector logs --collector system --case 4711 --output case-4711.tar.zst
+  sheaf bundle create --cluster prod --output - | sheaf bundle verify -
+
+Exit codes: 0 complete, 3 partial (a node or an entry is missing, the bundle says which), 4 truncated, 5 corrupt, 6 wrong
+signer, 7 aborted, 1 no bundle at all.")]
+pub struct CreateCommand {
+    /// How to reach the coordinator.
+    #[command(flatten)]
+    pub connection: Connection,
+    /// Cluster, by id or name
+    #[arg(long, value_name = "C")]
+    pub cluster: String,
+    /// Only nodes whose names match; may be given more than once
+    #[arg(long = "node", value_name = "GLOB")]
+    pub nodes: Vec<String>,
+    /// Only these collectors; may be given more than once
+    #[arg(long = "collector", value_name = "NAME")]
+    pub collectors: Vec<CollectorName>,
+    /// Case id, kept in the bundle
+    #[arg(long, value_name = "ID")]
+    pub case: Option<String>,
+    /// Note, kept in the bundle
+    #[arg(long, value_name = "TEXT")]
+    pub note: Option<String>,
+    /// How the bundle is laid out
+    #[arg(long, value_name = "FORMAT", value_parser = format, default_value = "tar.zst")]
+    pub format: Format,
+    /// File to write, `-` for standard output; the bundle's own name in the current folder when not given
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Print one JSON object at the end
+    #[arg(long)]
+    pub json: bool,
+    /// Show no progress
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+impl CreateCommand {
+    /// Runs it to its end.
+    ///
+    /// # Errors
+    /// When there is no bundle at all.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let destination = self.output.as_deref().map(Destination::parse);
+        if self.json && destination == Some(Destination::Stdout) {
+            bail!("--json and --output - both want standard output");
+        }
+        let wanted = NewBundle {
+            cluster: self.cluster,
+            nodes: self.nodes,
+            collectors: self.collectors,
+            case: self.case,
+            note: self.note,
+            format: self.format,
+        };
+        let coordinator = self.connection.open()?;
+        let made = wait_for(create(&coordinator, &wanted, destination, self.quiet))?;
+        made.say();
+        if self.json {
+            made.print()?;
+        }
+        Ok(ExitCode::from(made.verdict().exit_code()))
+    }
+}
+
+/// A bundle that was downloaded.
+pub struct Made {
+    /// Its task.
+    pub task: TaskId,
+    /// Its name.
+    pub name: BundleName,
+    /// The file that it is in: under its own name only if it is sealed.
+    pub path: Option<PathBuf>,
+    /// Bytes that came.
+    pub bytes: u64,
+    /// What the verifier saw.
+    pub seen: Seen,
+    /// Why the download broke off, if it did.
+    pub broken: Option<String>,
+}
+
+/// What the verifier saw.
+pub struct Seen {
+    /// Its report.
+    pub report: Report,
+    /// The first of its findings.
+    pub findings: Vec<Finding>,
+    /// How many more there are.
+    pub more: u64,
+}
+
+impl Made {
+    /// The verdict. A download that broke off is cut, even where its seal had come already.
+    pub fn verdict(&self) -> Verdict {
+        match self.seen.report.verdict {
+            Verdict::Complete | Verdict::Partial if self.broken.is_some() => Verdict::Truncated,
+            verdict => verdict,
+        }
+    }
+
+    /// Tells people on standard error.
+    fn say(&self) {
+        let findings = self.seen.findings.iter();
+        findings.for_each(|finding| eprintln!("{finding}"));
+        if self.seen.more > 0 {
+            eprintln!("… and {} more; `sheaf bundle verify` names them all", self.seen.more);
+        }
+        if let Some(why) = &self.broken {
+            eprintln!("the download was cut: {why}; `sheaf task show {}` may say more", self.task);
+        }
+        let place = self.path.as_ref().map(|path| format!("  {}", path.display())).unwrap_or_default();
+        eprintln!("{}: {}{place}", self.verdict(), output::bytes(self.bytes));
+    }
+
+    /// Tells programs on standard output.
+    fn print(&self) -> io::Result<()> {
+        output::json(&serde_json::json!({
+            "id": self.task,
+            "name": self.name,
+            "file": self.path,
+            "bytes": self.bytes,
+            "verdict": self.verdict(),
+            "findings": self.seen.findings,
+        }))
+    }
+}
+
+/// Asks for a bundle and takes it in.
+///
+/// # Errors
+/// When it is refused, or cannot be written. A download that breaks off is no error but a [`Made`] that says so.
+pub async fn create(
+    coordinator: &Coordinator,
+    wanted: &NewBundle,
+    destination: Option<Destination>,
+    quiet: bool,
+) -> anyhow::Result<Made> {
+    // A named file is opened first: nobody is asked for a bundle that there is no place for.
+    let mut opened = destination.map(Destination::open).transpose()?;
+    let body = Bytes::from(serde_json::to_vec(wanted)?);
+    let answer = match coordinator.stream(Method::POST, "/bundles", body).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            opened.into_iter().for_each(Opened::discard);
+            return Err(error);
+        }
+    };
+    let head = Head::read(answer.headers())?;
+    let opened = match opened.take() {
+        Some(opened) => opened,
+        None => Destination::File(head.file(wanted.format)).open()?,
+    };
+    let progress = RefCell::new(Progress::new(quiet));
+    let mut from = Position::default();
+    let taken = tokio::select! {
+        taken = take_in(answer, opened, head.key, &progress) => taken,
+        never = follow(coordinator, head.task, &mut from, &progress) => match never {},
+    };
+    catch_up(coordinator, head.task, &mut from, &progress).await;
+    progress.borrow().end();
+    let (seen, written, broken) = taken?;
+    let bytes = written.bytes;
+    let sealed = broken.is_none() && matches!(seen.report.verdict, Verdict::Complete | Verdict::Partial);
+    let path = if sealed { written.keep()? } else { written.leave() };
+    Ok(Made { task: head.task, name: head.name, path, bytes, seen, broken })
+}
+
+async fn take_in(
+    answer: Answer,
+    opened: Opened,
+    key: PublicKey,
+    progress: &RefCell<Progress>,
+) -> anyhow::Result<(Seen, Written, Option<String>)> {
+    let (sender, pieces) = tokio::sync::mpsc::channel(PIECES);
+    let inspect = move |bytes: &mut dyn Read| {
+        let mut findings = Vec::new();
+        let mut more = 0;
+        let report = verify(bytes, Some(&key), &std::env::temp_dir(), &mut |finding| {
+            if findings.len() < FINDINGS { findings.push(finding.clone()) } else { more += 1 }
+        });
+        report.map(|report| Seen { report, findings, more })
+    };
+    let taking = tokio::task::spawn_blocking(move || opened.take(pieces, inspect));
+    let (mut body, mut broken) = (answer.into_body(), None);
+    while let Some(frame) = body.frame().await {
+        let data = match frame.map(hyper::body::Frame::into_data) {
+            Ok(Ok(data)) => data,
+            Ok(Err(_)) => continue,
+            Err(error) => {
+                broken = Some(report::chain(&error));
+                break;
+            }
+        };
+        progress.borrow().received(data.len() as u64);
+        // Nobody takes it any more: what went wrong there is the better explanation.
+        if sender.send(data).await.is_err() {
+            break;
+        }
+    }
+    drop(sender);
+    let (seen, written) = taking.await.context("writing the bundle")??;
+    Ok((seen.context("verifying the bundle")?, written, broken))
+}
+
+/// What the headers of the answer say.
+struct Head {
+    task: TaskId,
+    name: BundleName,
+    key: PublicKey,
+}
+
+impl Head {
+    fn read(headers: &HeaderMap) -> anyhow::Result<Self> {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        let read = || {
+            let name = BundleName::try_from(text(BUNDLE_HEADER)?.to_owned()).ok()?;
+            Some(Self { task: text(TASK_HEADER)?.parse().ok()?, name, key: PublicKey::parse(text(KEY_HEADER)?).ok()? })
+        };
+        read().context("the answer is not what a coordinator says: it names no task, bundle or key")
+    }
+
+    fn file(&self, format: Format) -> PathBuf {
+        match format {
+            Format::Tar => format!("{}.tar", self.name).into(),
+            Format::TarZst => format!("{}.tar.zst", self.name).into(),
+        }
+    }
+}
+
+fn format(text: &str) -> Result<Format, String> {
+    match text {
+        "tar" => Ok(Format::Tar),
+        "tar.zst" => Ok(Format::TarZst),
+        _ => Err("it is tar or tar.zst".to_owned()),
+    }
+}

@@ -1,0 +1,195 @@
+//! Where a downloaded bundle goes: to its file, or to standard output, and through the verifier on the way.
+//!
+//! Bytes come from the download and are written and verified in one pass on one thread, so that a bundle of any size is read
+//! once. A file is `<name>.partial` until its seal was seen. It decides nothing about what the verdict means to the caller.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use tokio::sync::mpsc::Receiver;
+
+/// Where the bundle is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// On standard output.
+    Stdout,
+    /// In this file.
+    File(PathBuf),
+}
+
+impl Destination {
+    /// `-` is standard output.
+    pub fn parse(text: &Path) -> Self {
+        if text == Path::new("-") { Self::Stdout } else { Self::File(text.to_owned()) }
+    }
+
+    /// Opens it: for a file, its `.partial`.
+    ///
+    /// # Errors
+    /// When the file cannot be made.
+    pub fn open(self) -> anyhow::Result<Opened> {
+        match self {
+            Self::Stdout => Ok(Opened { to: Box::new(io::stdout()), place: None }),
+            Self::File(path) => {
+                if path.is_dir() {
+                    anyhow::bail!("{} is a folder; say the file's name too", path.display());
+                }
+                let mut name = path.clone().into_os_string();
+                name.push(".partial");
+                let partial = PathBuf::from(name);
+                // What is in a bundle is nobody else's business.
+                let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial);
+                let file = opened.with_context(|| format!("cannot write {}", partial.display()))?;
+                let to = Box::new(BufWriter::with_capacity(1 << 20, file.try_clone()?));
+                Ok(Opened { to, place: Some(Place { path, partial, file }) })
+            }
+        }
+    }
+}
+
+/// An open destination.
+pub struct Opened {
+    to: Box<dyn Write + Send>,
+    place: Option<Place>,
+}
+
+struct Place {
+    path: PathBuf,
+    partial: PathBuf,
+    file: File,
+}
+
+impl Opened {
+    /// Takes the partial file away again: nothing came that is worth keeping.
+    pub fn discard(self) {
+        if let Some(place) = self.place {
+            let _ = std::fs::remove_file(place.partial);
+        }
+    }
+
+    /// Writes all pieces, while `inspect` reads the same bytes. Runs on a thread of its own, until the pieces end.
+    ///
+    /// # Errors
+    /// When the destination cannot be written; a partial file is then taken away, since the disk may be full because of it.
+    pub fn take<T>(
+        mut self,
+        pieces: Receiver<Bytes>,
+        inspect: impl FnOnce(&mut dyn Read) -> T,
+    ) -> anyhow::Result<(T, Written)> {
+        let mut tee = Tee { pieces, to: &mut self.to, left: Bytes::new(), bytes: 0, failed: None };
+        let seen = inspect(&mut tee);
+        // An inspection that has seen enough does not end the download.
+        let drained = io::copy(&mut tee, &mut io::sink());
+        let (failed, bytes) = (tee.failed.take(), tee.bytes);
+        let written = match failed {
+            Some(error) => Err(error),
+            None => drained.and_then(|_| self.to.flush()),
+        };
+        match (written, self.place) {
+            (Ok(()), place) => Ok((seen, Written { bytes, place })),
+            (Err(error), None) => Err(error).context("cannot write the bundle to standard output"),
+            (Err(error), Some(place)) => {
+                let _ = std::fs::remove_file(&place.partial);
+                Err(error).with_context(|| format!("cannot write {}", place.partial.display()))
+            }
+        }
+    }
+}
+
+/// What was written.
+pub struct Written {
+    /// How many bytes.
+    pub bytes: u64,
+    place: Option<Place>,
+}
+
+impl Written {
+    /// Gives the file its name.
+    ///
+    /// # Errors
+    /// When it cannot be made durable or renamed.
+    pub fn keep(self) -> anyhow::Result<Option<PathBuf>> {
+        let Some(place) = self.place else { return Ok(None) };
+        place.file.sync_all().with_context(|| format!("cannot write {}", place.partial.display()))?;
+        std::fs::rename(&place.partial, &place.path)
+            .with_context(|| format!("cannot rename {} to {}", place.partial.display(), place.path.display()))?;
+        Ok(Some(place.path))
+    }
+
+    /// Leaves the partial file under its own name, for what it is worth.
+    pub fn leave(self) -> Option<PathBuf> {
+        self.place.map(|place| place.partial)
+    }
+}
+
+/// Gives out the pieces as they come, each after it was written.
+struct Tee<'a> {
+    pieces: Receiver<Bytes>,
+    to: &'a mut (dyn Write + Send),
+    left: Bytes,
+    bytes: u64,
+    failed: Option<io::Error>,
+}
+
+impl Read for Tee<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.left.is_empty() {
+            // After a failure the download is ended by taking nothing more of it.
+            if self.failed.is_some() {
+                return Ok(0);
+            }
+            let Some(piece) = self.pieces.blocking_recv() else { return Ok(0) };
+            if let Err(error) = self.to.write_all(&piece) {
+                self.failed = Some(error);
+                self.pieces.close();
+                return Ok(0);
+            }
+            self.bytes += piece.len() as u64;
+            self.left = piece;
+        }
+        let count = self.left.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&self.left.split_to(count));
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pieces(texts: &[&'static str]) -> Receiver<Bytes> {
+        let (sender, receiver) = tokio::sync::mpsc::channel(texts.len().max(1));
+        texts.iter().for_each(|text| sender.try_send(Bytes::from_static(text.as_bytes())).expect("room"));
+        receiver
+    }
+
+    #[test]
+    fn a_file_is_partial_until_it_is_kept() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("b.tar");
+        let opened = Destination::parse(&path).open().expect("opened");
+        let mut first = [0; 3];
+        let (seen, written) =
+            opened.take(pieces(&["ab", "cd", "", "ef"]), |bytes| bytes.read_exact(&mut first)).expect("written");
+        seen.expect("read");
+        assert_eq!((&first, written.bytes), (b"abc", 6));
+        assert!(!path.exists());
+        assert_eq!(written.keep().expect("kept").as_deref(), Some(path.as_path()));
+        assert_eq!(std::fs::read(&path).expect("read"), b"abcdef");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("list").count(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_written_says_so() {
+        let full =
+            Opened { to: Box::new(File::options().write(true).open("/dev/full").expect("a full device")), place: None };
+        let error = full.take(pieces(&["x"]), |bytes| io::copy(bytes, &mut io::sink())).map(|_| ()).expect_err("full");
+        assert!(format!("{error:#}").contains("No space left"), "{error:#}");
+        let nowhere = Destination::parse(Path::new("/nonexistent/x.tar")).open().map(|_| ()).expect_err("no folder");
+        assert!(format!("{nowhere:#}").contains("/nonexistent/x.tar.partial"), "{nowhere:#}");
+    }
+}
