@@ -179,7 +179,10 @@ impl AgentConfig {
         }
         let long = |(key, value): &(&String, &String)| key.is_empty() || key.len() > 63 || value.len() > 255;
         if let Some((key, _)) = self.labels.iter().find(long) {
-            return fail("labels", format!("`{}` must be at most 63 bytes, its value 255", crate::report::brief(key, 80)));
+            return fail(
+                "labels",
+                format!("`{}` must be at most 63 bytes, its value 255", crate::report::brief(key, 80)),
+            );
         }
         if self.labels.len() > 64 {
             return fail("labels", "there may be at most 64".into());

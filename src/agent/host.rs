@@ -74,7 +74,8 @@ impl Host {
                 return Err(io::Error::other(reason));
             }
             let place = self.open_plain(&next, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC)?;
-            if rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&place)?.st_mode) != rustix::fs::FileType::Symlink {
+            if rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&place)?.st_mode) != rustix::fs::FileType::Symlink
+            {
                 done = next;
                 continue;
             }
@@ -191,7 +192,10 @@ mod tests {
         assert_eq!(host.text("/etc/absolute/file").as_deref(), Some("inside"));
         assert_eq!(host.text("/etc/absolute/../real/./file").as_deref(), Some("inside"));
         assert!(host.read("/etc/out", 10).is_err(), "`..` stops at the root");
-        assert_eq!(host.below(Path::new("/etc/real")), folder.path().canonicalize().expect("path").join("host/etc/real"));
+        assert_eq!(
+            host.below(Path::new("/etc/real")),
+            folder.path().canonicalize().expect("path").join("host/etc/real")
+        );
     }
 
     #[test]
@@ -211,7 +215,9 @@ mod tests {
         for open in [open_beneath, open_by_component] {
             let open = |path: &str| open(host.folder.as_fd(), Path::new(path), READ);
             assert!(open("etc/real/file").is_ok());
-            for bad in ["etc/link/file", "etc/real/link", "../outside", "etc/../../outside", "/etc/real/file", "etc/none"] {
+            for bad in
+                ["etc/link/file", "etc/real/link", "../outside", "etc/../../outside", "/etc/real/file", "etc/none"]
+            {
                 assert!(open(bad).is_err(), "{bad}");
             }
         }

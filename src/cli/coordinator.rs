@@ -1,21 +1,185 @@
 //! Verbs of the coordinator's host: `sheaf coordinator run|init`.
 
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::Subcommand;
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use sd_notify::NotifyState;
+use tracing::{info, warn};
+
+use crate::api;
+use crate::clock::Clock;
+use crate::config;
+use crate::coordinator::config::CoordinatorConfig;
+use crate::coordinator::init::{self, Bound, Initialised};
+use crate::coordinator::verbs::Verbs;
+use crate::limits;
+use crate::secret::Secret;
+use crate::shutdown::Shutdown;
+
+/// Where the packages put the configuration.
+const CONFIG: &str = "/etc/sheaf/coordinator.toml";
 
 /// `sheaf coordinator …`
 #[derive(Debug, Subcommand)]
-pub enum CoordinatorCommand {}
+pub enum CoordinatorCommand {
+    /// Run the coordinator until it is told to stop
+    #[command(after_help = "Example:\n  sheaf coordinator run --config /etc/sheaf/coordinator.toml")]
+    Run(RunCommand),
+    /// Prepare the state: keys, the cluster `default`, and the first admin
+    #[command(after_help = "Examples:
+  sheaf coordinator init --config /etc/sheaf/coordinator.toml
+  sheaf coordinator init --password-file admin.password
+  sheaf coordinator init --reset                 a new password for an admin who lost it")]
+    Init(InitCommand),
+}
+
+/// `sheaf coordinator run`
+#[derive(Debug, Args)]
+pub struct RunCommand {
+    /// Configuration file; all of it has defaults [default: /etc/sheaf/coordinator.toml if there is one]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// `sheaf coordinator init`
+#[derive(Debug, Args)]
+pub struct InitCommand {
+    /// Configuration file; all of it has defaults [default: /etc/sheaf/coordinator.toml if there is one]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Name of the admin
+    #[arg(long, value_name = "NAME", default_value = "admin")]
+    user: String,
+    /// File whose first line is the password; without it one is made and printed once
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// Give an admin who is there already a new password
+    #[arg(long)]
+    reset: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
 
 impl CoordinatorCommand {
     /// Runs it to its end.
+    ///
+    /// # Errors
+    /// Whatever the verb could not do.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        match self {}
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let result = match self {
+            Self::Run(command) => runtime.block_on(command.run()),
+            Self::Init(command) => runtime.block_on(command.run()),
+        };
+        // Whatever did not end within the drain has no say in when the process does.
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        result
     }
 
     /// Whether it is a daemon.
     pub fn is_daemon(&self) -> bool {
-        match *self {}
+        matches!(self, Self::Run(_))
+    }
+}
+
+impl RunCommand {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let config = load(self.config.as_deref())?;
+        let shutdown = Shutdown::new();
+        shutdown.on_signals()?;
+        let bound = init::start(&config, Clock::system(), shutdown.clone()).await?;
+        let verbs = bound.verbs.clone();
+        open(bound);
+        notify(&[NotifyState::Ready]);
+        shutdown.spawn(watchdog(verbs, shutdown.clone()));
+        shutdown.stopping().await;
+        info!("stopping");
+        notify(&[NotifyState::Stopping]);
+        if shutdown.finish(limits::STOP).await {
+            return Ok(ExitCode::SUCCESS);
+        }
+        anyhow::bail!("not everything had ended when the time to stop was over")
+    }
+}
+
+/// Serves all APIs on a coordinator's listeners.
+pub(super) fn open(bound: Bound) {
+    let (router, exchange) = (api::mount(bound.verbs.clone()), api::exchange(bound.verbs.clone()));
+    bound.serve(router, exchange);
+}
+
+impl InitCommand {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let config = load(self.config.as_deref())?;
+        let password = self.password_file.as_deref().map(password).transpose()?;
+        let made = init::init(&config, Clock::system(), &self.user, password, self.reset).await?;
+        print(&made, self.json)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn print(made: &Initialised, json: bool) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    if json {
+        let object = serde_json::json!({
+            "user": made.user,
+            "password": made.password.as_ref().map(Secret::expose),
+            "cluster_id": made.cluster,
+            "ca_file": made.ca_file,
+            "seal_file": made.seal_file,
+        });
+        return writeln!(out, "{object}");
+    }
+    writeln!(out, "user      {}", made.user)?;
+    match &made.password {
+        Some(password) => writeln!(out, "password  {}   (shown this once)", password.expose())?,
+        None => writeln!(out, "password  as given")?,
+    }
+    writeln!(out, "cluster   default {}", made.cluster)?;
+    writeln!(out, "CA        {}", made.ca_file.display())?;
+    writeln!(out, "seal key  {}", made.seal_file.display())
+}
+
+/// The configuration that was named, or the packages' one, or the defaults.
+fn load(path: Option<&Path>) -> anyhow::Result<CoordinatorConfig> {
+    match path {
+        Some(path) => Ok(config::load(path)?),
+        None if Path::new(CONFIG).exists() => Ok(config::load(Path::new(CONFIG))?),
+        None => Ok(CoordinatorConfig::default()),
+    }
+}
+
+fn password(path: &Path) -> anyhow::Result<Secret> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let first = text.lines().next().unwrap_or_default();
+    anyhow::ensure!(!first.is_empty(), "the first line of {} is empty", path.display());
+    Ok(Secret::new(first))
+}
+
+/// Tells systemd that all is well, for as long as it is.
+async fn watchdog(verbs: Verbs, stop: Shutdown) {
+    let Some(period) = sd_notify::watchdog_enabled() else { return };
+    loop {
+        tokio::select! {
+            () = stop.stopping() => return,
+            () = tokio::time::sleep(period / 3) => {}
+        }
+        match verbs.ready().await {
+            Ok(()) => notify(&[NotifyState::Watchdog]),
+            // A full disk is nothing that a restart would mend.
+            Err(crate::coordinator::verbs::Refusal::Full) => notify(&[NotifyState::Watchdog]),
+            Err(refusal) => warn!(%refusal, "not ready; systemd is not told otherwise"),
+        }
+    }
+}
+
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        warn!(%error, "systemd could not be told");
     }
 }

@@ -1,7 +1,10 @@
 //! The coordinator: receive → verify → merge → deliver, and the state behind it.
 
+pub mod config;
 pub mod deliver;
+pub mod init;
 pub mod merge;
+pub mod pki;
 pub mod receive;
 pub mod refusal;
 pub mod roster;

@@ -122,6 +122,7 @@ pub(super) struct Rooms {
     pub(super) tasks: Tasks,
     pub(super) engine: Engine,
     pub(super) seal: PublicKey,
+    pub(super) external_url: Option<String>,
     pub(super) clock: Clock,
     pub(super) shutdown: Shutdown,
 }
@@ -448,6 +449,11 @@ impl Verbs {
         let cluster = self.cluster(who, cluster).await?.row;
         let names = self.rooms.store.nodes(Some(cluster.id)).await?.into_iter().map(|row| row.name);
         Ok(names.filter(|name| globs.as_ref().is_none_or(|set| set.is_match(name.as_str()))).collect())
+    }
+
+    /// The URL to hand out in place of the one that a request came by, if one is configured; no slash at its end.
+    pub fn external_url(&self) -> Option<&str> {
+        self.rooms.external_url.as_deref()
     }
 
     /// The public half of the key that seals bundles.

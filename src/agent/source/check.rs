@@ -61,7 +61,13 @@ pub fn check(
     let mut met = Met::default();
     for note in &plan.notes {
         let access = if note.outcome == Outcome::Failed { Access::Denied } else { Access::Absent };
-        show(Row { collector: note.collector.clone(), source: note.path.clone(), size: None, access, why: note.reason.clone() })?;
+        show(Row {
+            collector: note.collector.clone(),
+            source: note.path.clone(),
+            size: None,
+            access,
+            why: note.reason.clone(),
+        })?;
     }
     for collector in &plan.collectors {
         if collector.vitals {

@@ -313,7 +313,8 @@ mod tests {
         for line in text.lines() {
             let name = line.split('=').next().unwrap_or_default();
             // The shell sets the last three for itself.
-            let known = ["PATH", "LC_ALL", "HOME", "TERM", "PAGER", "SYSTEMD_COLORS", "PWD", "SHLVL", "_", "OLDPWD", "/"];
+            let known =
+                ["PATH", "LC_ALL", "HOME", "TERM", "PAGER", "SYSTEMD_COLORS", "PWD", "SHLVL", "_", "OLDPWD", "/"];
             assert!(known.contains(&name), "{line}");
         }
     }

@@ -99,7 +99,8 @@ impl Gather<'_> {
         if self.left.entries == 0 || bytes > self.left.bytes {
             self.full = true;
             let AgentLimits { total_bytes, entries, .. } = self.plan.bounds;
-            let reason = format!("the limit of {total_bytes} bytes and {entries} entries is reached; all after it is left out");
+            let reason =
+                format!("the limit of {total_bytes} bytes and {entries} entries is reached; all after it is left out");
             let path = record.path.to_string();
             return self.missing(Note { path, outcome: Outcome::Truncated, reason, ..Note::default() });
         }

@@ -85,7 +85,8 @@ impl Pattern {
             _ if !part.contains(['*', '?', '[', ']', '{', '}', '\\']) => Ok(Part::Name(part.to_owned())),
             _ => {
                 let glob = GlobBuilder::new(part).literal_separator(true).build();
-                let glob = glob.map_err(|e| PatternError::Glob { pattern: pattern.to_owned(), problem: e.to_string() })?;
+                let glob =
+                    glob.map_err(|e| PatternError::Glob { pattern: pattern.to_owned(), problem: e.to_string() })?;
                 Ok(Part::Glob(glob.compile_matcher()))
             }
         }
@@ -159,7 +160,8 @@ fn advance(parts: &[Part], state: Progress, name: &OsStr, siblings: bool, depth:
         return advance(parts, Progress { at: state.at + 1, taken: 0, ..state }, name, siblings, depth, step);
     }
     if state.at + 1 == parts.len() {
-        let sibling = || rotated::originals(name.as_bytes()).any(|original| matches(part, OsStr::from_bytes(&original)));
+        let sibling =
+            || rotated::originals(name.as_bytes()).any(|original| matches(part, OsStr::from_bytes(&original)));
         step.file |= matches(part, name) || (siblings && sibling());
     } else if matches(part, name) {
         step.below.push(Progress { at: state.at + 1, taken: 0, ..state });
@@ -224,7 +226,18 @@ mod tests {
 
     #[test]
     fn what_is_no_pattern_is_refused() {
-        for bad in ["", "var/log", "/", "/var/../etc", "/var//log", "/var/log/", "/var/a**b/c", "/var/{a/b}", "/var/[a", "/var/."] {
+        for bad in [
+            "",
+            "var/log",
+            "/",
+            "/var/../etc",
+            "/var//log",
+            "/var/log/",
+            "/var/a**b/c",
+            "/var/{a/b}",
+            "/var/[a",
+            "/var/.",
+        ] {
             assert!(Pattern::parse(bad).is_err(), "{bad}");
         }
         assert_eq!(Pattern::parse("/var/log/a*/x").expect("a pattern").fixed(), Path::new("/var/log"));

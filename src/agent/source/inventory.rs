@@ -174,7 +174,8 @@ fn virtualization(host: &Host, cpuinfo: &str) -> String {
             return kind.to_owned();
         }
     }
-    let dmi = ["sys_vendor", "product_name", "bios_vendor"].map(|name| short(host, &[&format!("/sys/class/dmi/id/{name}")]));
+    let dmi =
+        ["sys_vendor", "product_name", "bios_vendor"].map(|name| short(host, &[&format!("/sys/class/dmi/id/{name}")]));
     let known = [
         ("VMware", "vmware"),
         ("KVM", "kvm"),

@@ -37,7 +37,9 @@ fn is_otherwise_packed(head: &[u8]) -> bool {
 }
 
 fn is_binary_name(name: &[u8]) -> bool {
-    let whole = |known: &&&[u8]| name == **known || (name.starts_with(known) && matches!(name.get(known.len()), Some(b'.' | b'-')));
+    let whole = |known: &&&[u8]| {
+        name == **known || (name.starts_with(known) && matches!(name.get(known.len()), Some(b'.' | b'-')))
+    };
     BINARY_NAMES.iter().any(|known| whole(&known)) || BINARY_ENDS.iter().any(|end| name.ends_with(end))
 }
 
@@ -76,7 +78,9 @@ mod tests {
     #[test]
     fn text_of_any_encoding_is_text() {
         let holed = [b"Jan  1 host app: x\n".as_slice(), &[0; 700], b"Jan  1 host app: y\n"].concat();
-        for text in ["".as_bytes(), b"plain\r\n", "grüße\n".as_bytes(), b"gr\xfc\xdfe\n", b"\x1b[31mred\x1b[0m\n", &holed] {
+        for text in
+            ["".as_bytes(), b"plain\r\n", "grüße\n".as_bytes(), b"gr\xfc\xdfe\n", b"\x1b[31mred\x1b[0m\n", &holed]
+        {
             assert_eq!(detect(text, b"x.log", false), Kind::Text, "{text:?}");
             assert_eq!(detect(text, b"x.log", true), Kind::Text, "text stays text where binary is declared");
         }

@@ -88,7 +88,8 @@ impl Library {
         plan.known = Known { labels: config.labels.clone(), declared: self.declared(), ..Known::default() };
         if names.is_empty() {
             plan.collectors = self.collectors.values().filter(|collector| collector.default).cloned().collect();
-            plan.notes = self.refused.values().map(|refused| note(&refused.name, Outcome::Failed, &refused.reason)).collect();
+            plan.notes =
+                self.refused.values().map(|refused| note(&refused.name, Outcome::Failed, &refused.reason)).collect();
             return plan;
         }
         let mut wanted: Vec<&String> = names.iter().take(NAMES).collect();
@@ -177,7 +178,8 @@ fn trusted(found: &fs::Metadata) -> Result<(), String> {
 fn read(path: &Path) -> Result<Collector, String> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
-    let file = File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path).map_err(|e| e.to_string())?;
+    let file =
+        File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path).map_err(|e| e.to_string())?;
     let found = file.metadata().map_err(|e| e.to_string())?;
     if !found.is_file() {
         return Err("is not a regular file".to_owned());

@@ -213,14 +213,23 @@ mod tests {
     #[test]
     fn numbers_and_texts_are_the_same_value() {
         let sample: Sample = parse("bytes = \"4 MiB\"\ntime = \"2m\"\non = \"on\"").expect("parsed");
-        assert_eq!((sample.bytes, sample.time.as_secs(), sample.on, sample.host_root.as_str()), (4 << 20, 120, true, ""));
+        assert_eq!(
+            (sample.bytes, sample.time.as_secs(), sample.on, sample.host_root.as_str()),
+            (4 << 20, 120, true, "")
+        );
         let sample: Sample = parse("bytes = 5\ntime = 7\non = false").expect("parsed");
         assert_eq!((sample.bytes, sample.time.as_secs(), sample.on), (5, 7, false));
     }
 
     #[test]
     fn what_is_no_size_or_time_is_refused() {
-        for bad in ["bytes = -1", "bytes = \"4 bananas\"", "bytes = \"99999999999 TiB\"", "time = \"9999999d\"", "on = \"maybe\""] {
+        for bad in [
+            "bytes = -1",
+            "bytes = \"4 bananas\"",
+            "bytes = \"99999999999 TiB\"",
+            "time = \"9999999d\"",
+            "on = \"maybe\"",
+        ] {
             assert!(parse::<Sample>(bad).is_err(), "{bad}");
         }
     }

@@ -15,8 +15,8 @@ use crate::agent::host::Host;
 
 /// File systems that are served over a network or by a process, by the start of their names.
 const REMOTE: &[&str] = &[
-    "nfs", "cifs", "smb", "9p", "afs", "autofs", "beegfs", "ceph", "coda", "davfs", "fuse", "gfs", "gluster", "gpfs", "lustre",
-    "ncp", "ocfs", "orangefs", "pvfs", "sshfs", "virtiofs", "vboxsf", "vmhgfs",
+    "nfs", "cifs", "smb", "9p", "afs", "autofs", "beegfs", "ceph", "coda", "davfs", "fuse", "gfs", "gluster", "gpfs",
+    "lustre", "ncp", "ocfs", "orangefs", "pvfs", "sshfs", "virtiofs", "vboxsf", "vmhgfs",
 ];
 /// Of those, the ones that stand for local data.
 const LOCAL: &[&str] = &["fuseblk", "fuse.lxcfs", "fusectl"];

@@ -24,7 +24,8 @@ const DISKS: usize = 64;
 /// How long the list of failed units holds.
 const UNITS: Duration = Duration::from_secs(60);
 /// File systems that lie on a disk, or on top of one.
-const ON_DISK: &[&str] = &["bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "reiserfs", "vfat", "xfs", "zfs"];
+const ON_DISK: &[&str] =
+    &["bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "reiserfs", "vfat", "xfs", "zfs"];
 
 /// Takes vitals; shares are since the sample before.
 pub struct Sampler {
@@ -161,7 +162,8 @@ fn ask_systemd() -> Vec<String> {
     use super::Content as _;
     let path = command::path();
     let Some(file) = command::find(&path, "systemctl") else { return Vec::new() };
-    let arguments = ["list-units", "--state=failed", "--plain", "--full", "--no-legend", "--no-pager"].map(str::to_owned);
+    let arguments =
+        ["list-units", "--state=failed", "--plain", "--full", "--no-legend", "--no-pager"].map(str::to_owned);
     let program = Program {
         file,
         arguments: arguments.to_vec(),
@@ -291,7 +293,11 @@ mod tests {
         put(root, "proc/stat", "cpu  100 0 100 700 100 0 0 0 0 0\ncpu0 1 2 3\n");
         put(root, "proc/loadavg", "0.50 1.25 2.00 1/100 7\n");
         put(root, "proc/meminfo", "MemTotal: 1000 kB\nMemAvailable: 250 kB\nSwapTotal: 0 kB\nSwapFree: 0 kB\n");
-        put(root, "proc/pressure/io", "some avg10=1.50 avg60=0.70 avg300=0.00 total=9\nfull avg10=0.25 avg60=0 total=1\n");
+        put(
+            root,
+            "proc/pressure/io",
+            "some avg10=1.50 avg60=0.70 avg300=0.00 total=9\nfull avg10=0.25 avg60=0 total=1\n",
+        );
         let host = Host::open(root).expect("opened");
         let mut sampler = Sampler::new(WAIT);
         sampler.sample(&host);

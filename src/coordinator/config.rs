@@ -1,0 +1,218 @@
+//! The coordinator's section of the configuration: every key has a default that works, an unknown one is refused.
+//!
+//! Values come from the administrator's file and go to the rooms that they are for. Nothing here opens a file or a socket.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::run::Settings;
+use crate::limits;
+
+const MIB: u64 = 1 << 20;
+
+/// The coordinator's settings.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CoordinatorConfig {
+    /// Where people and the public APIs are served.
+    pub public: SocketAddr,
+    /// Where agents connect to.
+    pub agents: SocketAddr,
+    /// Folder of the state; must be the coordinator's own.
+    pub state_dir: PathBuf,
+    /// File of the master key; `master.key` in `state_dir` unless set. Made at the first start.
+    pub master_key: Option<PathBuf>,
+    /// Names and addresses by which this host is reached, besides those it knows itself; for the server certificate.
+    pub names: Vec<String>,
+    /// URL that is handed out in place of the one that a request came by, such as `https://sheaf.example.org`.
+    pub external_url: Option<String>,
+    /// A brought server certificate, in place of one of our own CA.
+    pub tls: Option<BroughtTls>,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+impl Default for CoordinatorConfig {
+    fn default() -> Self {
+        Self {
+            public: (Ipv4Addr::UNSPECIFIED, 25555).into(),
+            agents: (Ipv4Addr::UNSPECIFIED, 25556).into(),
+            state_dir: PathBuf::from("/var/lib/sheaf-coordinator"),
+            master_key: None,
+            names: Vec::new(),
+            external_url: None,
+            tls: None,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Files of a brought server certificate (PEM); both listeners use it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BroughtTls {
+    /// The chain, leaf first.
+    pub certificate: PathBuf,
+    /// The leaf's private key.
+    pub key: PathBuf,
+    /// The CA that people and agents are to trust; the last certificate of the chain unless set.
+    pub ca: Option<PathBuf>,
+}
+
+/// Bounds of the coordinator's work.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Nodes of one bundle that send at the same time.
+    pub active_nodes: usize,
+    /// Seconds that a node which is not connected is waited for.
+    pub grace_secs: u64,
+    /// Seconds of silence after which a node that should be sending is given up.
+    pub stall_secs: u64,
+    /// Seconds of silence, heartbeats included, after which a connected node is given up.
+    pub silence_secs: u64,
+    /// Seconds that a connected node may take between two entries.
+    pub patience_secs: u64,
+    /// KiB a second below which an entry does not hold the bundle's turn.
+    pub turn_kib_per_sec: u64,
+    /// MiB of segments in memory, all bundles together.
+    pub memory_mib: u64,
+    /// Where spool files are made, unlinked at once; `spool` in the state folder unless set.
+    pub spool_dir: Option<PathBuf>,
+    /// MiB of spool, all bundles together.
+    pub spool_mib: u64,
+    /// MiB that one node may declare.
+    pub node_mib: u64,
+    /// Entries that one node may send.
+    pub node_entries: u64,
+    /// Seconds that the reader of a download may stand still.
+    pub reader_idle_secs: u64,
+    /// Connections of each listener.
+    pub connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let engine = Settings::default();
+        Self {
+            active_nodes: engine.active_nodes,
+            grace_secs: engine.grace.as_secs(),
+            stall_secs: engine.stall.as_secs(),
+            silence_secs: engine.silence.as_secs(),
+            patience_secs: engine.patience.as_secs(),
+            turn_kib_per_sec: engine.turn_rate >> 10,
+            memory_mib: engine.memory as u64 / MIB,
+            spool_dir: None,
+            spool_mib: engine.spool / MIB,
+            node_mib: engine.node_bytes / MIB,
+            node_entries: engine.node_entries,
+            reader_idle_secs: engine.reader_idle.as_secs(),
+            connections: limits::CONNECTIONS,
+        }
+    }
+}
+
+impl CoordinatorConfig {
+    /// What cannot be right, in words; `None` when all is well.
+    pub fn fault(&self) -> Option<String> {
+        let l = &self.limits;
+        let positive = [
+            ("limits.active_nodes", l.active_nodes as u64),
+            ("limits.stall_secs", l.stall_secs),
+            ("limits.silence_secs", l.silence_secs),
+            ("limits.patience_secs", l.patience_secs),
+            ("limits.node_mib", l.node_mib),
+            ("limits.node_entries", l.node_entries),
+            ("limits.reader_idle_secs", l.reader_idle_secs),
+            ("limits.connections", l.connections as u64),
+        ];
+        if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Some(format!("{key} must be more than 0"));
+        }
+        if l.memory_mib < 16 {
+            return Some("limits.memory_mib must be at least 16".into());
+        }
+        if l.connections > tokio::sync::Semaphore::MAX_PERMITS {
+            return Some("limits.connections is too large".into());
+        }
+        if self.public == self.agents && self.public.port() != 0 {
+            return Some("`public` and `agents` must not be the same address".into());
+        }
+        let url = self.external_url.as_ref()?;
+        let good = url.parse::<http::Uri>().is_ok_and(|uri| {
+            uri.scheme_str() == Some("https")
+                && uri.host().is_some()
+                && matches!(uri.path(), "" | "/")
+                && uri.query().is_none()
+        });
+        (!good).then(|| "external_url must be of the form https://host[:port]".into())
+    }
+
+    /// Where the master key is.
+    pub fn master_key(&self) -> PathBuf {
+        self.master_key.clone().unwrap_or_else(|| self.state_dir.join("master.key"))
+    }
+
+    /// Where spool files are made.
+    pub fn spool_dir(&self) -> PathBuf {
+        self.limits.spool_dir.clone().unwrap_or_else(|| self.state_dir.join("spool"))
+    }
+
+    /// What the engine takes of it.
+    pub fn engine(&self) -> Settings {
+        let l = &self.limits;
+        Settings {
+            active_nodes: l.active_nodes,
+            grace: Duration::from_secs(l.grace_secs),
+            stall: Duration::from_secs(l.stall_secs),
+            silence: Duration::from_secs(l.silence_secs),
+            patience: Duration::from_secs(l.patience_secs),
+            turn_rate: l.turn_kib_per_sec << 10,
+            memory: usize::try_from(l.memory_mib.saturating_mul(MIB)).unwrap_or(usize::MAX),
+            spool: l.spool_mib.saturating_mul(MIB),
+            spool_dir: self.spool_dir(),
+            node_bytes: l.node_mib.saturating_mul(MIB),
+            node_entries: l.node_entries,
+            reader_idle: Duration::from_secs(l.reader_idle_secs),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_is_the_default_and_the_default_is_sound() {
+        let config: CoordinatorConfig = toml::from_str("").expect("all keys have defaults");
+        assert_eq!(config.public.port(), 25555);
+        assert_eq!(config.agents.port(), 25556);
+        assert_eq!(config.fault(), None);
+        assert_eq!(config.engine().memory, limits::MERGE_MEMORY);
+        assert_eq!(config.engine().node_bytes, limits::NODE_BYTES);
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_at_every_depth() {
+        for text in ["publik = '0.0.0.0:1'", "[limits]\nactive = 1", "[tls]\ncertificate='a'\nkey='b'\npassword='c'"] {
+            assert!(toml::from_str::<CoordinatorConfig>(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn values_that_cannot_work_are_named() {
+        for (text, word) in [
+            ("[limits]\nactive_nodes = 0", "active_nodes"),
+            ("[limits]\nmemory_mib = 1", "memory_mib"),
+            ("external_url = 'http://x'", "external_url"),
+            ("external_url = 'https://x/path'", "external_url"),
+            ("public = '127.0.0.1:1'\nagents = '127.0.0.1:1'", "agents"),
+        ] {
+            let config: CoordinatorConfig = toml::from_str(text).expect("it parses");
+            assert!(config.fault().is_some_and(|fault| fault.contains(word)), "{text}");
+        }
+    }
+}

@@ -1,0 +1,383 @@
+//! How a coordinator comes to be: its state prepared, its first admin made, its listeners bound.
+//!
+//! The configuration comes from the roof; what is built goes back as [`Bound`], with real addresses and the verbs to mount APIs
+//! on. It opens no API itself: the roof brings the routers.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::MethodRouter;
+use rustix::fs::{FlockOperation, flock};
+use tracing::{info, warn};
+
+use super::config::CoordinatorConfig;
+use super::pki::{Names, Pki, PkiError, renew_after};
+use super::refusal::Refusal;
+use super::roster::{ClusterKind, ClusterRow, DEFAULT_CLUSTER};
+use super::run::{Engine, Parts};
+use super::secrets::Secrets;
+use super::session;
+use super::store::vault::{Vault, VaultError};
+use super::store::{Store, StoreError};
+use super::tasks::Tasks;
+use super::users::{Role, Users};
+use super::verbs::{Rooms, Verbs};
+use crate::clock::Clock;
+use crate::id::ClusterId;
+use crate::net::serve::{Listener, ServeLimits, serve};
+use crate::net::tls::{H2_AND_H1, Identity, TlsError, TlsHandle, server_config};
+use crate::report;
+use crate::secret::Secret;
+use crate::shutdown::Shutdown;
+use crate::state;
+
+/// How often the server certificate is looked at.
+const LOOK: Duration = Duration::from_secs(3600);
+/// Under this name a known text is sealed, so that a wrong master key shows at once.
+const CHECK: &str = "master.check";
+
+/// Why a coordinator cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The configuration makes no sense.
+    #[error("configuration: {0}")]
+    Config(String),
+    /// An address cannot be had.
+    #[error("cannot listen on {addr}")]
+    Bind {
+        /// The address.
+        addr: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Another coordinator has the state.
+    #[error("another coordinator is running with the state in {}", .0.display())]
+    Running(PathBuf),
+    /// A file cannot be read or written.
+    #[error("cannot use {}", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The state.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The master key.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// Keys and certificates.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// The brought certificate, or the settings made of it.
+    #[error("the server certificate cannot be used")]
+    Tls(#[from] TlsError),
+    /// There is an admin already.
+    #[error("there is an admin already; --reset gives `{0}` a new password")]
+    Initialised(String),
+    /// A room refused.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+/// State, keys and files, as every start finds or makes them.
+struct Ground {
+    store: Store,
+    vault: Vault,
+    pki: Pki,
+    ca_file: PathBuf,
+}
+
+/// What `init` made.
+#[derive(Debug)]
+pub struct Initialised {
+    /// The admin's name.
+    pub user: String,
+    /// The admin's password, if it was made here: the only time that it is shown.
+    pub password: Option<Secret>,
+    /// The cluster `default`.
+    pub cluster: ClusterId,
+    /// The CA that people and agents trust.
+    pub ca_file: PathBuf,
+    /// The public key that bundles are sealed with.
+    pub seal_file: PathBuf,
+}
+
+/// Prepares the state: keys, CAs, the cluster `default`, and an admin. Without a password one is made.
+///
+/// # Errors
+/// When something cannot be made; [`SetupError::Initialised`] when there is an admin already, unless `reset`.
+pub async fn init(
+    config: &CoordinatorConfig,
+    clock: Clock,
+    user: &str,
+    password: Option<Secret>,
+    reset: bool,
+) -> Result<Initialised, SetupError> {
+    let ground = ground(config, &clock).await?;
+    if !reset && ground.store.has_role(Role::Admin).await? {
+        return Err(SetupError::Initialised(user.to_owned()));
+    }
+    let made = if password.is_none() { Some(Secret::random()) } else { None };
+    let users = Users::new(ground.store.clone(), clock.clone());
+    if let Some(password) = password.as_ref().or(made.as_ref())
+        && !users.add(user, password, Role::Admin).await?
+    {
+        users.change_password(user, password).await?;
+    }
+    let row = ClusterRow {
+        id: ClusterId::random(),
+        name: DEFAULT_CLUSTER.into(),
+        kind: ClusterKind::Managed,
+        created_ms: clock.now_ms(),
+    };
+    ground.store.add_cluster(row.clone()).await?;
+    let cluster = ground.store.find_cluster(DEFAULT_CLUSTER).await?.map_or(row.id, |(row, _)| row.id);
+    let seal_file = config.state_dir.join("seal.pub");
+    Ok(Initialised { user: user.to_owned(), password: made, cluster, ca_file: ground.ca_file, seal_file })
+}
+
+/// A coordinator with its ports taken, that does not serve yet.
+pub struct Bound {
+    /// The door for the APIs.
+    pub verbs: Verbs,
+    /// The public listener's real address.
+    pub public_addr: SocketAddr,
+    /// The agents' listener's real address.
+    pub agents_addr: SocketAddr,
+    /// The CA that people and agents trust.
+    pub ca_file: PathBuf,
+    public: (Listener, TlsHandle),
+    agents: (Listener, TlsHandle),
+    engine: Engine,
+    certificates: Certificates,
+    connections: usize,
+    shutdown: Shutdown,
+    // Released when the process or the last part of the coordinator ends.
+    lock: File,
+}
+
+/// Builds a coordinator. Ports are taken first, so that their real numbers are known and a taken one fails before anything else.
+///
+/// # Errors
+/// When a port, the state or a key cannot be had.
+pub async fn start(config: &CoordinatorConfig, clock: Clock, shutdown: Shutdown) -> Result<Bound, SetupError> {
+    if let Some(fault) = config.fault() {
+        return Err(SetupError::Config(fault));
+    }
+    let (public, agents) = (bind(config.public).await?, bind(config.agents).await?);
+    let (public_addr, agents_addr) = (public.addr(), agents.addr());
+    let ground = ground(config, &clock).await?;
+    let lock = lock(&config.state_dir)?;
+    make_folder(&config.spool_dir())?;
+    let tasks = Tasks::open(ground.store.clone(), clock.clone()).await?;
+    let seal = ground.pki.seal();
+    let engine = Engine::new(Parts {
+        settings: config.engine(),
+        clock: clock.clone(),
+        shutdown: shutdown.clone(),
+        log: Arc::new(tasks.clone()),
+        key: Arc::clone(&seal),
+    });
+    if !ground.store.has_role(Role::Admin).await? {
+        warn!("there is no admin yet: run `sheaf coordinator init` with this configuration");
+    }
+    let verbs = Verbs::new(Rooms {
+        users: Users::new(ground.store.clone(), clock.clone()),
+        secrets: Secrets::open(ground.store.clone(), ground.vault.clone(), clock.clone()).await?,
+        store: ground.store,
+        vault: ground.vault,
+        tasks,
+        engine: engine.clone(),
+        seal: seal.public(),
+        external_url: config.external_url.as_deref().map(|url| url.trim_end_matches('/').to_owned()),
+        clock: clock.clone(),
+        shutdown: shutdown.clone(),
+    });
+    let certificates = Certificates { config: config.clone(), pki: ground.pki, clock };
+    let tls = certificates.settings(&[public_addr, agents_addr])?;
+    Ok(Bound {
+        verbs,
+        public_addr,
+        agents_addr,
+        ca_file: ground.ca_file,
+        public: (public, TlsHandle::new(tls.public)),
+        agents: (agents, TlsHandle::new(tls.agents)),
+        engine,
+        certificates,
+        connections: config.limits.connections,
+        shutdown,
+        lock,
+    })
+}
+
+impl Bound {
+    /// Serves until the stop is asked for: `public` on the public listener; on the agents' its own routes, and `exchange` for
+    /// agents to log in by. What it starts takes part in the shutdown that [`start`] was given.
+    pub fn serve(self, public: Router, exchange: MethodRouter) {
+        let agents = session::router(self.engine, Arc::new(self.verbs), exchange);
+        let at = [self.public_addr, self.agents_addr];
+        info!(public = %at[0], agents = %at[1], "serving");
+        let (to_public, to_agents) = (self.public.1.clone(), self.agents.1.clone());
+        let public_limits = ServeLimits { connections: self.connections, ..ServeLimits::public() };
+        let agent_limits = ServeLimits { connections: self.connections, ..ServeLimits::agents() };
+        let stop = &self.shutdown;
+        stop.spawn(serve(self.public.0, self.public.1, public, public_limits, stop.clone()));
+        stop.spawn(serve(self.agents.0, self.agents.1, agents, agent_limits, stop.clone()));
+        stop.spawn(renew(self.certificates, at, to_public, to_agents, stop.clone(), self.lock));
+    }
+}
+
+/// TLS settings of both listeners.
+struct BothTls {
+    public: Arc<rustls::ServerConfig>,
+    agents: Arc<rustls::ServerConfig>,
+}
+
+/// Where server certificates come from.
+struct Certificates {
+    config: CoordinatorConfig,
+    pki: Pki,
+    clock: Clock,
+}
+
+impl Certificates {
+    fn settings(&self, listening: &[SocketAddr]) -> Result<BothTls, SetupError> {
+        let (one, other) = match &self.config.tls {
+            Some(brought) => {
+                let (chain, key) = (read(&brought.certificate)?, read(&brought.key)?);
+                (Identity::from_pem(&chain, &key)?, Identity::from_pem(&chain, &key)?)
+            }
+            None => {
+                let names = self.names(listening);
+                (self.pki.server_identity(&names)?, self.pki.server_identity(&names)?)
+            }
+        };
+        Ok(BothTls {
+            public: server_config(one, H2_AND_H1, Some(self.pki.operators_ca().as_bytes()))?,
+            agents: server_config(other, H2_AND_H1, Some(self.pki.joins_ca().as_bytes()))?,
+        })
+    }
+
+    fn names(&self, listening: &[SocketAddr]) -> Names {
+        let url = self.config.external_url.as_deref().and_then(|url| url.parse::<http::Uri>().ok());
+        let host = url.as_ref().and_then(http::Uri::host);
+        Names::of_host(self.config.names.iter().map(String::as_str).chain(host), listening)
+    }
+}
+
+/// Makes a new certificate in time, and takes up brought files that were replaced.
+async fn renew(
+    certificates: Certificates,
+    at: [SocketAddr; 2],
+    public: TlsHandle,
+    agents: TlsHandle,
+    stop: Shutdown,
+    _lock: File,
+) {
+    let mut made = certificates.clock.now();
+    loop {
+        tokio::select! {
+            () = stop.stopping() => return,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        let now = certificates.clock.now();
+        if certificates.config.tls.is_none() && !renew_after(made, now) {
+            continue;
+        }
+        match certificates.settings(&at) {
+            Ok(tls) => {
+                public.replace(tls.public);
+                agents.replace(tls.agents);
+                made = now;
+            }
+            Err(error) => warn!(error = report::chain(&error), "the server certificate stays as it is"),
+        }
+    }
+}
+
+async fn bind(addr: SocketAddr) -> Result<Listener, SetupError> {
+    Listener::bind(addr).await.map_err(|source| SetupError::Bind { addr, source })
+}
+
+async fn ground(config: &CoordinatorConfig, clock: &Clock) -> Result<Ground, SetupError> {
+    let folder = config.state_dir.clone();
+    let (store, _alone) = tokio::task::spawn_blocking(move || {
+        let store = Store::open(&folder)?;
+        // Two first starts at the same time must not make two master keys.
+        let file = lock_file(&folder.join("setup.lock"))?;
+        flock(&file, FlockOperation::LockExclusive)
+            .map_err(|e| SetupError::File { path: folder.join("setup.lock"), source: e.into() })?;
+        Ok::<_, SetupError>((store, file))
+    })
+    .await
+    .map_err(|e| Refusal::internal("setting up stopped", &e))??;
+    let check = store.meta(CHECK).await?;
+    let vault = Vault::open(&config.master_key(), check.is_none())?;
+    let check = match check {
+        Some(check) => check,
+        None => store.meta_once(CHECK, vault.seal(CHECK, CHECK.as_bytes())).await?,
+    };
+    vault.open_sealed(CHECK, &check)?;
+    let pki = Pki::open(&store, &vault, clock.clone()).await?;
+    let ca_file = config.state_dir.join("ca.pem");
+    publish(&ca_file, &trusted_ca(config, &pki)?)?;
+    publish(&config.state_dir.join("seal.pub"), pki.seal().public().to_pem().as_bytes())?;
+    Ok(Ground { store, vault, pki, ca_file })
+}
+
+/// What people and agents are to trust.
+fn trusted_ca(config: &CoordinatorConfig, pki: &Pki) -> Result<Vec<u8>, SetupError> {
+    match &config.tls {
+        None => Ok(pki.servers_ca().as_bytes().to_vec()),
+        Some(brought) => match &brought.ca {
+            Some(ca) => read(ca),
+            None => {
+                let chain = read(&brought.certificate)?;
+                let text = String::from_utf8_lossy(&chain);
+                let last = text.rfind("-----BEGIN CERTIFICATE-----").unwrap_or(0);
+                Ok(text[last..].as_bytes().to_vec())
+            }
+        },
+    }
+}
+
+fn publish(path: &Path, content: &[u8]) -> Result<(), SetupError> {
+    if std::fs::read(path).is_ok_and(|old| old == content) {
+        return Ok(());
+    }
+    state::write(path, content, 0o644).map_err(|source| SetupError::File { path: path.to_owned(), source })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, SetupError> {
+    std::fs::read(path).map_err(|source| SetupError::File { path: path.to_owned(), source })
+}
+
+fn make_folder(path: &Path) -> Result<(), SetupError> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| SetupError::File { path: path.to_owned(), source })
+}
+
+fn lock_file(path: &Path) -> Result<File, SetupError> {
+    let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+    opened.map_err(|source| SetupError::File { path: path.to_owned(), source })
+}
+
+/// One coordinator at a time: tasks that another one runs must not be ended as left over.
+fn lock(folder: &Path) -> Result<File, SetupError> {
+    let file = lock_file(&folder.join("lock"))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(SetupError::Running(folder.to_owned())),
+        Err(e) => Err(SetupError::File { path: folder.join("lock"), source: e.into() }),
+    }
+}

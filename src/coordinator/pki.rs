@@ -1,0 +1,271 @@
+//! The coordinator's own keys: a CA each for servers, operators and joins, and the key that seals bundles.
+//!
+//! All are made at the first start and kept in the state, sealed under the master key. A CA signs for its own purpose only, and
+//! each listener trusts only the one that is meant for it. Server certificates are short-lived and made anew at every start, for
+//! all names by which this host may be reached. No private key leaves this room but to TLS and to the assembler.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use jiff::{Timestamp, ToSpan as _};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType, SerialNumber, date_time_ymd,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::store::vault::{Vault, VaultError};
+use super::store::{Store, StoreError};
+use crate::bundle::seal::{SealError, SealKey};
+use crate::clock::Clock;
+use crate::net::tls::Identity;
+use crate::secret::{hex, random_bytes};
+
+/// Days of a CA, and of a server certificate.
+const CA_DAYS: i64 = 3650;
+const SERVER_DAYS: i64 = 90;
+/// Addresses of this host in its certificate at most.
+const ADDRESSES: usize = 64;
+
+/// Why keys or certificates cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum PkiError {
+    /// The state fails.
+    #[error("the keys cannot be kept")]
+    Store(#[from] StoreError),
+    /// Sealed with another master key.
+    #[error("the keys cannot be opened")]
+    Vault(#[from] VaultError),
+    /// A certificate cannot be made.
+    #[error("a certificate cannot be made")]
+    Certificate(#[from] rcgen::Error),
+    /// What was kept is no key.
+    #[error("`{0}` in the state holds no key")]
+    Stored(&'static str),
+    /// The seal's key is no key.
+    #[error("the seal's key cannot be used")]
+    Seal(#[from] SealError),
+}
+
+/// What a CA signs for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Servers,
+    Operators,
+    Joins,
+}
+
+impl Purpose {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Servers => "ca.servers",
+            Self::Operators => "ca.operators",
+            Self::Joins => "ca.joins",
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Servers => "sheaf servers CA",
+            Self::Operators => "sheaf operators CA",
+            Self::Joins => "sheaf joins CA",
+        }
+    }
+}
+
+/// A CA: its certificate, and the key that only this room uses.
+struct Authority {
+    pem: String,
+    der: CertificateDer<'static>,
+    key: Zeroizing<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    certificate: String,
+    key: Zeroizing<String>,
+}
+
+/// The coordinator's keys.
+pub struct Pki {
+    servers: Authority,
+    operators: Authority,
+    joins: Authority,
+    seal: Arc<SealKey>,
+    clock: Clock,
+}
+
+impl Pki {
+    /// The keys of the state; those that are not there yet are made.
+    ///
+    /// # Errors
+    /// When they cannot be kept or opened.
+    pub async fn open(store: &Store, vault: &Vault, clock: Clock) -> Result<Self, PkiError> {
+        Ok(Self {
+            servers: authority(store, vault, &clock, Purpose::Servers).await?,
+            operators: authority(store, vault, &clock, Purpose::Operators).await?,
+            joins: authority(store, vault, &clock, Purpose::Joins).await?,
+            seal: Arc::new(seal_key(store, vault).await?),
+            clock,
+        })
+    }
+
+    /// What people and agents trust: the servers' CA, PEM.
+    pub fn servers_ca(&self) -> &str {
+        &self.servers.pem
+    }
+
+    /// The CA whose client certificates the public listener trusts, PEM.
+    pub fn operators_ca(&self) -> &str {
+        &self.operators.pem
+    }
+
+    /// The CA whose client certificates the agents' listener trusts, PEM.
+    pub fn joins_ca(&self) -> &str {
+        &self.joins.pem
+    }
+
+    /// The key that seals bundles.
+    pub fn seal(&self) -> Arc<SealKey> {
+        Arc::clone(&self.seal)
+    }
+
+    /// A new server certificate for `names` and its key.
+    ///
+    /// # Errors
+    /// When a name cannot stand in a certificate.
+    pub fn server_identity(&self, names: &Names) -> Result<Identity, PkiError> {
+        let issuer = Issuer::from_ca_cert_der(&self.servers.der, KeyPair::from_pem(&self.servers.key)?)?;
+        let key = KeyPair::generate()?;
+        let mut params = params(&self.clock, SERVER_DAYS, names.dns.first().map_or("sheaf", String::as_str));
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
+        params.subject_alt_names = names.subject_alt_names()?;
+        let certificate = params.signed_by(&key, &issuer)?;
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        Ok(Identity { chain: vec![certificate.der().clone()], key })
+    }
+}
+
+async fn authority(store: &Store, vault: &Vault, clock: &Clock, purpose: Purpose) -> Result<Authority, PkiError> {
+    let name = purpose.name();
+    let sealed = match store.meta(name).await? {
+        Some(sealed) => sealed,
+        None => store.meta_once(name, vault.seal(name, &new_authority(clock, purpose)?)).await?,
+    };
+    let plain = vault.open_sealed(name, &sealed)?;
+    let stored: Stored = serde_json::from_slice(&plain).map_err(|_| PkiError::Stored(name))?;
+    let der = crate::net::tls::certificates(stored.certificate.as_bytes())
+        .ok()
+        .and_then(|chain| chain.into_iter().next())
+        .ok_or(PkiError::Stored(name))?;
+    Ok(Authority { pem: stored.certificate, der, key: stored.key })
+}
+
+fn new_authority(clock: &Clock, purpose: Purpose) -> Result<Zeroizing<Vec<u8>>, PkiError> {
+    let key = KeyPair::generate()?;
+    // Two coordinators' CAs must not share a subject, or a client that trusts both picks the wrong one.
+    let title = format!("{} {}", purpose.title(), hex(&random_bytes::<4>()));
+    let mut params = params(clock, CA_DAYS, &title);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let certificate = params.self_signed(&key)?.pem();
+    let stored = Stored { certificate, key: Zeroizing::new(key.serialize_pem()) };
+    serde_json::to_vec(&stored).map(Zeroizing::new).map_err(|_| PkiError::Stored(purpose.name()))
+}
+
+async fn seal_key(store: &Store, vault: &Vault) -> Result<SealKey, PkiError> {
+    let name = "seal.key";
+    let sealed = match store.meta(name).await? {
+        Some(sealed) => sealed,
+        None => store.meta_once(name, vault.seal(name, SealKey::generate().pkcs8())).await?,
+    };
+    Ok(SealKey::from_pkcs8(&vault.open_sealed(name, &sealed)?)?)
+}
+
+fn params(clock: &Clock, days: i64, common_name: &str) -> CertificateParams {
+    let day = |offset: i64| {
+        let day = clock.now().to_zoned(jiff::tz::TimeZone::UTC).date().saturating_add(offset.days());
+        date_time_ymd(day.year().into(), day.month().unsigned_abs(), day.day().unsigned_abs())
+    };
+    let mut params = CertificateParams::default();
+    // Yesterday, for nodes whose clock is behind.
+    (params.not_before, params.not_after) = (day(-1), day(days));
+    let mut serial = random_bytes::<16>();
+    serial[0] = serial[0] & 0x7f | 0x40;
+    params.serial_number = Some(SerialNumber::from(serial.to_vec()));
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    params
+}
+
+/// The names and addresses by which this host may be reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    dns: Vec<String>,
+    addresses: BTreeSet<IpAddr>,
+}
+
+impl Names {
+    /// All that is known: configured names, the host's own, `localhost`, the addresses listened on, and those of the host's
+    /// interfaces where a listener takes any.
+    pub fn of_host<'a>(configured: impl Iterator<Item = &'a str>, listening: &[SocketAddr]) -> Self {
+        let mut names = Self::default();
+        configured.for_each(|name| names.add(name));
+        if let Ok(host) = nix::unistd::gethostname() {
+            names.add(&host.to_string_lossy());
+        }
+        ["localhost", "127.0.0.1", "::1"].into_iter().for_each(|name| names.add(name));
+        for addr in listening {
+            if addr.ip().is_unspecified() {
+                names.add_interfaces();
+            } else {
+                names.addresses.insert(addr.ip().to_canonical());
+            }
+        }
+        names
+    }
+
+    fn add(&mut self, name: &str) {
+        let name = name.trim().trim_start_matches('[').trim_end_matches(']');
+        if let Ok(address) = name.parse::<IpAddr>() {
+            self.addresses.insert(address);
+            return;
+        }
+        let name = name.to_ascii_lowercase();
+        let good =
+            (1..=253).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-*".contains(&b));
+        if good && !self.dns.contains(&name) {
+            self.dns.push(name);
+        }
+    }
+
+    fn add_interfaces(&mut self) {
+        let Ok(networks) = sysinfo::Networks::new_with_refreshed_list() else { return };
+        let all = networks.iter().flat_map(|(_, network)| network.ip_networks()).map(|network| network.addr);
+        let usable = all.filter(|address| match address {
+            IpAddr::V4(v4) => !v4.is_unspecified() && !v4.is_link_local(),
+            // A link-local address means nothing without the interface's name.
+            IpAddr::V6(v6) => !v6.is_unspecified() && !v6.is_unicast_link_local(),
+        });
+        for address in usable {
+            if self.addresses.len() < ADDRESSES {
+                self.addresses.insert(address);
+            }
+        }
+    }
+
+    fn subject_alt_names(&self) -> Result<Vec<SanType>, rcgen::Error> {
+        let dns = self.dns.iter().map(|name| Ok(SanType::DnsName(name.as_str().try_into()?)));
+        dns.chain(self.addresses.iter().map(|address| Ok(SanType::IpAddress(*address)))).collect()
+    }
+}
+
+/// Seconds until a certificate that was made at `made` should be made anew: a third of its life before its end.
+pub fn renew_after(made: Timestamp, now: Timestamp) -> bool {
+    (now.as_second() - made.as_second()) > SERVER_DAYS * 86_400 / 3 * 2
+}
