@@ -2,13 +2,40 @@
 //!
 //! [`crate::agent::source::Record`]s come in, [`Clean`]s go out, and only this module can make one: nothing unredacted is packed. It fails
 //! closed: what cannot be redacted is withheld and says so. It never opens a source that was not handed to it.
+//!
+//! A secret gives way to a marker that says what it was, `[redacted:password]`, and is counted under that name. What is taken out: private
+//! keys (PEM, OpenSSH, PGP; over lines, on one line with `\n`, or in base64); credentials in headers, cookies and URLs; values of settings
+//! whose name says that they are secret (`key=value`, YAML, JSON at any depth of escaping, XML, environments, command lines); stored
+//! passwords; tokens known by their shape. What only speaks of a secret (`password authentication failed`) stays as it is, byte by byte.
+//!
+//! NUL counts as a line's end: `/proc/<pid>/environ` separates by it, and logs have runs of it after a crash. Text in UTF-16 is withheld,
+//! since no rule would find anything in it. Compressed files are looked through inside; they pass as they are, or are redacted and compressed again.
 
-use std::collections::BTreeMap;
-use std::io;
+mod assign;
+mod clean;
+mod command;
+mod header;
+mod key;
+mod label;
+mod name;
+mod open;
+mod packed;
+mod scan;
+mod shape;
+mod sniff;
+mod stream;
+mod text;
+mod url;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use clean::{Clean, CleanReport};
 
 use crate::agent::source::Record;
-use crate::bundle::outcome::Outcome;
-use crate::bundle::path::EntryPath;
 
 /// How much is taken out; its name stands in REQUEST.json.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +45,21 @@ pub enum Profile {
     Secrets,
     /// Nothing: for a node whose own configuration says so.
     None,
+}
+
+impl Profile {
+    /// Its name in configurations and in REQUEST.json.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Secrets => "secrets",
+            Self::None => "none",
+        }
+    }
+
+    /// The profile of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Secrets, Self::None].into_iter().find(|profile| profile.name() == name)
+    }
 }
 
 /// A rule that a node's configuration, or a request, adds to the built-in ones.
@@ -50,98 +92,39 @@ pub enum RuleError {
 }
 
 /// Makes [`Clean`]s of records: the rules, compiled once, and the buffers they share.
-pub struct Redactor {}
+pub struct Redactor {
+    shared: Arc<Shared>,
+}
+
+/// What all [`Clean`]s of a redactor share.
+struct Shared {
+    rules: Arc<scan::Rules>,
+    /// A buffer that is not in use: one is enough while sources are read one after the other.
+    spare: Mutex<Option<Vec<u8>>>,
+}
+
+impl Shared {
+    fn take_buffer(&self) -> Vec<u8> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
+    }
+
+    fn keep_buffer(&self, buffer: Vec<u8>) {
+        *self.spare.lock().unwrap_or_else(PoisonError::into_inner) = Some(buffer);
+    }
+}
 
 impl Redactor {
     /// The built-in rules of a profile, and added ones.
     ///
     /// # Errors
     /// When an added rule is no usable pattern.
-    pub fn new(_profile: Profile, _extra: &[ExtraRule]) -> Result<Self, RuleError> {
-        Ok(Self {})
+    pub fn new(profile: Profile, extra: &[ExtraRule]) -> Result<Self, RuleError> {
+        let rules = Arc::new(scan::Rules::new(profile == Profile::None, extra)?);
+        Ok(Self { shared: Arc::new(Shared { rules, spare: Mutex::new(None) }) })
     }
 
     /// Takes a record in; nothing is opened before the first read.
     pub fn clean(&mut self, record: Record) -> Clean {
-        Clean { record }
-    }
-}
-
-/// A redacted source on its way; read it to its end, then ask [`Clean::finish`].
-///
-/// Reading never gives an error: what goes wrong in the source ends the bytes and stands in the report.
-pub struct Clean {
-    record: Record,
-}
-
-/// What redaction and the source have to say once a [`Clean`] was read to its end.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CleanReport {
-    /// What became of it.
-    pub outcome: Outcome,
-    /// Why, when not collected.
-    pub reason: String,
-    /// Replacements per rule.
-    pub redacted: BTreeMap<String, u64>,
-}
-
-impl Clean {
-    /// The path below `nodes/<node>/`.
-    pub fn path(&self) -> &EntryPath {
-        &self.record.path
-    }
-
-    /// The collector that declares it.
-    pub fn collector(&self) -> &str {
-        &self.record.collector
-    }
-
-    /// Mode on the host.
-    pub fn mode(&self) -> Option<u32> {
-        self.record.mode
-    }
-
-    /// Nanoseconds since 1970.
-    pub fn mtime_ns(&self) -> i128 {
-        self.record.mtime_ns
-    }
-
-    /// Bytes the source will probably have before redaction; nothing to rely on.
-    pub fn size_hint(&self) -> Option<u64> {
-        self.record.size_hint
-    }
-
-    /// Name on the host where it differs from the path.
-    pub fn original(&self) -> Option<&str> {
-        self.record.original.as_deref()
-    }
-
-    /// Symbolic link that led to it.
-    pub fn link(&self) -> Option<&str> {
-        self.record.link.as_deref()
-    }
-
-    /// Whether [`Clean::rewind`] works: a second reading gives the same bytes, as far as the source does.
-    pub fn again(&self) -> bool {
-        self.record.content.again()
-    }
-
-    /// Back to the start, to be read once more.
-    ///
-    /// # Errors
-    /// When the source can be read only once.
-    pub fn rewind(&mut self) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    /// What is to be said once [`io::Read::read`] has given 0. Before that, the outcome is `truncated`.
-    pub fn finish(self) -> CleanReport {
-        CleanReport::default()
-    }
-}
-
-impl io::Read for Clean {
-    fn read(&mut self, _buffer: &mut [u8]) -> io::Result<usize> {
-        todo!()
+        Clean::new(record, Arc::clone(&self.shared))
     }
 }

@@ -1,0 +1,321 @@
+//! Settings: `name=value`, `name: value`, `"name":"value"` at any depth of escaping, `--name value`, `<name>value</name>`.
+//!
+//! A hit is some part of a secret's name. The name must be one ([`name::classify`]), a separator must follow it, and the
+//! value must look like a value: logs speak of passwords all the time without holding one.
+
+use super::label::Label;
+use super::name::{self, Named};
+use super::open::{self, Open};
+use super::text::{self, Edit, Quote, has};
+use super::value::{self, Place};
+
+/// What stands between a name and its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Separator {
+    Equal,
+    Colon {
+        spaced: bool,
+    },
+    /// A blank, NUL or `","` after a command's option, or a blank after a word that takes its value so.
+    Gap,
+    /// The end of an XML tag.
+    Tag,
+}
+
+/// A name in its place.
+struct Name<'a> {
+    hay: &'a [u8],
+    start: usize,
+    end: usize,
+    named: Named,
+}
+
+/// Finds the setting whose name holds `hit`.
+pub(super) fn find(hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
+    let Some((start, end)) = name_around(hay, hit) else { return };
+    let Some((at, separator, quoted)) = separator(hay, start, end) else { return };
+    if separator == Separator::Gap && !takes_gap(hay, start, end) {
+        return;
+    }
+    let bare = hay[start..end].iter().take_while(|b| matches!(b, b'-' | b'.')).count();
+    let Some(named) = name::classify(&hay[start + bare..end]) else { return };
+    if is_folder(&hay[start + bare..end], &hay[at..]) {
+        return;
+    }
+    Name { hay, start, end, named }.value(at, separator, quoted, edits);
+}
+
+/// `PWD=/root`, as sudo and every environment have it.
+fn is_folder(name: &[u8], value: &[u8]) -> bool {
+    let pwd = name.eq_ignore_ascii_case(b"pwd") || name == b"OLDPWD";
+    let value = value.strip_prefix(b"\"").unwrap_or(value);
+    pwd && matches!(value.first(), Some(b'/' | b'~'))
+}
+
+fn name_around(hay: &[u8], hit: usize) -> Option<(usize, usize)> {
+    let most = name::LONGEST;
+    let before = hay[..hit].iter().rev().take(most).take_while(|b| text::is_name(**b)).count();
+    let after = hay[hit..].iter().take(most).take_while(|b| text::is_name(**b)).count();
+    let (start, end) = (hit - before, hit + after);
+    // `\npassword` in escaped text: the `n` is the end of an escape, not of the name.
+    let start = if start > 0 && hay[start - 1] == b'\\' && matches!(hay[start], b'n' | b't' | b'r') {
+        start + 1
+    } else {
+        start
+    };
+    (start <= hit && end - start <= most).then_some((start, end))
+}
+
+/// Where the value begins, what leads to it, and the quote that closes the name.
+fn separator(hay: &[u8], start: usize, end: usize) -> Option<(usize, Separator, Option<Quote>)> {
+    if start > 0 && hay[start - 1] == b'<' && hay.get(end) == Some(&b'>') {
+        return Some((end + 1, Separator::Tag, None));
+    }
+    let (quote, mut at) = match Quote::at(hay, end) {
+        Some((quote, next)) => (Some(quote), next),
+        None => (None, end),
+    };
+    at += usize::from(hay.get(at) == Some(&b']'));
+    let after = text::skip_blanks(hay, at);
+    let found = match hay.get(after)? {
+        b'=' if has(hay, after + 1, b"=") || has(hay, after + 1, b">") => Some((after + 2, false)),
+        b'=' => Some((after + 1, false)),
+        b':' if has(hay, after + 1, b":") || has(hay, after + 1, b"//") => return None,
+        b':' if has(hay, after + 1, b"=") => Some((after + 2, false)),
+        b':' => Some((after + 1, true)),
+        b'%' if has(hay, after + 1, b"3D") || has(hay, after + 1, b"3d") => Some((after + 3, false)),
+        _ => None,
+    };
+    if let Some((next, colon)) = found {
+        let value = text::skip_blanks(hay, next);
+        let separator = if colon { Separator::Colon { spaced: value > next } } else { Separator::Equal };
+        return Some((value, separator, quote));
+    }
+    match (quote, hay[after]) {
+        (Some(_), b',') => {
+            let value = text::skip_blanks(hay, after + 1);
+            Quote::at(hay, value).map(|_| (value, Separator::Gap, None))
+        }
+        (Some(_), _) if hay[start] == b'-' && after > at => Some((after, Separator::Gap, None)),
+        (None, 0) => Some((after + 1, Separator::Gap, None)),
+        (None, _) if after > at => Some((after, Separator::Gap, None)),
+        _ => None,
+    }
+}
+
+/// Whether a value may follow the name with only a gap between: options of commands, and a few words of configurations.
+fn takes_gap(hay: &[u8], start: usize, end: usize) -> bool {
+    if hay[start] == b'-' {
+        return start == 0 || matches!(hay[start - 1], 0 | b'\n' | b' ' | b'\t' | b'"' | b'\'' | b'`' | b'[' | b',');
+    }
+    let mut word = [0; 16];
+    let Some(word) = word.get_mut(..end - start) else { return false };
+    word.copy_from_slice(&hay[start..end]);
+    word.make_ascii_lowercase();
+    let line = &hay[text::line_start(hay, start)..start];
+    match &*word {
+        b"requirepass" | b"bindpw" | b"rootpw" | b"rocommunity" | b"rwcommunity" | b"rocommunity6"
+        | b"rwcommunity6" => line.iter().all(u8::is_ascii_whitespace),
+        // .netrc, and the SQL statements that set one.
+        b"password" => {
+            let quoted = matches!(hay.get(text::skip_blanks(hay, end)), Some(b'\''));
+            let sql =
+                quoted && line.windows(4).any(|w| w.eq_ignore_ascii_case(b"user") || w.eq_ignore_ascii_case(b"role"));
+            sql || after_login(line)
+        }
+        b"sshpass" => true,
+        _ => false,
+    }
+}
+
+/// Whether the words before are `login <name>`.
+fn after_login(line: &[u8]) -> bool {
+    let mut words = line.split(|b| b.is_ascii_whitespace()).filter(|w| !w.is_empty()).rev();
+    words.next().is_some() && words.next() == Some(b"login")
+}
+
+impl Name<'_> {
+    fn value(&self, at: usize, separator: Separator, quote: Option<Quote>, edits: &mut Vec<Edit>) {
+        let hay = self.hay;
+        let Some(&first) = hay.get(at) else { return };
+        if text::is_break(first) || first == b'\r' {
+            return;
+        }
+        if separator == Separator::Tag {
+            let end = at + hay[at..].iter().take_while(|b| **b != b'<' && !text::is_break(**b)).count();
+            return self.take(Place::Sure, at, end, None, edits);
+        }
+        if separator == Separator::Gap {
+            return self.after_gap(at, edits);
+        }
+        let place = self.place(separator, quote, at);
+        let prefixed = matches!(first, b'b' | b'B' | b'u' | b'U' | b'r' | b'@') && Quote::at(hay, at + 1).is_some();
+        let at = at + usize::from(prefixed);
+        if let Some((open, inner)) = Quote::at(hay, at) {
+            if quote.is_some() || !open.closes_around(hay, self.start, inner) {
+                self.quoted(place, open, inner, edits);
+            }
+            return;
+        }
+        match first {
+            b'[' if !has(hay, at, b"[redacted:") => self.list(place, at, edits),
+            b'{' if !scheme(&hay[at..]) => {}
+            b'|' | b'>' if matches!(separator, Separator::Colon { .. }) && self.heads_line() => self.block(at, edits),
+            _ => self.bare(place, separator, at, edits),
+        }
+    }
+
+    /// How sure one may be that a value follows.
+    fn place(&self, separator: Separator, quote: Option<Quote>, at: usize) -> Place {
+        let before = self.hay[..self.start].iter().rev().find(|b| !b.is_ascii_whitespace());
+        // A quote behind the name is its own where it has one before it too, or where a quoted value follows.
+        let own = |quote: Quote| {
+            let opening = self.start.checked_sub(quote.slashes + 1);
+            opening.and_then(|at| Quote::at(self.hay, at)) == Some((quote, self.start))
+                || Quote::at(self.hay, at).is_some()
+        };
+        let header = self.hay[self.start..self.end].get(..2).is_some_and(|x| x.eq_ignore_ascii_case(b"x-"));
+        match separator {
+            Separator::Colon { .. } if quote.is_some_and(own) || header || self.in_braces() => Place::Sure,
+            Separator::Colon { spaced: false } if matches!(before, Some(b',' | b'(' | b'[')) => Place::Sure,
+            Separator::Colon { spaced: true } if self.heads_line() => Place::Setting,
+            Separator::Colon { .. } => Place::Prose,
+            _ => Place::Sure,
+        }
+    }
+
+    /// Whether the name is in a mapping that braces enclose on its line, as `{user: x, password: y}`.
+    fn in_braces(&self) -> bool {
+        let line = &self.hay[text::line_start(self.hay, self.start)..self.start];
+        let before = line.trim_ascii_end().last();
+        matches!(before, Some(b'{' | b',')) && memchr::memrchr2(b'{', b'}', line).is_some_and(|at| line[at] == b'{')
+    }
+
+    fn heads_line(&self) -> bool {
+        let line = &self.hay[text::line_start(self.hay, self.start)..self.start];
+        let line = line.trim_ascii_start();
+        let lead = |b: &u8| matches!(b, b' ' | b'\t' | b'-' | b'#' | b';' | b'+' | b'>' | b'*' | b'"' | b'\'');
+        let line = [b"export ".as_slice(), b"set ", b"declare -x ", b"Environment="]
+            .iter()
+            .find_map(|word| line.strip_prefix(*word))
+            .unwrap_or(line);
+        line.iter().all(lead)
+    }
+
+    fn quoted(&self, place: Place, quote: Quote, inner: usize, edits: &mut Vec<Edit>) {
+        let (end, open) = open::quoted(quote, self.hay, inner);
+        let scheme = value::scheme(&self.hay[inner..end]);
+        self.take(place, inner + scheme, end, open, edits);
+    }
+
+    /// Each string of a list, or the one bare word in brackets.
+    fn list(&self, place: Place, at: usize, edits: &mut Vec<Edit>) {
+        let hay = self.hay;
+        let mut at = text::skip_blanks(hay, at + 1);
+        if Quote::at(hay, at).is_none() {
+            let end = at
+                + hay[at..]
+                    .iter()
+                    .take_while(|b| !matches!(b, b']' | b',' | b'{' | b'[') && !text::is_break(**b))
+                    .count();
+            return self.take(if place == Place::Sure { Place::Sure } else { Place::Prose }, at, end, None, edits);
+        }
+        while let Some((quote, inner)) = Quote::at(hay, at) {
+            let (end, open) = open::quoted(quote, hay, inner);
+            self.take(place, inner, end, open, edits);
+            at = text::skip_blanks(hay, (end + quote.slashes + 1).min(hay.len()));
+            if hay.get(at) != Some(&b',') {
+                return;
+            }
+            at = text::skip_blanks(hay, at + 1);
+        }
+    }
+
+    /// A YAML block: the text on the lines below that are further in.
+    fn block(&self, at: usize, edits: &mut Vec<Edit>) {
+        let hay = self.hay;
+        let rest = hay[at + 1..text::line_end(hay, at)].trim_ascii_end();
+        if !rest.iter().all(|b| matches!(b, b'+' | b'-' | b'0'..=b'9')) {
+            return self.bare(Place::Setting, Separator::Colon { spaced: true }, at, edits);
+        }
+        let indent = self.start - text::line_start(hay, self.start);
+        // Whether the next line belongs to it may not have been read yet: its end is found by going on from here.
+        let mut open = Open::Block { indent };
+        let (end, closed) = open.go_on(hay, at, false);
+        let end = if closed { end } else { end.max(at + 1) };
+        edits.push(Edit { start: at, end, label: self.named.label, open: (!closed).then_some(open) });
+    }
+
+    fn bare(&self, place: Place, separator: Separator, at: usize, edits: &mut Vec<Edit>) {
+        let hay = self.hay;
+        let whole_line = match separator {
+            Separator::Equal | Separator::Colon { spaced: true } => self.heads_line(),
+            _ => false,
+        };
+        let start = at + value::scheme(&hay[at..text::line_end(hay, at)]);
+        let (end, open) = if whole_line {
+            value::rest_of_line(hay, start, text::enclosing(hay, self.start))
+        } else {
+            let query = self.start > 0 && matches!(hay[self.start - 1], b'?' | b'&' | b';');
+            value::bare_end(hay, start, query, text::enclosing(hay, self.start).is_some())
+        };
+        self.take(place, start, end, open, edits);
+    }
+
+    /// The value of a command's option, or of a word that takes one after a blank.
+    fn after_gap(&self, at: usize, edits: &mut Vec<Edit>) {
+        let hay = self.hay;
+        if let Some((quote, inner)) = Quote::at(hay, at) {
+            return self.quoted(Place::Option, quote, inner, edits);
+        }
+        let mut at = at;
+        let word = &hay[self.start..self.end];
+        if word.ends_with(b"sshpass") {
+            // Only `-p` is followed by the password itself.
+            if !has(hay, at, b"-p") {
+                return;
+            }
+            at += 2;
+            at += usize::from(hay.get(at).is_some_and(|b| matches!(b, b' ' | 0)));
+        } else if hay.get(at) == Some(&b'-') {
+            return;
+        }
+        let end = at
+            + hay[at..]
+                .iter()
+                .take_while(|b| !b.is_ascii_whitespace() && !matches!(b, 0 | b'"' | b'\'' | b'`'))
+                .count();
+        let open = (end == hay.len()).then_some(Open::Bare);
+        self.take(Place::Option, at, end, open, edits);
+    }
+
+    fn take(&self, place: Place, start: usize, end: usize, open: Option<Open>, edits: &mut Vec<Edit>) {
+        let text = &self.hay[start..end];
+        // A key in PEM has its own rule, which knows where it ends.
+        if text.is_empty() || text.starts_with(b"-----BEGIN ") || !value::is_secret(text, place, self.named) {
+            return;
+        }
+        edits.push(Edit { start, end, label: self.named.label, open });
+    }
+}
+
+/// Whether a value begins with the scheme of a stored password, as in `{SSHA}…`.
+fn scheme(value: &[u8]) -> bool {
+    let name = value[1..].iter().take_while(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || **b == b'-').count();
+    name >= 3 && value.get(1 + name) == Some(&b'}')
+}
+
+/// `sig=` of a signed URL.
+pub(super) fn signature(hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
+    let Some((start, end)) = name_around(hay, hit) else { return };
+    let query = start > 0 && matches!(hay[start - 1], b'?' | b'&' | b';') || hay[..start].ends_with(b"\\u0026");
+    let name = hay[start..end].to_ascii_lowercase();
+    let known = matches!(name.as_slice(), b"sig" | b"signature" | b"x-amz-signature" | b"x-goog-signature");
+    if !known || !query || hay.get(end) != Some(&b'=') {
+        return;
+    }
+    let (stop, open) = value::bare_end(hay, end + 1, true, text::enclosing(hay, start).is_some());
+    if stop > end + 1 && !super::label::is_marker(&hay[end + 1..stop]) {
+        edits.push(Edit { start: end + 1, end: stop, label: Label::Signature, open });
+    }
+}

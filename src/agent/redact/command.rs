@@ -1,0 +1,51 @@
+//! Command lines: credentials in short options, which mean that only for some programs.
+
+use std::sync::LazyLock;
+
+use regex::bytes::Regex;
+
+use super::label::{self, Label};
+use super::text::Edit;
+
+/// A program whose option takes a password.
+static OPTIONS: LazyLock<[Regex; 3]> = LazyLock::new(|| {
+    let pattern = |text: &str| Regex::new(text).expect("a constant pattern compiles");
+    [
+        pattern(r#"(?-u)\A(?:mysql|mariadb)[a-z-]{0,16}(?:[ \x00][^\n|;]{0,512}?)?[ \x00]-p["']?([^ \x00\n"']+)"#),
+        pattern(r#"(?-u)\Aredis-cli(?:[ \x00][^\n|;]{0,512}?)?[ \x00]-a[ \x00]?["']?([^ \x00\n"']+)"#),
+        pattern(r#"(?-u)\Aldap[a-z]{3,8}(?:[ \x00][^\n|;]{0,512}?)?[ \x00]-w[ \x00]?["']?([^ \x00\n"']+)"#),
+    ]
+});
+
+/// `mysql -psecret` and the like; `hit` is at the program's name.
+pub(super) fn program(number: usize, hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
+    let Some(found) = OPTIONS[number].captures(&hay[hit..]) else { return };
+    let value = found.get(1).expect("every pattern has its group");
+    push(hay, hit + value.start(), hit + value.end(), edits);
+}
+
+/// ` -u name:password`; `hit` is at the blank. `1000:1000` is a user and a group.
+pub(super) fn user(hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
+    let option = if hay[hit..].starts_with(b"--user") { 6 } else { 3 };
+    let mut at = hit + option;
+    if !matches!(hay.get(at), Some(b' ' | b'=' | 0)) {
+        return;
+    }
+    at += 1;
+    at += usize::from(matches!(hay.get(at), Some(b'"' | b'\'')));
+    let word =
+        &hay[at..at + hay[at..].iter().take(1024).take_while(|b| **b > b' ' && !matches!(b, b'"' | b'\'')).count()];
+    let Some(colon) = memchr::memchr(b':', word) else { return };
+    let (name, password) = (&word[..colon], &word[colon + 1..]);
+    let line = &hay[super::text::line_start(hay, hit)..hit];
+    let client = [b"curl".as_slice(), b"http", b"wget"].iter().any(|c| memchr::memmem::find(line, c).is_some());
+    if client && !name.is_empty() && !password.is_empty() {
+        push(hay, at + colon + 1, at + word.len(), edits);
+    }
+}
+
+fn push(hay: &[u8], start: usize, end: usize, edits: &mut Vec<Edit>) {
+    if !label::is_marker(&hay[start..end]) && !hay[start..end].starts_with(b"$") {
+        edits.push(Edit { start, end, label: Label::Password, open: None });
+    }
+}

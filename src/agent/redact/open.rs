@@ -1,0 +1,152 @@
+//! Secrets that go on past the bytes at hand: what still belongs to them, and where they end.
+
+use std::sync::LazyLock;
+
+use regex::bytes::Regex;
+
+use super::text::{self, Quote};
+
+/// Bytes kept back while a key's end may lie across two readings.
+const TAIL: usize = 160;
+/// Backslashes before a quote that are kept back for the same reason.
+const LONGEST_ESCAPE: usize = 64;
+/// Lines without anything like a key, after which a key without an end is given up: before its first such line, and after.
+const STRAY: (u32, u32) = (4, 16);
+/// The same for text without lines.
+const STRAY_BYTES: usize = 16 << 10;
+/// Blanks or blank lines looked at, at most, to find out whether a YAML block goes on.
+const INDENT: usize = 1024;
+
+/// A secret whose end has not been seen.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Open {
+    /// Up to a closing quote.
+    Quoted(Quote),
+    /// Up to a blank, a quote or a line's end.
+    Bare,
+    /// Up to the line's end.
+    Line,
+    /// A private key, up to its END line.
+    Key(KeyBlock),
+    /// A YAML block: every line that is further in than this.
+    Block { indent: usize },
+}
+
+/// A private key between its BEGIN and END.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct KeyBlock {
+    /// Its line ends are written as `\n`: all of it is on one line.
+    one_line: bool,
+    seen: bool,
+    idle_lines: u32,
+    idle_bytes: usize,
+}
+
+static FENCE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?-u)-{4,5} ?(?:(BEGIN) |END [A-Z0-9 ]{1,64}?-{4,5}|END [A-Z0-9 ]{1,64}? ----)")
+        .expect("a constant pattern compiles")
+});
+
+impl Open {
+    /// Goes on from `from`: where the secret goes to within `hay`, and whether it ends there.
+    pub(super) fn go_on(&mut self, hay: &[u8], from: usize, eof: bool) -> (usize, bool) {
+        match self {
+            Self::Quoted(quote) => {
+                let (end, closed) = quote.close(hay, from);
+                if closed || eof {
+                    return (end, true);
+                }
+                // Backslashes at the very end belong to a quote that has not been read yet.
+                let slashes = hay[from..].iter().rev().take_while(|b| **b == b'\\').count();
+                (end - slashes.min(LONGEST_ESCAPE), false)
+            }
+            Self::Bare => until(hay, from, eof, |b| b.is_ascii_whitespace() || matches!(b, 0 | b'"' | b'\'' | b'`')),
+            Self::Line => until(hay, from, eof, text::is_break),
+            Self::Key(block) => block.go_on(hay, from, eof),
+            Self::Block { indent } => block_end(hay, from, *indent, eof),
+        }
+    }
+}
+
+/// The end of a quoted text that begins at `from`, and how to go on when it is not there.
+pub(super) fn quoted(quote: Quote, hay: &[u8], from: usize) -> (usize, Option<Open>) {
+    let mut open = Open::Quoted(quote);
+    let (end, closed) = open.go_on(hay, from, false);
+    (end, (!closed).then_some(open))
+}
+
+fn until(hay: &[u8], from: usize, eof: bool, stops: impl Fn(u8) -> bool) -> (usize, bool) {
+    match hay[from..].iter().position(|b| stops(*b)) {
+        Some(found) => (from + found, true),
+        None => (hay.len(), eof),
+    }
+}
+
+impl KeyBlock {
+    /// A key whose BEGIN line was just read.
+    pub(super) fn new(one_line: bool) -> Self {
+        Self { one_line, ..Self::default() }
+    }
+
+    /// Past the END line, or to where another block begins, or to where this can be no key any more.
+    fn go_on(&mut self, hay: &[u8], from: usize, eof: bool) -> (usize, bool) {
+        if let Some(fence) = FENCE.captures(&hay[from..]) {
+            let whole = fence.get(0).expect("group 0 is the match");
+            let end = from + if fence.get(1).is_some() { whole.start() } else { whole.end() };
+            return (self.stray(hay, from, end).unwrap_or(end), true);
+        }
+        let end = if eof || hay.last() == Some(&b'\n') { hay.len() } else { hay.len().saturating_sub(TAIL).max(from) };
+        match self.stray(hay, from, end) {
+            Some(end) => (end, true),
+            None => (end, eof),
+        }
+    }
+
+    /// Where this stops being like a key between `from` and `end`, if it does.
+    fn stray(&mut self, hay: &[u8], from: usize, end: usize) -> Option<usize> {
+        let mut at = from;
+        while at < end {
+            let stop = memchr::memchr(b'\n', &hay[at..end]).map_or(end, |found| at + found + 1);
+            if self.one_line && hay[stop - 1] == b'\n' {
+                return Some(stop - 1);
+            }
+            if like_key(&hay[at..stop]) {
+                (self.seen, self.idle_lines, self.idle_bytes) = (true, 0, 0);
+            } else {
+                self.idle_lines += u32::from(hay[stop - 1] == b'\n');
+                self.idle_bytes += stop - at;
+                let most = if self.seen { STRAY.1 } else { STRAY.0 };
+                if self.idle_lines > most || self.idle_bytes > STRAY_BYTES {
+                    return Some(stop - usize::from(hay[stop - 1] == b'\n'));
+                }
+            }
+            at = stop;
+        }
+        None
+    }
+}
+
+/// Whether a line holds a run of base64 in both cases, as every line of a key but its last does.
+fn like_key(line: &[u8]) -> bool {
+    line.split(|b| !(b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=')))
+        .any(|run| run.len() >= 24 && run.iter().any(u8::is_ascii_uppercase) && run.iter().any(u8::is_ascii_lowercase))
+}
+
+/// Where a YAML block of more than `indent` blanks ends: before the line break that precedes the first other line.
+fn block_end(hay: &[u8], from: usize, indent: usize, eof: bool) -> (usize, bool) {
+    let mut at = from;
+    while let Some(found) = memchr::memchr(b'\n', &hay[at..]) {
+        let stop = at + found;
+        let blank = hay[stop + 1..].iter().take(INDENT).take_while(|b| b.is_ascii_whitespace()).count();
+        let next = stop + 1 + blank;
+        if next >= hay.len() {
+            return (stop, eof);
+        }
+        let line = memchr::memrchr(b'\n', &hay[stop..next]).map_or(next, |last| stop + last + 1);
+        if blank < INDENT && next - line <= indent {
+            return (stop, true);
+        }
+        at = next;
+    }
+    (hay.len(), eof)
+}

@@ -1,0 +1,230 @@
+//! The streaming engine: bytes of a source in, redacted bytes out, with one copy of what is clean.
+//!
+//! A block is filled whole before it is looked through, so that the result depends on the bytes alone and not on how they
+//! were read. It is cut at its last line end; where a line is longer than [`Sizes::overlap`], the block is cut inside
+//! it, and the overlap is looked through twice, so that a secret across the cut is found whole. What is still open at
+//! a cut (a key, a quoted value) is carried as an [`Open`].
+
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use super::open::Open;
+use super::scan::{Rules, View};
+use super::text::{Edit, LOOK};
+
+/// How much is looked at together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    /// Bytes of a block: large enough for the search to run at its speed, small enough for the processor's cache.
+    pub(super) block: usize,
+    /// Bytes behind a cut inside a line that are looked through again; a last line up to this length is carried whole.
+    pub(super) overlap: usize,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self { block: 256 << 10, overlap: 64 << 10 }
+    }
+}
+
+/// A source being redacted.
+pub(super) struct Stream<R> {
+    source: R,
+    rules: Arc<Rules>,
+    sizes: Sizes,
+    buffer: Vec<u8>,
+    /// Bytes in the buffer.
+    filled: usize,
+    /// Bytes of the buffer that were passed on, or taken out.
+    done: usize,
+    /// Up to where the buffer was looked through and may be passed on.
+    ready: usize,
+    /// Whether what was passed on last ended a line: nothing before it matters any more.
+    fresh: bool,
+    edits: Vec<Edit>,
+    next_edit: usize,
+    marker: Option<(usize, usize)>,
+    open: Option<Open>,
+    ended: bool,
+    error: Option<io::Error>,
+    counts: Vec<u64>,
+}
+
+impl<R: Read> Stream<R> {
+    /// Redacts `source`, in `buffer` if that is of use.
+    pub(super) fn new(source: R, rules: Arc<Rules>, sizes: Sizes, mut buffer: Vec<u8>) -> Self {
+        buffer.resize(sizes.block, 0);
+        let counts = vec![0; rules.names.len()];
+        Self {
+            source,
+            rules,
+            sizes,
+            buffer,
+            filled: 0,
+            done: 0,
+            ready: 0,
+            fresh: true,
+            edits: Vec::new(),
+            next_edit: 0,
+            marker: None,
+            open: None,
+            ended: false,
+            error: None,
+            counts,
+        }
+    }
+
+    /// The first bytes of the source, as many as a block takes; nothing is passed on by this.
+    pub(super) fn peek(&mut self) -> &[u8] {
+        if self.filled == 0 {
+            self.fill();
+        }
+        &self.buffer[..self.filled]
+    }
+
+    /// Redacted bytes; 0 at the end, which an error of the source brings about too.
+    pub(super) fn read(&mut self, out: &mut [u8]) -> usize {
+        let mut written = 0;
+        while written < out.len() {
+            if let Some((label, at)) = self.marker {
+                let rest = &self.rules.markers[label][at..];
+                let count = rest.len().min(out.len() - written);
+                out[written..written + count].copy_from_slice(&rest[..count]);
+                written += count;
+                self.marker = (count < rest.len()).then_some((label, at + count));
+                continue;
+            }
+            let edit = self.edits.get(self.next_edit);
+            let clean = edit.map_or(self.ready, |edit| edit.start);
+            if self.done < clean {
+                let count = (clean - self.done).min(out.len() - written);
+                out[written..written + count].copy_from_slice(&self.buffer[self.done..self.done + count]);
+                written += count;
+                self.done += count;
+            } else if !self.take_edit() && (written > 0 || !self.advance()) {
+                break;
+            }
+        }
+        written
+    }
+
+    /// Looks through all of the source and passes nothing on; whether there is a secret in it.
+    pub(super) fn look_through(&mut self) -> bool {
+        let mut any = false;
+        while self.advance() {
+            any |= !self.edits.is_empty();
+            self.done = self.ready;
+        }
+        any
+    }
+
+    /// Replacements so far, by [`super::label::Label::index`].
+    pub(super) fn counts(&self) -> &[u64] {
+        &self.counts
+    }
+
+    /// Whether the source ended with an error.
+    pub(super) fn failed(&self) -> bool {
+        self.error.is_some()
+    }
+
+    /// The source, its error if it ended with one, and the buffer.
+    pub(super) fn into_parts(self) -> (R, Option<io::Error>, Vec<u8>) {
+        (self.source, self.error, self.buffer)
+    }
+
+    /// Goes over the next edit: its marker comes next, its bytes never.
+    fn take_edit(&mut self) -> bool {
+        let Some(edit) = self.edits.get(self.next_edit) else { return false };
+        let label = edit.label.index();
+        self.counts[label] += 1;
+        self.marker = Some((label, 0));
+        self.done = edit.end;
+        self.next_edit += 1;
+        true
+    }
+
+    /// Makes more bytes ready; false at the end.
+    fn advance(&mut self) -> bool {
+        self.edits.clear();
+        self.next_edit = 0;
+        loop {
+            if self.ended && self.done == self.filled {
+                return false;
+            }
+            self.fill();
+            if self.open.is_some() && !self.go_on() {
+                continue;
+            }
+            self.look();
+            return true;
+        }
+    }
+
+    /// Makes room, keeping what rules may look back at, and reads until the block is full or the source ends.
+    fn fill(&mut self) {
+        let keep = if self.fresh { self.done } else { self.done.saturating_sub(LOOK.min(self.sizes.overlap)) };
+        self.buffer.copy_within(keep..self.filled, 0);
+        self.filled -= keep;
+        self.done -= keep;
+        self.ready = self.done;
+        while !self.ended && self.filled < self.buffer.len() {
+            match self.source.read(&mut self.buffer[self.filled..]) {
+                Ok(0) => self.ended = true,
+                Ok(count) => self.filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.error = Some(error);
+                    self.ended = true;
+                }
+            }
+        }
+    }
+
+    /// Takes out what belongs to an open secret; whether it ended.
+    fn go_on(&mut self) -> bool {
+        let Some(open) = &mut self.open else { return true };
+        let (end, closed) = open.go_on(&self.buffer[..self.filled], self.done, self.ended);
+        // At the end of the source an open secret reaches to its end.
+        self.done = if self.ended && !closed { self.filled } else { end };
+        self.ready = self.done;
+        // Rules do not look back over a line's end.
+        self.fresh = self.buffer[self.done..self.filled].first() == Some(&b'\n');
+        if closed {
+            self.open = None;
+        }
+        closed
+    }
+
+    /// Looks through the block, up to where it may be cut.
+    fn look(&mut self) {
+        let (cut, whole_lines) = self.cut();
+        let hay = &self.buffer[..if whole_lines { cut } else { self.filled }];
+        let look = if self.fresh { self.done } else { 0 };
+        self.rules.scan(View { hay, from: self.done, look }, &mut self.edits);
+        let within = self.edits.partition_point(|edit| edit.start < cut);
+        self.edits.truncate(within);
+        self.ready = cut;
+        self.fresh = whole_lines;
+        if let Some(last) = self.edits.last_mut() {
+            self.ready = cut.max(last.end);
+            self.open = last.open.take();
+            if self.open.is_some() {
+                self.ready = last.end;
+                self.fresh = false;
+            }
+        }
+    }
+
+    /// Where to cut the block, and whether that is at a line's end.
+    fn cut(&self) -> (usize, bool) {
+        if self.ended {
+            return (self.filled, true);
+        }
+        let soft = self.filled.saturating_sub(self.sizes.overlap).max(self.done);
+        match memchr::memrchr(b'\n', &self.buffer[soft..self.filled]) {
+            Some(last) => (soft + last + 1, true),
+            None => (soft, false),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Passwords in URLs and connection strings: `scheme://user:password@host`, found by their `@`, which is rare.
+
+use memchr::memmem;
+
+use super::label::{self, Label};
+use super::text::{Edit, has};
+
+/// Bytes of user and password in a URL at most.
+const USERINFO: usize = 1024;
+
+/// `hit` is at an `@`.
+pub(super) fn find(hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
+    let floor = hit.saturating_sub(USERINFO);
+    let back = hay[floor..hit].iter().rev().take_while(|b| !delimits(**b)).count();
+    let token = &hay[hit - back..hit];
+    let after = memmem::rfind(token, b"://").map(|at| at + 3);
+    let after = after.or_else(|| memmem::rfind(token, b":\\/\\/").map(|at| at + 5));
+    let start = match after {
+        Some(after) => hit - back + after,
+        // The driver's own form: `user:password@tcp(host:port)/database`.
+        None if has(hay, hit, b"@tcp(") || has(hay, hit, b"@unix(") => hit - back,
+        None => return,
+    };
+    let end = last_at(hay, hit);
+    let info = &hay[start..end];
+    if label::is_marker(info) {
+        return;
+    }
+    let Some(colon) = memchr::memchr(b':', info) else {
+        if like_token(info) {
+            edits.push(Edit { start, end, label: Label::UrlPassword, open: None });
+        }
+        return;
+    };
+    let password = &info[colon + 1..];
+    if password.is_empty() || label::is_marker(password) || is_port(password) || templated(password) {
+        return;
+    }
+    edits.push(Edit { start: start + colon + 1, end, label: Label::UrlPassword, open: None });
+}
+
+fn delimits(byte: u8) -> bool {
+    byte <= b' ' || matches!(byte, b'"' | b'\'' | b'`' | b'<' | b'>' | 0x7f)
+}
+
+/// The last `@` before the host ends: passwords may hold one.
+fn last_at(hay: &[u8], hit: usize) -> usize {
+    let host = |b: &&u8| !delimits(**b) && !matches!(b, b'/' | b'?' | b'#' | b',' | b';' | b'(' | b')' | b'\\');
+    let rest = hay[hit..].iter().take(USERINFO).take_while(host).count();
+    memchr::memrchr(b'@', &hay[hit..hit + rest]).map_or(hit, |last| hit + last)
+}
+
+/// `host:5000/path@…`: what follows the colon is a port, and the `@` belongs to a path.
+fn is_port(text: &[u8]) -> bool {
+    let digits = text.iter().take_while(|b| b.is_ascii_digit()).count();
+    (1..=5).contains(&digits) && text.get(digits).is_some_and(|b| matches!(b, b'/' | b'?' | b'#'))
+}
+
+/// `${PASSWORD}`, `****`: no secret, or none any more.
+fn templated(text: &[u8]) -> bool {
+    (text.starts_with(b"${") && text.ends_with(b"}"))
+        || text.iter().all(|b| *b == b'*')
+        || text.iter().all(|b| *b == b'x' || *b == b'X')
+}
+
+/// A user's name that is a token.
+fn like_token(text: &[u8]) -> bool {
+    text.len() >= 20
+        && text.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+        && text.iter().filter(|b| b.is_ascii_digit()).count() >= 3
+}
