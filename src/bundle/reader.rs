@@ -182,6 +182,14 @@ impl Reader {
         Ok([row(manifest_at, "manifest.json", manifest)?, row(b3sums_at, "B3SUMS", b3sums)?, self.seal.clone()])
     }
 
+    /// The header of a row's file.
+    ///
+    /// # Errors
+    /// When there is another entry at its offset.
+    pub fn stat(&mut self, row: &FileRow) -> Result<EntryHead, ReadError> {
+        self.head(row.offset, &row.path).map(|(head, _)| head)
+    }
+
     /// Writes a file's content to `out` and holds it against the row's digest.
     ///
     /// # Errors
