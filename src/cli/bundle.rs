@@ -1,6 +1,6 @@
-//! Verbs on bundle files: `sheaf bundle verify|list|cat|extract|info`.
+//! Verbs on bundles: `sheaf bundle create`, which is the operator's, and `verify|list|cat|extract|info` on bundle files.
 //!
-//! They read files or standard input and write to standard output and, for `extract`, below one folder. A bundle with its end in
+//! The latter read files or standard input and write to standard output and, for `extract`, below one folder. A bundle with its end in
 //! place is read through its seek table; one without, or a pipe, from front to end. They never speak to a coordinator.
 
 use std::fs::File;
@@ -24,6 +24,8 @@ mod verify;
 /// `sheaf bundle …`
 #[derive(Debug, Subcommand)]
 pub enum BundleCommand {
+    /// Ask a coordinator for a bundle, and take it in while it is made
+    Create(Box<super::operate::bundle::CreateCommand>),
     /// Say whether a bundle is complete, and what in it is skipped, cut or wrong
     Verify(verify::VerifyCommand),
     /// List the files of a bundle
@@ -43,6 +45,7 @@ impl BundleCommand {
     /// Whatever the verb could not do; what a bundle is, is an exit code.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self {
+            Self::Create(command) => command.run(),
             Self::Verify(command) => command.run(),
             Self::List(command) => command.run(),
             Self::Cat(command) => command.run(),
