@@ -19,6 +19,7 @@ use super::file::{Extent, FileContent};
 use super::inventory::Inventory;
 use super::journal::{Journal as _, Journalctl};
 use super::mounts::Mounts;
+use super::patience::Patient;
 use super::vitals::Sampler;
 use super::walk::{FoundFile, Ground, Met, Seen, Walk};
 use super::{Content, Found, Kind, Plan, Record, kind};
@@ -201,7 +202,10 @@ impl Gather<'_> {
         let ground = Ground { host, mounts, stop, never: &plan.never, file_bytes: plan.bounds.file_bytes };
         for files in &collector.files {
             let mut visit = |seen| match seen {
-                Seen::File(found) => self.file(collector, files, found),
+                Seen::File(found) => {
+                    let patient = mounts.patient(&found.path);
+                    self.file(collector, files, found, patient)
+                }
                 Seen::Missed { path, outcome, reason } => self.missed(collector, &path, outcome, &reason),
             };
             let matched = Walk::over(collector, files, &ground, met, &mut visit)?;
@@ -216,10 +220,20 @@ impl Gather<'_> {
         ControlFlow::Continue(())
     }
 
-    fn file(&mut self, collector: &Collector, files: &collector::Files, found: FoundFile) -> ControlFlow<()> {
+    fn file(
+        &mut self,
+        collector: &Collector,
+        files: &collector::Files,
+        found: FoundFile,
+        patient: Option<Patient>,
+    ) -> ControlFlow<()> {
         let most = files.max_bytes.unwrap_or(self.plan.bounds.file_bytes);
-        let extent = extent(&found.file, &found.stat);
-        let mut content = FileContent::new(found.file, extent, most);
+        // Asking what kind of file system it is may hang as well.
+        let extent = match patient {
+            Some(_) => Extent::Pinned(u64::try_from(found.stat.st_size).unwrap_or(0)),
+            None => extent(&found.file, &found.stat),
+        };
+        let mut content = FileContent::new(found.file, extent, most).patiently(patient);
         let head = match content.head(kind::HEAD) {
             Ok(head) => head,
             Err(error) => return self.missed(collector, &found.path, Outcome::Failed, &error.to_string()),

@@ -188,7 +188,9 @@ fn what_may_not_be_read_fails_alone_with_an_err_in_its_place() {
     let root = fixture.folder.path().to_owned();
     let taken = without_root(move || take(&Host::open(&root).expect("opened"), &plan(LOGS), &mut |_| {}));
     assert_eq!(taken.note("files/var/log/a.log").map(|note| note.0), Some(Outcome::Failed));
-    assert!(String::from_utf8_lossy(taken.content("files/var/log/a.log.err").expect("an err")).contains("ermission denied"));
+    assert!(
+        String::from_utf8_lossy(taken.content("files/var/log/a.log.err").expect("an err")).contains("ermission denied")
+    );
     assert!(taken.content("files/var/log/closed.err").is_some(), "{:?}", taken.order);
     assert_eq!(taken.content("files/var/log/b.log"), Some(b"b".as_slice()));
     chmod(&closed, 0o700);
@@ -321,7 +323,8 @@ fn a_check_shows_what_a_collection_would_take() {
     fixture.put("/etc/shadow", "x");
     let root: PathBuf = fixture.folder.path().to_owned();
     let rows: Vec<Row> = without_root(move || {
-        let lines = format!("{LOGS}[[files]]\npaths = [\"/var/log/none\"]\n[[commands]]\nname = \"x\"\nargv = [\"x\"]\n");
+        let lines =
+            format!("{LOGS}[[files]]\npaths = [\"/var/log/none\"]\n[[commands]]\nname = \"x\"\nargv = [\"x\"]\n");
         let mut rows = Vec::new();
         let host = Host::open(&root).expect("opened");
         let _ = check(&plan(&lines), &host, &CancellationToken::new(), &mut |row| {

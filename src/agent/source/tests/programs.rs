@@ -68,8 +68,7 @@ fn vitals_and_the_inventory_come_first() {
     let fixture = Fixture::new();
     fixture.put("/proc/loadavg", "0.5 0.5 0.5 1/2 3");
     fixture.put("/var/log/a.log", "a");
-    let taken =
-        fixture.collect("vitals = true\nroots = [\"/var/log\"]\n[[files]]\npaths = [\"/var/log/*.log\"]\n");
+    let taken = fixture.collect("vitals = true\nroots = [\"/var/log\"]\n[[files]]\npaths = [\"/var/log/*.log\"]\n");
     assert_eq!(taken.order, ["vitals/now.json", "files/var/log/a.log"]);
     let vitals: serde_json::Value =
         serde_json::from_slice(taken.content("vitals/now.json").expect("vitals")).expect("JSON");
@@ -106,7 +105,9 @@ fn wanted(lines: &str) -> collector::Journal {
     toml::from_str(&format!("name = \"x\"\n{lines}")).expect("a journal block")
 }
 
-fn export(host: &Host, path: &[PathBuf], lines: &str) -> Result<(Vec<u8>, Option<(Outcome, String)>), String> {
+type Exported = (Vec<u8>, Option<(Outcome, String)>);
+
+fn export(host: &Host, path: &[PathBuf], lines: &str) -> Result<Exported, String> {
     let bounds = AgentLimits::default();
     let journal = Journalctl { host, path, bounds: &bounds };
     let mut export = journal.export(&wanted(lines), &CancellationToken::new())?;
