@@ -80,7 +80,7 @@ const TRUE: &[(&str, &str)] = &[
     // Command lines.
     ("password", "mysqldump --user=root --password=«hunter2» db"),
     ("password", "app --password «hunter2» --verbose"),
-    ("password", "/usr/bin/app\0--db-password\0«hunter2»\0--port\0005432\0"),
+    ("password", "/usr/bin/app\0--db-password\0«hunter2»\0--port\0 5432\0"),
     ("password", "PATH=/bin\0DB_PASSWORD=«hun ter2»\0HOME=/root\0"),
     ("password", r#"["app","--password","«hunter2»","-v"]"#),
     ("password", "mysql -uroot -p«hunter2» db"),
