@@ -154,7 +154,7 @@ async fn stay_connected(mut connection: connection::Connection, shutdown: &Shutd
         let wait = match &ended.error {
             // Time alone does not mend a secret; the file is read again all the same.
             connection::Lost::Login(error) if !matches!(error, LoginError::Link(_)) => backoff.longest(),
-            _ => backoff.next(),
+            _ => backoff.wait(),
         };
         let reason = report::chain(&ended.error);
         // The same reason again and again is for whoever looks closely.
