@@ -16,7 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("state", &[]),
     ("report", &[]),
     ("bundle", &[]),
-    ("net", &[]),
+    ("net", &["protocol::problem"]),
     ("protocol", &["bundle"]),
     ("agent::source", &["bundle", "protocol", "agent::config", "agent::host", "agent::collectors"]),
     ("agent::redact", &["bundle", "agent::source"]),
@@ -31,6 +31,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("api::native", FACE),
     ("api::vcenter", FACE),
     ("api::logs", FACE),
+    ("api::door", &["coordinator::verbs", "protocol", "net"]),
     ("api", &["coordinator::verbs", "net"]),
     ("config", ROOF),
     ("telemetry", ROOF),
@@ -38,7 +39,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("main", ROOF),
 ];
 const GROUND: &[&str] = &["id", "secret", "limits", "clock", "shutdown", "state", "report"];
-const FACE: &[&str] = &["coordinator::verbs", "bundle", "protocol", "net"];
+const FACE: &[&str] = &["api::door", "coordinator::verbs", "bundle", "protocol", "net"];
 const ROOF: &[&str] = &["bundle", "protocol", "net", "agent", "coordinator", "api", "config", "telemetry", "cli"];
 
 #[test]

@@ -58,7 +58,8 @@ fn no_planted_secret_leaves_the_node() {
     fs::write(logs.join("plain.log.2.gz"), through("gzip", &planted(1))).expect("fixture");
     fs::write(logs.join("plain.log.3.xz"), through("xz", &planted(2))).expect("fixture");
     fs::write(logs.join("plain.log.4.zst"), through("zstd", &planted(3))).expect("fixture");
-    let large = format!("{}{}{}", "a line before the window\n".repeat(50_000), planted(4), "after it\n".repeat(300_000));
+    let large =
+        format!("{}{}{}", "a line before the window\n".repeat(50_000), planted(4), "after it\n".repeat(300_000));
     fs::write(logs.join("large.log"), large).expect("fixture");
     let said = site.folder.path().join("said");
     fs::write(&said, planted(5)).expect("fixture");
@@ -67,8 +68,8 @@ fn no_planted_secret_leaves_the_node() {
     state_file(
         &node.folder.join("collectors.d/logs.toml"),
         &format!(
-            "name = \"logs\"\nversion = \"1\"\nwhy = \"canaries\"\ndefault = true\n\
-             [[files]]\npaths = [\"/var/log/**\"]\nroots = [\"/var/log\"]\n\
+            "name = \"logs\"\nversion = \"1\"\nwhy = \"canaries\"\ndefault = true\nroots = [\"/var/log\"]\n\
+             [[files]]\npaths = [\"/var/log/**\"]\n\
              [[commands]]\nname = \"say\"\nargv = [\"cat\", {said:?}]\n\
              [[commands]]\nname = \"complain\"\nargv = [\"sh\", \"-c\", \"cat {} >&2; exit 1\"]\n",
             said.display()
@@ -81,13 +82,20 @@ fn no_planted_secret_leaves_the_node() {
     let done = site.bundle(&output, &[]).output().expect("sheaf runs");
     assert_eq!(done.status.code(), Some(0), "{}", text(&done));
     let own = site.folder.path().join("own.tar");
-    succeed(Command::new(crate::kit::SHEAF).args(["agent", "collect", "--config"]).arg(&node.config).arg("--output").arg(&own));
+    succeed(
+        Command::new(crate::kit::SHEAF)
+            .args(["agent", "collect", "--config"])
+            .arg(&node.config)
+            .arg("--output")
+            .arg(&own),
+    );
 
     for (bundle, name) in [(&output, "merged"), (&own, "own")] {
         let folder = untar(bundle, &site.folder.path().join(name));
         let files = files_below(&folder);
         for wanted in ["plain.log", "plain.log.2.gz", "plain.log.3.xz", "plain.log.4.zst", "large.log", "say.txt"] {
-            let path = files.iter().find(|path| path.ends_with(wanted)).unwrap_or_else(|| panic!("{name}: no {wanted}"));
+            let path =
+                files.iter().find(|path| path.ends_with(wanted)).unwrap_or_else(|| panic!("{name}: no {wanted}"));
             let content = String::from_utf8_lossy(&opened(path)).into_owned();
             assert!(content.contains("ordinary words before") || wanted == "large.log", "{name}: {wanted} is empty");
             assert!(content.contains("[redacted"), "{name}: {wanted} has no mark");

@@ -12,7 +12,7 @@ const BREAK: u64 = 8 << 20;
 
 #[test]
 fn one_killed_inside_a_large_entry_and_one_stalled() {
-    let site = Site::start("stall_secs = 4");
+    let site = Site::start("stall_secs = 4\nsilence_secs = 4");
     let roots = site.folder.path().join("roots");
     host_root(&roots.join("a"), 1, &[("small.log", 3000), ("app/large.log", LARGE), ("zero.log", 0)]);
     host_root(&roots.join("b"), 2, &[("aaa-first.log", 5000), ("large.log", LARGE)]);
@@ -26,8 +26,7 @@ fn one_killed_inside_a_large_entry_and_one_stalled() {
     to_c.stall_at(to_c.up() + BREAK);
 
     let output = site.folder.path().join("three.tar.zst");
-    let download =
-        site.bundle(&output, &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("sheaf runs");
+    let download = site.bundle(&output, &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("sheaf runs");
     let c_target = BREAK;
     to_c.wait("node-c is inside its large entry", |up, _, _| up >= c_target);
     c.kill();
@@ -48,7 +47,10 @@ fn one_killed_inside_a_large_entry_and_one_stalled() {
         assert!(same > 1 << 20, "{node}: what was sent is there, not only {same} bytes");
         assert!(same < source.len() && cut[same..].iter().all(|byte| *byte == 0), "{node}: then zeros");
         let manifest = fs::read_to_string(folder.join("manifest.json")).expect("manifest");
-        let row = manifest.lines().find(|line| line.contains(&format!("nodes/{node}/files/var/log/large.log"))).expect("a row");
+        let row = manifest
+            .lines()
+            .find(|line| line.contains(&format!("nodes/{node}/files/var/log/large.log")))
+            .expect("a row");
         assert!(row.contains("\"truncated\""), "{row}");
     }
     let warnings = fs::read_to_string(folder.join("WARNINGS.txt")).expect("warnings");
@@ -57,7 +59,7 @@ fn one_killed_inside_a_large_entry_and_one_stalled() {
 
 #[test]
 fn a_node_that_is_not_there_is_skipped() {
-    let site = Site::start("stall_secs = 4");
+    let site = Site::start("stall_secs = 4\nsilence_secs = 4");
     let root = site.folder.path().join("root");
     host_root(&root, 4, &[("x.log", 1000)]);
     let _here = site.started("here", &root, site.agents);

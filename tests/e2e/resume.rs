@@ -11,7 +11,7 @@ const BREAK: u64 = 6 << 20;
 
 #[test]
 fn a_cut_connection_goes_on_where_it_was() {
-    let site = Site::start("stall_secs = 30");
+    let site = Site::start("");
     let root = site.folder.path().join("root");
     host_root(&root, 5, &[("a.log", 2 << 20), ("large.log", LARGE), ("z.log", 7 << 20)]);
     let proxy = Proxy::to(site.agents);
@@ -31,7 +31,7 @@ fn a_cut_connection_goes_on_where_it_was() {
 
 #[test]
 fn a_restarted_agent_goes_on_with_what_is_missing() {
-    let site = Site::start("stall_secs = 30");
+    let site = Site::start("");
     let root = site.folder.path().join("root");
     host_root(&root, 6, &[("a.log", 2 << 20), ("large.log", LARGE), ("z.log", 7 << 20)]);
     let proxy = Proxy::to(site.agents);
@@ -40,8 +40,7 @@ fn a_restarted_agent_goes_on_with_what_is_missing() {
     proxy.stall_at(proxy.up() + BREAK);
 
     let output = site.folder.path().join("restarted.tar.zst");
-    let download =
-        site.bundle(&output, &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("sheaf runs");
+    let download = site.bundle(&output, &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("sheaf runs");
     proxy.wait("the agent is inside its large entry", |up, _, _| up >= BREAK);
     node.kill();
     proxy.release();

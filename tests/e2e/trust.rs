@@ -31,7 +31,8 @@ fn revoking_now_ends_the_connection_for_good() {
     site.online(&["node"]);
     let done = site.sheaf(&["secret", "revoke", "node", "--now"]);
     assert!(done.status.success(), "{}", text(&done));
-    let offline = || site.json(&["node", "list", "--json"]).as_array().expect("rows").iter().all(|row| row["online"] != true);
+    let offline =
+        || site.json(&["node", "list", "--json"]).as_array().expect("rows").iter().all(|row| row["online"] != true);
     wait_for("the node is offline", offline);
     node.kill();
     node.start();

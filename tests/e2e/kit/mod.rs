@@ -26,20 +26,27 @@ pub struct Site {
 }
 
 impl Site {
-    /// Starts a coordinator with `settings` appended to its configuration.
-    pub fn start(settings: &str) -> Self {
+    /// Starts a coordinator with `limits` in its configuration.
+    pub fn start(limits: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let (public, agents) = (free_address(), free_address());
         let config = folder.path().join("coordinator.toml");
         let state = folder.path().join("state");
-        fs::write(&config, format!("state_dir = {state:?}\npublic = \"{public}\"\nagents = \"{agents}\"\n{settings}\n"))
-            .expect("configuration");
+        fs::write(
+            &config,
+            format!("state_dir = {state:?}\npublic = \"{public}\"\nagents = \"{agents}\"\n[limits]\n{limits}\n"),
+        )
+        .expect("configuration");
         let password = folder.path().join("password");
         fs::write(&password, PASSWORD).expect("password");
         let mut init = Command::new(SHEAF);
         init.args(["coordinator", "init", "--config"]).arg(&config).arg("--password-file").arg(&password);
         succeed(&mut init);
-        let coordinator = spawn(Command::new(SHEAF).args(["coordinator", "run", "--config"]).arg(&config), folder.path(), "coordinator");
+        let coordinator = spawn(
+            Command::new(SHEAF).args(["coordinator", "run", "--config"]).arg(&config),
+            folder.path(),
+            "coordinator",
+        );
         let site = Self { folder, public, agents, coordinator };
         wait_for("the coordinator answers", || site.sheaf(&["cluster", "list"]).status.success());
         site
@@ -83,7 +90,7 @@ impl Site {
         state_file(&folder.join("secret"), &secret);
         state_file(
             &folder.join("collectors.d/logs.toml"),
-            "name = \"logs\"\nversion = \"1\"\nwhy = \"the fixture's logs\"\ndefault = true\n[[files]]\npaths = [\"/var/log/**\"]\nroots = [\"/var/log\"]\n",
+            "name = \"logs\"\nversion = \"1\"\nwhy = \"the fixture's logs\"\ndefault = true\nroots = [\"/var/log\"]\n[[files]]\npaths = [\"/var/log/**\"]\n",
         );
         let config = folder.join("agent.toml");
         let quoted = |path: &Path| format!("{:?}", path.display().to_string());
@@ -121,7 +128,10 @@ impl Site {
     /// Starts a download of the cluster `default` into `output`.
     pub fn bundle(&self, output: &Path, words: &[&str]) -> Command {
         let mut command = self.operator();
-        command.args(["bundle", "create", "--cluster", "default", "--collector", "logs", "--output"]).arg(output).args(words);
+        command
+            .args(["bundle", "create", "--cluster", "default", "--collector", "logs", "--output"])
+            .arg(output)
+            .args(words);
         command
     }
 
@@ -199,7 +209,12 @@ pub fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
 
 /// Both outputs of a command, for a failure's message.
 pub fn text(output: &Output) -> String {
-    format!("{}\n{}\n{}", output.status, String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{}\n{}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
 
 /// Runs a command that must succeed.
@@ -212,7 +227,8 @@ pub fn succeed(command: &mut Command) -> Output {
 /// What `sheaf bundle verify` says, as JSON, and its exit code.
 pub fn verify(bundle: &Path) -> (i32, serde_json::Value) {
     let output = Command::new(SHEAF).args(["bundle", "verify", "--json"]).arg(bundle).output().expect("verify runs");
-    let json = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("verify: {error}: {}", text(&output)));
+    let json =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("verify: {error}: {}", text(&output)));
     (output.status.code().expect("not killed"), json)
 }
 

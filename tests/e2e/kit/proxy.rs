@@ -79,7 +79,13 @@ impl Proxy {
         let mut rounds = 0;
         while !done(state.up, state.cuts, state.connections) {
             rounds += 1;
-            assert!(rounds < 600, "{what}: {} bytes up, {} cuts, {} connections", state.up, state.cuts, state.connections);
+            assert!(
+                rounds < 600,
+                "{what}: {} bytes up, {} cuts, {} connections",
+                state.up,
+                state.cuts,
+                state.connections
+            );
             state = self.line.1.wait_timeout(state, Duration::from_millis(100)).expect("line").0;
         }
     }

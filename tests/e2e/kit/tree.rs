@@ -43,7 +43,8 @@ pub fn host_root(at: &Path, seed: u64, files: &[(&str, usize)]) {
         fs::write(&path, Lines::seeded(seed * 1000 + number as u64).bytes(*bytes)).expect("fixture file");
     }
     fs::create_dir_all(at.join("etc")).expect("fixture folder");
-    fs::write(at.join("etc/os-release"), "ID=fixture\nVERSION_ID=\"1\"\nPRETTY_NAME=\"Fixture 1\"\n").expect("fixture file");
+    fs::write(at.join("etc/os-release"), "ID=fixture\nVERSION_ID=\"1\"\nPRETTY_NAME=\"Fixture 1\"\n")
+        .expect("fixture file");
 }
 
 /// Unpacks with GNU tar and gives the bundle's only top-level folder.
@@ -66,7 +67,13 @@ pub fn same_tree(expected: &Path, got: &Path) {
     for path in files_below(expected) {
         let twin = got.join(path.strip_prefix(expected).expect("below"));
         let (want, have) = (fs::read(&path).expect("source"), fs::read(&twin).unwrap_or_default());
-        assert!(want == have, "{} differs: {} bytes in the source, {} in the bundle", twin.display(), want.len(), have.len());
+        assert!(
+            want == have,
+            "{} differs: {} bytes in the source, {} in the bundle",
+            twin.display(),
+            want.len(),
+            have.len()
+        );
     }
 }
 

@@ -126,7 +126,7 @@ const TRUE: &[(&str, &str)] = &[
     ("github-token", "«github_pat_11ABCDEFG0123456789_abcdefghijklmnop»"),
     ("gitlab-token", "cloning with «glpat-abcdefghijklmnopqrst»"),
     ("slack-token", "slack «xoxb-123456789012-abcdefABCDEF» posted"),
-    ("slack-token", "https://hooks.slack.com/services/«T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX»"),
+    ("slack-token", "https://hooks.slack.com/services/«T00000000/B00000000/AbCdEfGhIjKlMnOpQrStUvWx»"),
     ("jwt", "got «eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.SflKxwRJSMeKKF2QT4fw» from peer"),
     ("jwt", "got «eyJ4NXQiOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.SflKxwRJSMeKKF2QT4fw» from peer"),
     ("jwt", r#"{"log":"got\n«eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.Sfl»\n"}"#),
