@@ -106,7 +106,7 @@ impl Site {
             ),
         )
         .expect("configuration");
-        Node { name: name.to_owned(), folder, config, child: None }
+        Node { folder, config, child: None }
     }
 
     /// A node as [`Site::node`], started.
@@ -150,7 +150,6 @@ impl Drop for Site {
 
 /// A node; its agent ends with the value.
 pub struct Node {
-    pub name: String,
     pub folder: PathBuf,
     pub config: PathBuf,
     child: Option<Child>,
