@@ -138,7 +138,7 @@ impl Made {
     }
 
     /// Tells people on standard error.
-    fn say(&self) {
+    pub fn say(&self) {
         let findings = self.seen.findings.iter();
         findings.for_each(|finding| eprintln!("{finding}"));
         if self.seen.more > 0 {
