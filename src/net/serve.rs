@@ -286,3 +286,6 @@ fn answer(
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
