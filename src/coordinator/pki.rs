@@ -265,7 +265,10 @@ impl Names {
     }
 }
 
-/// Seconds until a certificate that was made at `made` should be made anew: a third of its life before its end.
+/// Whether a server certificate of `made` should be made anew: a third of its life before its end.
 pub fn renew_after(made: Timestamp, now: Timestamp) -> bool {
     (now.as_second() - made.as_second()) > SERVER_DAYS * 86_400 / 3 * 2
 }
+
+#[cfg(test)]
+mod tests;

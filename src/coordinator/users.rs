@@ -290,3 +290,6 @@ fn check_password(password: &Secret) -> Result<(), Refusal> {
         _ => Err(Refusal::Invalid("a password has at most 1024 bytes".into())),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,10 +29,16 @@ impl Ca {
 
     /// A certificate for `names`, good for servers and clients.
     pub fn identity(&self, names: &[&str]) -> Identity {
+        let (certificate, key) = self.pem_identity(names);
+        Identity::from_pem(certificate.as_bytes(), key.as_bytes()).expect("an identity")
+    }
+
+    /// The same as texts: certificate and key.
+    pub fn pem_identity(&self, names: &[&str]) -> (String, String) {
         let key = KeyPair::generate().expect("a key");
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let params = CertificateParams::new(names).expect("names");
         let certificate = params.signed_by(&key, &self.issuer).expect("signed");
-        Identity::from_pem(certificate.pem().as_bytes(), key.serialize_pem().as_bytes()).expect("an identity")
+        (certificate.pem(), key.serialize_pem())
     }
 }

@@ -233,3 +233,6 @@ fn prepare_folder(folder: &Path) -> Result<(), StoreError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
