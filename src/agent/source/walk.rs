@@ -337,7 +337,7 @@ impl<'a> Walk<'a> {
                 (Outcome::Skipped, "was replaced while it was looked at".to_owned())
             }
             None => (Outcome::Skipped, error.to_string()),
-            Some(errno) => (Outcome::Failed, io::Error::from(errno).to_string()),
+            Some(errno) => (Outcome::Failed, said(errno)),
         };
         self.show(path, outcome, reason)
     }
@@ -346,6 +346,12 @@ impl<'a> Walk<'a> {
         self.matched = true;
         (self.visit)(Seen::Missed { path: path.to_owned(), outcome, reason })
     }
+}
+
+/// The system's own words for an error, without its number.
+fn said(errno: Errno) -> String {
+    let text = io::Error::from(errno).to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
 }
 
 fn each_name(host: &Host, path: &Path, take: &mut dyn FnMut(&OsStr)) -> io::Result<()> {

@@ -189,7 +189,8 @@ fn what_may_not_be_read_fails_alone_with_an_err_in_its_place() {
     let taken = without_root(move || take(&Host::open(&root).expect("opened"), &plan(LOGS), &mut |_| {}));
     assert_eq!(taken.note("files/var/log/a.log").map(|note| note.0), Some(Outcome::Failed));
     assert!(
-        String::from_utf8_lossy(taken.content("files/var/log/a.log.err").expect("an err")).contains("ermission denied")
+        String::from_utf8_lossy(taken.content("files/var/log/a.log.err").expect("an err"))
+            .contains("permission denied")
     );
     assert!(taken.content("files/var/log/closed.err").is_some(), "{:?}", taken.order);
     assert_eq!(taken.content("files/var/log/b.log"), Some(b"b".as_slice()));

@@ -56,6 +56,14 @@ fn commands_give_entries_and_errs() {
 }
 
 #[test]
+fn a_collector_without_what_it_needs_is_skipped_whole() {
+    let lines = "when = { path = \"/nonexistent\" }\n[[commands]]\nname = \"x\"\nargv = [\"echo\"]\n";
+    let taken = take(&own(), &plan(lines), &mut |_| {});
+    taken.skipped("collectors/test", "/nonexistent is not there");
+    assert!(taken.records.is_empty() && taken.notes.len() == 1);
+}
+
+#[test]
 fn commands_of_another_root_are_skipped() {
     let fixture = Fixture::new();
     let taken = fixture.collect("[[commands]]\nname = \"x\"\nargv = [\"echo\"]\n");
