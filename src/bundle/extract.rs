@@ -94,3 +94,6 @@ pub fn stamp(file: &File, head: &EntryHead) -> io::Result<()> {
     let time = Timespec { tv_sec: seconds, tv_nsec: head.mtime_ns.rem_euclid(1_000_000_000) as _ };
     Ok(sys::futimens(file, &Timestamps { last_access: time, last_modification: time })?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -286,3 +286,6 @@ fn find_seal(index: &mut Index) -> Result<(u64, Vec<u8>), ReadError> {
     }
     Err(none())
 }
+
+#[cfg(test)]
+mod tests;
