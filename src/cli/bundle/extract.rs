@@ -262,9 +262,8 @@ impl Visitor for Extraction {
     }
 
     fn end(&mut self) -> io::Result<ControlFlow<()>> {
-        match self.open.take() {
-            Some((file, head)) => self.close(file, &head)?,
-            None => {}
+        if let Some((file, head)) = self.open.take() {
+            self.close(file, &head)?;
         }
         Ok(ControlFlow::Continue(()))
     }
