@@ -60,7 +60,7 @@ fn walk(input: impl Read, spool: &Path, visitor: &mut dyn Visitor) -> Result<(),
     let mut tape = Tape::new(input, spool)?;
     let mut parser = Parser::default();
     let mut closed = false;
-    while let Some(mut chunk) = tape.chunk()? {
+    while let Some(mut chunk) = tape.next()? {
         while let Some(event) = parser.next(&mut chunk).map_err(|e| Broken::Wrong(e.to_string()))? {
             let flow = match event {
                 Event::Head(head) => {

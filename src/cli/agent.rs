@@ -136,8 +136,6 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(4)
-        // Vitals are read now and then: their thread need not wait for the next time.
-        .thread_keep_alive(Duration::from_secs(1))
         .build()
         .context("cannot start the runtime")
 }

@@ -6,10 +6,7 @@ use std::path::PathBuf;
 use tokio::sync::oneshot;
 
 use sheaf::agent::config::AgentConfig;
-use sheaf::agent::send::{Dialer, Keys, LoginError, Token};
 use sheaf::bundle::outcome::{Outcome, Verdict};
-use sheaf::secret::AgentSecret;
-use sheaf::shutdown::Shutdown;
 
 use crate::kit::{Agent, Coordinator, Node, log, node_row, until, verdict};
 use crate::line::Line;
@@ -145,55 +142,6 @@ async fn a_line_cut_while_idle_is_mended() {
     agent.stop().await;
 }
 
-/// Logs in as the daemon does, with what lies in the node's files.
-async fn log_in(config: &AgentConfig) -> Result<Token, LoginError> {
-    let ca = fs::read(config.ca_file.as_ref().expect("a CA")).expect("read");
-    let shutdown = Shutdown::new();
-    let link = Dialer::new(config.url.as_ref().expect("a URL"), &ca).expect("a dialer").connect(&shutdown).await?;
-    let token = Keys::new(&config.secret_file, &config.state_dir).exchange(&link).await;
-    link.close();
-    token
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_secret_that_is_refused_says_what_to_do() {
-    let (coordinator, node) = (Coordinator::new().await, Node::new());
-    let config = coordinator.enrol(&node, "n1", coordinator.agents).await;
-    log_in(&config).await.expect("logged in");
-    coordinator.verbs.revoke_secret(&coordinator.admin, "n1", true).await.expect("revoked");
-    let error = log_in(&config).await.expect_err("revoked").to_string();
-    assert!(
-        error.contains("sheaf secret create") && error.contains(&node.path("secret").display().to_string()),
-        "{error}"
-    );
-    // A new one in the same place is taken up without more ado.
-    let config = coordinator.enrol(&node, "n2", coordinator.agents).await;
-    log_in(&config).await.expect("logged in");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_rotated_secret_that_is_worth_nothing_does_not_lock_the_node_out() {
-    let (coordinator, node) = (Coordinator::new().await, Node::new());
-    let config = coordinator.enrol(&node, "n1", coordinator.agents).await;
-    log_in(&config).await.expect("logged in");
-    let kept = node.path("state/agent-secret.json");
-    let mut text: serde_json::Value = serde_json::from_slice(&fs::read(&kept).expect("kept")).expect("JSON");
-    let worthless = AgentSecret::random();
-    text["pending"] = worthless.whole().expose().into();
-    fs::write(&kept, text.to_string()).expect("written");
-    log_in(&config).await.expect("logged in with the one before");
-    let text: serde_json::Value = serde_json::from_slice(&fs::read(&kept).expect("kept")).expect("JSON");
-    assert_ne!(text["pending"], worthless.whole().expose());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_coordinator_with_another_ca_is_not_trusted() {
-    let (coordinator, other, node) = (Coordinator::new().await, Coordinator::new().await, Node::new());
-    let config = coordinator.enrol(&node, "n1", other.agents).await;
-    let error = log_in(&config).await.expect_err("not trusted");
-    assert!(error.to_string().contains("does not prove to be the coordinator"), "{error}");
-}
-
 #[tokio::test]
 async fn a_configuration_that_cannot_work_is_an_error() {
     let node = Node::new();
@@ -210,7 +158,7 @@ async fn a_configuration_that_cannot_work_is_an_error() {
         ),
     ] {
         let config = AgentConfig { host_root: node.path("root"), state_dir: node.path("state"), ..change };
-        let error = sheaf::agent::run::run(config, Shutdown::new()).await.expect_err("refused");
+        let error = sheaf::agent::run::run(config, sheaf::shutdown::Shutdown::new()).await.expect_err("refused");
         assert!(error.to_string().contains(expected), "{error}");
     }
 }

@@ -37,7 +37,7 @@ pub(super) enum Lost {
     #[error(transparent)]
     Login(#[from] LoginError),
     /// The coordinator ended the session.
-    #[error("the coordinator ended the session: it stops, or another agent uses this agent secret")]
+    #[error("the coordinator ended the session; another agent may run with the same agent secret")]
     Ended,
     /// The connection closed beneath.
     #[error("the connection closed")]

@@ -262,8 +262,9 @@ impl Visitor for Extraction {
     }
 
     fn end(&mut self) -> io::Result<ControlFlow<()>> {
-        if let Some((file, head)) = self.open.take() {
-            self.close(file, &head)?;
+        match self.open.take() {
+            Some((file, head)) => self.close(file, &head)?,
+            None => {}
         }
         Ok(ControlFlow::Continue(()))
     }
