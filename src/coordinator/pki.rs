@@ -246,7 +246,7 @@ impl Names {
 
     fn add_interfaces(&mut self) {
         let Ok(networks) = sysinfo::Networks::new_with_refreshed_list() else { return };
-        let all = networks.iter().flat_map(|(_, network)| network.ip_networks()).map(|network| network.addr);
+        let all = networks.values().flat_map(sysinfo::NetworkData::ip_networks).map(|network| network.addr);
         let usable = all.filter(|address| match address {
             IpAddr::V4(v4) => !v4.is_unspecified() && !v4.is_link_local(),
             // A link-local address means nothing without the interface's name.
