@@ -71,21 +71,13 @@ async fn a_full_disk_is_a_clear_error_and_harms_nothing() {
     let (_keep, path) = folder();
     let store = Store::open(&path).expect("made");
     store.add_cluster(cluster("before")).await.expect("written");
-    // SQLite's own bound fails as a write to a full disk does.
-    let limit = |pages: u32| {
-        store.quick(move |tx| Ok(tx.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?))
-    };
-    limit(1).await.expect("bounded");
-    let id = store.add_task(task(), 1).await;
-    let id = match id {
-        Ok(id) => id,
-        Err(error) => panic!("there was room for a small row: {error}"),
-    };
+    store.bound_pages(1).await.expect("bounded");
+    let id = store.add_task(task(), 1).await.expect("room for a small row");
     let full = store.append_log(id, Log::Debug, vec![b'x'; 1 << 20]).await.expect_err("no room");
     assert!(matches!(full, StoreError::Full), "{full}");
     assert_eq!(Refusal::from(full), Refusal::Full);
     assert_eq!(store.read_log(id, Log::Debug, 0, 10).await.expect("readable").expect("there").total, 0);
-    limit(1 << 20).await.expect("room again");
+    store.bound_pages(1 << 20).await.expect("room again");
     assert!(store.append_log(id, Log::Debug, vec![b'x'; 1 << 20]).await.expect("written"));
     let check: String =
         store.quick(|tx| Ok(tx.query_row("PRAGMA integrity_check", [], |row| row.get(0))?)).await.expect("checked");

@@ -144,3 +144,16 @@ async fn tasks_are_listed_newest_first_and_filtered() {
     assert_eq!(listed(processing).await, [ids[1]]);
     assert!(listed(TaskFilter { kinds: vec!["vms".into()], ..TaskFilter::default() }).await.is_empty());
 }
+
+#[tokio::test]
+async fn an_end_that_finds_the_disk_full_is_written_when_there_is_room() {
+    let kit = Kit::new().await;
+    let tasks = tasks(&kit).await;
+    let id = tasks.create(wanted()).await.expect("made");
+    tasks.begin(id).await.expect("begun");
+    tasks.store.bound_pages(1).await.expect("bounded");
+    tasks.finish(id, TaskEnd::Done, "complete ".repeat(1000)).await;
+    assert_eq!(tasks.find(id).await.expect("readable").state, TaskState::Processing);
+    tasks.store.bound_pages(1 << 20).await.expect("room again");
+    assert_eq!(tasks.find(id).await.expect("readable").state, TaskState::Done);
+}
