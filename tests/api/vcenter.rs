@@ -133,6 +133,8 @@ async fn every_error_has_the_dialects_shape() {
         ("POST", rest(&bundle(unknown)), good, 404, "NOT_FOUND"),
         ("POST", bundle("domain-c8"), good, 404, "NOT_FOUND"),
         ("POST", bundle("..%2f..%2fetc"), good, 404, "NOT_FOUND"),
+        ("POST", bundle("%ff"), good, 404, "NOT_FOUND"),
+        ("GET", format!("{}/download", bundle("%ff")), good, 401, "UNAUTHENTICATED"),
         ("GET", bundle(&house.cluster), good, 405, "OPERATION_NOT_FOUND"),
         ("GET", format!("{}/download", bundle(unknown)), good, 401, "UNAUTHENTICATED"),
         ("GET", "/api".to_owned(), good, 404, "NOT_FOUND"),

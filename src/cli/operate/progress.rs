@@ -74,6 +74,8 @@ impl Progress {
     pub fn end(&self) {
         if let Some(bars) = &self.bars {
             bars.nodes.values().chain([&bars.total]).for_each(|bar| bar.abandon());
+            // The last bar leaves the cursor at its end.
+            eprintln!();
         }
     }
 }
