@@ -3,17 +3,13 @@
 pub mod assemble;
 pub mod check;
 pub mod entry;
-pub mod extract;
 #[cfg(test)]
 mod fixture;
 pub mod frame;
-pub mod index;
 pub mod manifest;
 pub mod names;
 pub mod outcome;
 pub mod path;
-pub mod reader;
-pub mod scan;
 pub mod seal;
 pub mod seek;
 pub mod segment;

@@ -258,6 +258,3 @@ fn admitted(used: Used, generation: u32) -> Result<NodeIdentity, Refusal> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

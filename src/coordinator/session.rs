@@ -5,6 +5,8 @@
 
 mod down;
 mod segments;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -27,7 +27,7 @@ pub(super) struct Entry {
     pub(super) length: Option<u64>,
 }
 
-/// Why a reading into the open frame ended.
+/// Why [`Packer::fill`] returned.
 #[derive(PartialEq, Eq)]
 pub(super) enum Filled {
     Frame,

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::ops::ControlFlow;
+use std::sync::atomic::Ordering;
 
 use super::entry::{Entry, Filled, judge};
 use super::input::Input;
@@ -120,7 +121,7 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
         let mut length = entry.bytes;
         loop {
             let room = (entry.limit - length).min(FRAME_RAW as u64) as usize;
-            if room == 0 || self.stop.is_cancelled() {
+            if room == 0 || self.stop.load(Ordering::Relaxed) {
                 break;
             }
             match input.read(&mut self.stage[..room]) {

@@ -131,6 +131,3 @@ pub enum Found {
     /// Nothing, and why.
     Missing(Note),
 }
-
-#[cfg(test)]
-mod tests;

@@ -18,7 +18,6 @@ use super::profile::{self, Profile};
 use super::prompt;
 use crate::net::client::{self, Answer, Client, ClientError};
 use crate::protocol::control::PREFIX;
-use crate::report;
 use crate::secret::Secret;
 
 /// Where distributions keep the CAs that the system trusts.
@@ -53,11 +52,7 @@ impl Connection {
     /// # Errors
     /// When it is not said where it is or who we are, or a file cannot be read.
     pub fn open(&self) -> anyhow::Result<Coordinator> {
-        let profile = match (self.needs_profile(), profile::path()) {
-            (true, Ok(path)) => Profile::read(&path)?,
-            // Nobody can have logged in where there is no place for a profile.
-            _ => None,
-        };
+        let profile = Profile::read(&profile::path()?)?;
         let same = |profile: &Profile| self.url.as_ref().is_none_or(|url| trimmed(url) == trimmed(&profile.url));
         // Another coordinator than the one logged in to: its CA and token are of no use there, and none of its business.
         let profile = profile.filter(same);
@@ -76,7 +71,8 @@ impl Connection {
                 bail!("it is not known who you are; run `sheaf login --url {url}`, or give --user or SHEAF_USER")
             }
         };
-        Ok(Coordinator { client: Client::new(&url, &ca)?, credential, from_profile: self.user.is_none() })
+        let hint = self.user.is_none();
+        Ok(Coordinator { client: Client::new(&url, &ca)?, credential, from_profile: hint })
     }
 
     /// The coordinator for a log-in: never from the profile. Also the user's name and the CA for the profile.
@@ -97,10 +93,6 @@ impl Connection {
         };
         let ca = given.map(String::from_utf8).transpose().context("the CA file is no PEM text")?;
         Ok((Coordinator { client: Client::new(url, &roots)?, credential, from_profile: false }, user, ca))
-    }
-
-    fn needs_profile(&self) -> bool {
-        self.url.is_none() || self.user.is_none() || self.ca.is_none()
     }
 
     fn password(&self, user: &str) -> anyhow::Result<Secret> {
@@ -176,14 +168,12 @@ impl Coordinator {
         HeaderMap::from_iter([(AUTHORIZATION, self.credential.clone())])
     }
 
-    /// The chain becomes a text: a pipe that broke on the network must not look like one of ours, which is no error.
     fn explain(&self, error: ClientError) -> anyhow::Error {
-        let text = report::chain(&error);
-        match error {
-            ClientError::Refused { status: StatusCode::UNAUTHORIZED, .. } if self.from_profile => {
-                anyhow::anyhow!("the session of the login profile has ended; run `sheaf login` again")
+        match &error {
+            ClientError::Refused { status, .. } if *status == StatusCode::UNAUTHORIZED && self.from_profile => {
+                anyhow::Error::new(error).context("the session of the login profile has ended; run `sheaf login` again")
             }
-            _ => anyhow::Error::msg(text),
+            _ => error.into(),
         }
     }
 }

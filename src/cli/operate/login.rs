@@ -37,8 +37,7 @@ impl LoginCommand {
         let grant: SessionGrant = coordinator.call(Method::POST, "/session", None::<&()>).await?;
         let path = profile::path()?;
         let url = coordinator.url().to_owned();
-        let said = format!("logged in to {url} as {} ({})\n", grant.user, grant.role);
-        Profile { url, ca, user: grant.user, token: grant.token }.write(&path)?;
-        Ok(output::say(&said)?)
+        output::say(&format!("logged in to {url} as {} ({})\n", grant.user, grant.role))?;
+        Profile { url, ca, user: grant.user, token: grant.token }.write(&path)
     }
 }

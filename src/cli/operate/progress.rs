@@ -28,7 +28,6 @@ const LINES: usize = 24;
 /// Shows progress.
 pub struct Progress {
     bars: Option<Bars>,
-    quiet: bool,
 }
 
 struct Bars {
@@ -38,15 +37,15 @@ struct Bars {
 }
 
 impl Progress {
-    /// Begins to show; `quiet` shows nothing.
+    /// Begins to show; `quiet` shows nothing but warnings.
     pub fn new(quiet: bool) -> Self {
         if quiet || !std::io::stderr().is_terminal() {
-            return Self { bars: None, quiet };
+            return Self { bars: None };
         }
         let screen = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(4));
         let total =
             screen.add(ProgressBar::no_length().with_style(style()).with_prefix("total").with_message("received"));
-        Self { bars: Some(Bars { screen, total, nodes: BTreeMap::new() }), quiet }
+        Self { bars: Some(Bars { screen, total, nodes: BTreeMap::new() }) }
     }
 
     /// Counts bytes of the bundle that came.
@@ -60,7 +59,7 @@ impl Progress {
     pub fn event(&mut self, event: &Event) {
         match &mut self.bars {
             Some(bars) => bars.event(event),
-            None if self.quiet || event.state == "in_progress" => {}
+            None if event.state == "in_progress" => {}
             None => {
                 if let Some(line) = line(event) {
                     // Nobody can be told that standard error does not work.
@@ -74,8 +73,6 @@ impl Progress {
     pub fn end(&self) {
         if let Some(bars) = &self.bars {
             bars.nodes.values().chain([&bars.total]).for_each(|bar| bar.abandon());
-            // The last bar leaves the cursor at its end.
-            eprintln!();
         }
     }
 }

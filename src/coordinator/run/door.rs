@@ -173,11 +173,16 @@ impl Door {
 
     /// Hands the node's end to the lane and waits for its answer. The same end again is answered the same.
     pub async fn finish(&self, finish: Finish) -> Answer {
-        if lock(&self.finished).as_ref() == Some(&finish) {
-            return Answer::Held(finish.segments);
+        let taken = || lock(&self.finished).as_ref() == Some(&finish);
+        if !taken() {
+            let (reply, answer) = oneshot::channel();
+            let answer = self.ask(Message::Finish(finish.clone(), reply), answer).await;
+            // It may have been taken from another request while this one waited.
+            if !taken() {
+                return answer;
+            }
         }
-        let (reply, answer) = oneshot::channel();
-        self.ask(Message::Finish(finish, reply), answer).await
+        Answer::Held(finish.segments)
     }
 
     /// Remembers the end that was taken.

@@ -297,6 +297,8 @@ impl Lane {
         let (_, next) = self.door.position();
         // From here on it is held: in memory, then in the spool or the output.
         let _ = reply.send(Answer::Held(next));
+        // The check took our time, not the node's.
+        self.door.pace.moved();
         self.place(verified).await?;
         if self.told.elapsed() >= PROGRESS {
             self.told = Instant::now();

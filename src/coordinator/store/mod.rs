@@ -179,12 +179,6 @@ impl Store {
         self.quick(|tx| Ok(tx.query_row("SELECT 1", [], |_| Ok(()))?)).await
     }
 
-    /// Bounds the file as a full disk does: SQLite fails in the same way.
-    #[cfg(test)]
-    pub(in crate::coordinator) async fn bound_pages(&self, pages: u32) -> Result<(), StoreError> {
-        self.quick(move |tx| Ok(tx.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?)).await
-    }
-
     /// A named value of the coordinator's own, such as a sealed key.
     ///
     /// # Errors
@@ -239,6 +233,3 @@ fn prepare_folder(folder: &Path) -> Result<(), StoreError> {
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;

@@ -49,7 +49,7 @@ impl Tempo {
 
     /// Whether the node sends so well that it may take the turn for an entry that has only begun.
     pub(super) fn is_eager(&self) -> bool {
-        self.raw > 0.0 && self.raw >= self.time * self.floor * EAGER
+        self.time > 0.0 && self.raw >= self.time * self.floor * EAGER
     }
 
     /// The node takes the turn now.

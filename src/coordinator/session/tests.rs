@@ -1,0 +1,6 @@
+//! The data path end to end: real routes, real engine, real format; agents are scripts.
+
+mod faults;
+mod hostile;
+mod kit;
+mod merged;

@@ -1,0 +1,289 @@
+//! What goes wrong without anybody lying: nodes that never come, stall, die; readers that leave; no room.
+
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use http::StatusCode;
+use serde_json::json;
+
+use super::kit::{LONG, Rig, name, noise, passing, soon};
+use crate::bundle::Format;
+use crate::bundle::outcome::{Outcome, Verdict};
+use crate::coordinator::run::{Event, StartError, StepState, TaskEnd};
+use crate::limits::SEGMENT_RAW;
+use crate::protocol::agents::Down;
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_never_connects_is_skipped_and_says_so_in_the_bundle() {
+    let rig = Rig::new(|settings| settings.grace = Duration::from_secs(5));
+    let agent = rig.agent("a").await;
+    let reading = rig.start(Format::TarZst, &["a", "ghost"]);
+    let mut agent = agent.ordered().await;
+    agent.files(&[("x", b"1")]).await;
+    agent.finish().await;
+    passing(rig.over("ghost")).await;
+    let bundle = reading.bundle().await;
+    assert_eq!(bundle.verdict, Verdict::Partial);
+    let row = bundle.node("ghost");
+    assert_eq!((&row["outcome"], &row["files"], &row["attempts"]), (&json!("skipped"), &json!(0), &json!(0)));
+    assert!(bundle.warnings.contains("ghost: skipped: not connected"), "{}", bundle.warnings);
+    assert_eq!(bundle.node("a")["outcome"], "collected");
+    let (state, data) = rig.over("ghost").await;
+    assert_eq!(state, StepState::Failed);
+    assert!(data["error"].as_str().is_some_and(|error| error.contains("not connected")), "{data}");
+}
+
+#[tokio::test]
+async fn a_node_that_was_there_says_when_it_was_last_seen() {
+    let rig = Rig::new(|settings| settings.grace = Duration::ZERO);
+    drop(rig.agent("a").await);
+    let bundle = rig.start(Format::TarZst, &["a"]).bundle().await;
+    assert!(bundle.warnings.contains("not connected (last seen 20"), "{}", bundle.warnings);
+}
+
+#[tokio::test]
+async fn a_node_that_connects_within_the_grace_is_not_skipped() {
+    let rig = Rig::new(|_| {});
+    let reading = rig.start(Format::TarZst, &["late"]);
+    let mut agent = rig.agent("late").await.ordered().await;
+    agent.files(&[("x", b"1")]).await;
+    agent.finish().await;
+    assert_eq!(reading.bundle().await.verdict, Verdict::Complete);
+}
+
+/// Stalls inside a large entry, which is live only if there is no `spool`: while the clock stands still no node is eager.
+async fn stalls_inside(spool: u64, dies: bool) {
+    for format in [Format::TarZst, Format::Tar] {
+        let rig = Rig::new(|settings| settings.spool = spool);
+        let reading = rig.start(format, &["a", "b"]);
+        let mut staller = rig.agent("a").await.ordered().await;
+        let mut other = rig.agent("b").await.ordered().await;
+        let content = noise(1, 3 * SEGMENT_RAW);
+        staller.files(&[("before", b"1")]).await;
+        let parts = staller.parts("large", &content);
+        staller.send(parts[0].clone(), false).await;
+        staller.send(parts[1].clone(), false).await;
+        let staller = if dies {
+            drop(staller);
+            None
+        } else {
+            Some(staller)
+        };
+        other.files(&[("x", b"1")]).await;
+        passing(other.finish()).await;
+        passing(rig.over("a")).await;
+        let bundle = reading.bundle().await;
+        assert_eq!(bundle.verdict, Verdict::Partial);
+        assert_eq!(bundle.node("b")["outcome"], "collected");
+        assert_eq!(bundle.node("a")["outcome"], "truncated");
+        assert_eq!(bundle.files["nodes/a/before"], b"1");
+        let row = bundle.file("nodes/a/large");
+        let length = 2 * SEGMENT_RAW - 512;
+        assert_eq!((&row["outcome"], &row["length"]), (&json!("truncated"), &json!(length)));
+        let got = &bundle.files["nodes/a/large"];
+        assert_eq!(got.len(), content.len());
+        assert!(got[..length] == content[..length] && got[length..].iter().all(|byte| *byte == 0));
+        let why = if dies { "connection lost" } else { "stalled" };
+        assert!(bundle.warnings.contains(why), "{}", bundle.warnings);
+        if let Some(mut staller) = staller {
+            assert!(matches!(staller.line().await, Some(Down::Cancel { .. })), "it is told that it is out");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stall_inside_a_live_entry_is_padded() {
+    stalls_inside(0, false).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stall_inside_a_spooled_entry_is_padded() {
+    stalls_inside(1 << 30, false).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_death_inside_a_live_entry_is_padded() {
+    stalls_inside(0, true).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_death_inside_a_spooled_entry_is_padded() {
+    stalls_inside(1 << 30, true).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_falls_silent_between_entries_keeps_what_it_sent() {
+    let rig = Rig::new(|_| {});
+    let reading = rig.start(Format::TarZst, &["a", "b"]);
+    let mut agent = rig.agent("a").await.ordered().await;
+    let _silent = rig.agent("b").await.ordered().await;
+    agent.files(&[("x", b"1")]).await;
+    passing(async { futures_util::future::join(rig.over("a"), rig.over("b")).await }).await;
+    let bundle = reading.bundle().await;
+    assert_eq!((&bundle.node("a")["outcome"], &bundle.node("b")["outcome"]), (&json!("truncated"), &json!("skipped")));
+    assert!(bundle.warnings.contains("no sign of life"), "{}", bundle.warnings);
+    assert_eq!(bundle.files["nodes/a/x"], b"1");
+}
+
+#[tokio::test]
+async fn an_agent_that_ends_inside_an_entry_is_cut() {
+    let rig = Rig::new(|settings| settings.turn_rate = u64::MAX);
+    let reading = rig.start(Format::TarZst, &["a"]);
+    let mut agent = rig.agent("a").await.ordered().await;
+    let part = agent.parts("large", &noise(1, 2 * SEGMENT_RAW)).swap_remove(0);
+    agent.send(part, false).await;
+    assert_eq!(agent.end(Outcome::Collected, "").await.status, StatusCode::NO_CONTENT);
+    let bundle = reading.bundle().await;
+    assert_eq!(bundle.verdict, Verdict::Partial);
+    assert_eq!(bundle.file("nodes/a/large")["outcome"], "truncated");
+}
+
+#[tokio::test]
+async fn without_room_in_the_spool_an_entry_goes_live() {
+    let rig = Rig::new(|settings| {
+        settings.turn_rate = u64::MAX;
+        settings.spool = (SEGMENT_RAW + SEGMENT_RAW / 2) as u64;
+    });
+    let reading = rig.start(Format::TarZst, &["a"]);
+    let mut agent = rig.agent("a").await.ordered().await;
+    let content = noise(1, 3 * SEGMENT_RAW);
+    // The allowance is nothing at this rate, so the parts must come without a pause that the clock can see; whatever
+    // becomes of the entry, what was sent of it is in the bundle.
+    for (at, part) in agent.parts("large", &content).into_iter().enumerate() {
+        let answer = agent.put(&agent.segment(part, at == 3, Vec::new())).await;
+        if answer.status != StatusCode::OK {
+            break;
+        }
+        agent.next += 1;
+    }
+    let _ = agent.end(Outcome::Collected, "").await;
+    let bundle = reading.bundle().await;
+    let got = &bundle.files["nodes/a/large"];
+    assert!(got[..2 * SEGMENT_RAW - 512] == content[..2 * SEGMENT_RAW - 512]);
+}
+
+#[tokio::test]
+async fn a_spool_that_cannot_be_made_costs_nothing_but_the_choice() {
+    let rig = Rig::new(|settings| settings.spool = 0);
+    let reading = rig.start(Format::TarZst, &["a"]);
+    let mut agent = rig.agent("a").await.ordered().await;
+    let content = noise(1, 2 * SEGMENT_RAW);
+    agent.large("large", &content).await;
+    agent.finish().await;
+    let bundle = reading.bundle().await;
+    assert_eq!(bundle.verdict, Verdict::Complete);
+    assert!(bundle.files["nodes/a/large"] == content);
+}
+
+#[tokio::test]
+async fn a_restart_whose_past_is_not_known_ends_the_node() {
+    let rig = Rig::new(|settings| settings.spool = 0);
+    let reading = rig.start(Format::TarZst, &["a"]);
+    let mut agent = rig.agent("a").await.ordered().await;
+    agent.files(&[("x", b"1")]).await;
+    let _agent = agent.restarted().await;
+    let bundle = reading.bundle().await;
+    assert_eq!(bundle.node("a")["outcome"], "truncated");
+    assert!(bundle.warnings.contains("no room to remember"), "{}", bundle.warnings);
+}
+
+#[tokio::test]
+async fn a_revoked_node_is_out_at_once() {
+    let rig = Rig::new(|_| {});
+    let reading = rig.start(Format::TarZst, &["a"]);
+    let mut agent = rig.agent("a").await.ordered().await;
+    agent.files(&[("x", b"1")]).await;
+    assert!(rig.engine.disconnect(&name("a")));
+    let bundle = reading.bundle().await;
+    assert!(bundle.warnings.contains("revoked"), "{}", bundle.warnings);
+    assert_eq!(bundle.files["nodes/a/x"], b"1");
+    let late = agent.put(&agent.segment(super::kit::frames(b""), true, Vec::new())).await;
+    assert_eq!(late.status, StatusCode::GONE);
+}
+
+#[tokio::test]
+async fn an_operator_ends_a_download_and_the_reader_sees_no_clean_end() {
+    let rig = Rig::new(|_| {});
+    let reading = rig.start(Format::TarZst, &["a"]);
+    let _agent = rig.agent("a").await.ordered().await;
+    assert!(rig.engine.cancel(crate::id::TaskId(7)));
+    reading.error().await;
+    assert_eq!(rig.end().await, (TaskEnd::Cancelled, "cancelled".to_owned()));
+    rig.all_is_free().await;
+    assert!(!rig.engine.cancel(crate::id::TaskId(7)));
+}
+
+#[tokio::test]
+async fn a_stop_of_the_coordinator_ends_its_downloads_without_a_clean_end() {
+    let rig = Rig::new(|_| {});
+    let reading = rig.start(Format::TarZst, &["a"]);
+    let mut agent = rig.agent("a").await.ordered().await;
+    assert!(rig.shutdown.finish(LONG).await);
+    reading.error().await;
+    assert_eq!(rig.end().await.0, TaskEnd::Errored);
+    while agent.line().await.is_some() {}
+    assert!(matches!(rig.try_start(Format::Tar, &["a"]), Err(StartError::Stopping)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_stands_still_is_given_up() {
+    let rig = Rig::new(|_| {});
+    let mut download = rig.try_start(Format::TarZst, &["a"]).expect("a download");
+    let mut agent = rig.agent("a").await.ordered().await;
+    // Until nothing moves any more, and for longer than a reader may stand still.
+    let sending = async {
+        for number in 0.. {
+            let tar = agent.entry(&format!("f{number}"), &noise(number, SEGMENT_RAW / 2));
+            let answer = agent.put(&agent.segment(super::kit::frames(&tar), true, Vec::new())).await;
+            if answer.status == StatusCode::GONE {
+                break;
+            }
+            agent.next += 1;
+        }
+    };
+    passing(sending).await;
+    assert_eq!(rig.end().await, (TaskEnd::Errored, "the client stopped reading".to_owned()));
+    let mut last = None;
+    while let Some(piece) = soon(download.body.next()).await {
+        last = Some(piece.is_err());
+    }
+    assert_eq!(last, Some(true));
+}
+
+#[tokio::test]
+async fn more_downloads_than_memory_moves_are_refused() {
+    let rig = Rig::new(|settings| {
+        settings.memory = 1;
+    });
+    let first = rig.try_start(Format::Tar, &["a"]).expect("a download");
+    assert!(matches!(rig.try_start(Format::Tar, &["b"]), Err(StartError::Busy)));
+    drop(first);
+    assert_eq!(rig.end().await.0, TaskEnd::Cancelled);
+    rig.all_is_free().await;
+    assert!(matches!(rig.try_start(Format::Tar, &[]), Err(StartError::NoNodes)));
+}
+
+#[tokio::test]
+async fn a_downloads_stages_stand_in_its_log_in_order() {
+    let rig = Rig::new(|_| {});
+    let reading = rig.start(Format::TarZst, &["a"]);
+    let mut agent = rig.agent("a").await.ordered().await;
+    agent.files(&[("x", b"1")]).await;
+    agent.finish().await;
+    reading.bundle().await;
+    let mut stages = Vec::new();
+    rig.event(
+        |event| matches!(event, Event::Step(step) if step.stage == "Sealing" && step.state == StepState::Finished),
+    )
+    .await;
+    for event in rig.events() {
+        if let Event::Step(step) = event {
+            stages.push((step.stage, step.state));
+        }
+    }
+    let expected: Vec<_> = ["Preparing", "Collecting", "Sealing"]
+        .into_iter()
+        .flat_map(|stage| [(stage, StepState::Started), (stage, StepState::Finished)])
+        .collect();
+    assert_eq!(stages, expected);
+}
