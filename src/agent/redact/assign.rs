@@ -195,7 +195,12 @@ impl Name<'_> {
         let line = &self.hay[text::line_start(self.hay, self.start)..self.start];
         let line = line.trim_ascii_start();
         let lead = |b: &u8| matches!(b, b' ' | b'\t' | b'-' | b'#' | b';' | b'+' | b'>' | b'*' | b'"' | b'\'');
-        let line = [b"export ".as_slice(), b"set ", b"declare -x ", b"Environment="]
+        // Containers' logs say before each line when and from where it came.
+        let container = [b" stdout F ".as_slice(), b" stderr F "]
+            .iter()
+            .find_map(|w| memchr::memmem::find(line, w).map(|at| at + w.len()));
+        let line = line[container.unwrap_or(0)..].trim_ascii_start();
+        let line = [b"export ".as_slice(), b"set ", b"declare -x ", b"Environment=", b"MESSAGE="]
             .iter()
             .find_map(|word| line.strip_prefix(*word))
             .unwrap_or(line);

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use regex::bytes::Regex;
 
 use super::label::{self, Label};
-use super::text::Edit;
+use super::text::{self, Edit, Quote};
 
 /// A program whose option takes a password.
 static OPTIONS: LazyLock<[Regex; 3]> = LazyLock::new(|| {
@@ -37,10 +37,25 @@ pub(super) fn user(hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
         &hay[at..at + hay[at..].iter().take(1024).take_while(|b| **b > b' ' && !matches!(b, b'"' | b'\'')).count()];
     let Some(colon) = memchr::memchr(b':', word) else { return };
     let (name, password) = (&word[..colon], &word[colon + 1..]);
-    let line = &hay[super::text::line_start(hay, hit)..hit];
+    let line = &hay[text::line_start(hay, hit)..hit];
     let client = [b"curl".as_slice(), b"http", b"wget"].iter().any(|c| memchr::memmem::find(line, c).is_some());
     if client && !name.is_empty() && !password.is_empty() {
         push(hay, at + colon + 1, at + word.len(), edits);
+    }
+}
+
+/// `IDENTIFIED BY 'password'` in SQL; `hit` is in the first word.
+pub(super) fn identified(hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
+    let mut at = hit + "dentified by ".len();
+    if hay.get(at..at + 9).is_some_and(|word| word.eq_ignore_ascii_case(b"password ")) {
+        at += 9;
+    }
+    let at = text::skip_blanks(hay, at.min(hay.len()));
+    if let Some((quote, start)) = Quote::at(hay, at) {
+        let (end, _) = quote.close(hay, start);
+        if end > start {
+            push(hay, start, end, edits);
+        }
     }
 }
 

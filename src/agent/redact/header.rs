@@ -100,12 +100,30 @@ pub(super) fn basic(hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
         return;
     }
     let start = hit + "basic ".len();
-    let digit = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=');
-    let end = start + hay[start..].iter().take(LOOK).take_while(|b| digit(b)).count();
-    let pair = STANDARD.decode(&hay[start..end]).ok();
-    if pair.is_some_and(|p| p.contains(&b':') && p.iter().all(|b| *b >= b' ' && *b != 0x7f)) {
+    if let Some(end) = pair(hay, start) {
         push(hay, start, end, Label::Authorization, None, edits);
     }
+}
+
+/// `"auth": "<base64 of user:password>"`, as container registries' credentials are kept; `hit` is at the name.
+pub(super) fn registry(hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
+    let Some((_, at)) = Quote::at(hay, hit + "auth".len()) else { return };
+    let at = text::skip_blanks(hay, at);
+    if hay.get(at) != Some(&b':') {
+        return;
+    }
+    let Some((_, start)) = Quote::at(hay, text::skip_blanks(hay, at + 1)) else { return };
+    if let Some(end) = pair(hay, start) {
+        push(hay, start, end, Label::Authorization, None, edits);
+    }
+}
+
+/// Where the base64 of `user:password` that begins at `start` ends, if it is one.
+fn pair(hay: &[u8], start: usize) -> Option<usize> {
+    let digit = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=');
+    let end = start + hay[start..].iter().take(LOOK).take_while(|b| digit(b)).count();
+    let text = STANDARD.decode(&hay[start..end]).ok()?;
+    (text.contains(&b':') && text.iter().all(|b| *b >= b' ' && *b != 0x7f)).then_some(end)
 }
 
 fn push(hay: &[u8], start: usize, end: usize, label: Label, open: Option<Open>, edits: &mut Vec<Edit>) {

@@ -82,7 +82,7 @@ const KEY_HEADS: [&str; 37] = [
 ];
 
 /// What a word ends with to be a secret's name, and which kind of secret that is.
-const ENDS: [(&str, Label); 30] = [
+const ENDS: [(&str, Label); 31] = [
     ("password", Label::Password),
     ("passwd", Label::Password),
     ("passphrase", Label::Password),
@@ -97,6 +97,7 @@ const ENDS: [(&str, Label); 30] = [
     ("sessionid", Label::Token),
     ("sessid", Label::Token),
     ("credential", Label::Credential),
+    ("psk", Label::Key),
     ("apikey", Label::Key),
     ("accesskey", Label::Key),
     ("accountkey", Label::Key),

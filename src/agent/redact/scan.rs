@@ -25,6 +25,8 @@ enum Rule {
     Cookie,
     Bearer,
     Basic,
+    Registry,
+    Identified,
     Shape(usize),
     Jwt,
     KeyBegin,
@@ -37,7 +39,7 @@ enum Rule {
 }
 
 /// Parts of secrets' names, chosen so that few other words hold them and none is shorter than four bytes.
-const LITERALS: [(Rule, &[&str]); 12] = [
+const LITERALS: [(Rule, &[&str]); 14] = [
     (
         Rule::Assign,
         &[
@@ -97,6 +99,9 @@ const LITERALS: [(Rule, &[&str]); 12] = [
             "PWD\"",
             "PWD\\",
             "PWD ",
+            "psk=",
+            "psk:",
+            "psk\"",
             "indpw",
             "ootpw",
             "community",
@@ -110,6 +115,8 @@ const LITERALS: [(Rule, &[&str]); 12] = [
     (Rule::Cookie, &["ookie", "OOKIE"]),
     (Rule::Bearer, &["Bearer ", "bearer ", "BEARER "]),
     (Rule::Basic, &["Basic ", "basic ", "BASIC "]),
+    (Rule::Registry, &["auth\"", "auth\\"]),
+    (Rule::Identified, &["DENTIFIED BY ", "dentified by "]),
     (Rule::Jwt, &[".eyJ"]),
     (Rule::KeyBegin, &["-BEGIN ", "- BEGIN "]),
     (Rule::KeyEnd, &["-END ", "- END "]),
@@ -203,6 +210,8 @@ impl Rule {
             Self::Cookie => header::cookie(hay, hit, edits),
             Self::Bearer => header::bearer(hay, hit, edits),
             Self::Basic => header::basic(hay, hit, edits),
+            Self::Registry => header::registry(hay, hit, edits),
+            Self::Identified => command::identified(hay, hit, edits),
             Self::Shape(number) => shape::find(number, hay, hit, edits),
             Self::Jwt => shape::jwt(hay, hit, edits),
             Self::KeyBegin => key::begin(hay, hit, edits),

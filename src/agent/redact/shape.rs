@@ -71,8 +71,8 @@ pub(super) const SHAPES: [Shape; 15] = [
         label: Label::CloudToken,
     },
     Shape {
-        literals: &["{SSHA", "pbkdf2_sha", "$pbkdf2"],
-        pattern: r"(?:\{SSHA(?:256|512)?\}([A-Za-z0-9+/=]{16,})|pbkdf2_sha[0-9]+\$[0-9]+\$[^\s:$]+\$[A-Za-z0-9+/=]{16,}|\$pbkdf2[a-z0-9-]*\$[./A-Za-z0-9=,$+-]{20,})",
+        literals: &["{SSHA", "{SHA", "{SMD5", "{MD5}", "{CRYPT}", "pbkdf2_sha", "$pbkdf2"],
+        pattern: r"(?:\{(?:S?SHA|S?MD5|CRYPT)(?:256|384|512)?\}([./A-Za-z0-9+=$]{16,})|pbkdf2_sha[0-9]+\$[0-9]+\$[^\s:$]+\$[A-Za-z0-9+/=]{16,}|\$pbkdf2[a-z0-9-]*\$[./A-Za-z0-9=,$+-]{20,})",
         label: Label::PasswordHash,
     },
 ];

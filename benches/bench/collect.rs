@@ -1,0 +1,121 @@
+//! A node's own collection, against `tar | zstd -3` over the same files; and one file out of the bundle, against a scan of it by tar.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::corpus::Corpus;
+use super::measure::{Cost, Row, figure, pairs, processes};
+
+const SHEAF: &str = env!("CARGO_BIN_EXE_sheaf");
+
+pub(crate) fn rows(corpus: &Corpus) {
+    let work = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder can be made");
+    let bundle = work.path().join("ours.tar.zst");
+    let yardstick = work.path().join("yardstick.tar.zst");
+    gather(corpus, work.path(), "collection", &["proc", "var"], &bundle, &yardstick);
+    extract(&bundle, corpus);
+    // Without the files that are gzipped already, which we look into and the yardstick does not.
+    let plain = ["proc", "var/log/containers", "var/log/nginx", "var/log/journal-export"];
+    gather(corpus, work.path(), "collection, no gzipped files", &plain, &bundle, &yardstick);
+}
+
+fn gather(corpus: &Corpus, work: &Path, name: &str, folders: &[&str], bundle: &Path, yardstick: &Path) {
+    let config = configure(corpus, work, folders);
+    let ours = || {
+        let _ = fs::remove_file(bundle);
+        let mut command = Command::new(SHEAF);
+        command
+            .args(["agent", "collect", "--json", "--config"])
+            .arg(&config)
+            .arg("--output")
+            .arg(bundle)
+            .stderr(Stdio::null());
+        processes(&mut [command], Stdio::null())
+    };
+    let tar = || {
+        let mut tar = Command::new("tar");
+        tar.arg("c").arg("-C").arg(&corpus.root).args(folders);
+        let mut zstd = Command::new("zstd");
+        zstd.args(["-3", "-T1", "-q"]);
+        let out = File::create(yardstick).expect("a file can be made");
+        processes(&mut [tar, zstd], out.into())
+    };
+    let pairs = pairs(ours, tar);
+    pairs.row(&Row {
+        name: &format!("{name}, vs tar | zstd -3"),
+        unit: "wall s",
+        of: |cost: &Cost| cost.wall,
+        gate: 0.80,
+        goal: 0.55,
+    });
+    pairs.row(&Row { name: "  same", unit: "CPU s", of: |cost: &Cost| cost.cpu, gate: 0.60, goal: 0.42 });
+    pairs.row(&Row {
+        name: "  same",
+        unit: "peak MiB",
+        of: |cost: &Cost| cost.peak,
+        gate: f64::INFINITY,
+        goal: f64::INFINITY,
+    });
+    figure("  peak memory of the agent (MiB)", pairs.ours(|cost| cost.peak), 16.0, 8.0);
+    let size = |path: &Path| fs::metadata(path).map_or(f64::NAN, |meta| meta.len() as f64);
+    figure("  size of the output, of the yardstick's", size(bundle) / size(yardstick), 1.0, 0.985);
+}
+
+/// A configuration that reads these folders of the corpus and nothing else.
+fn configure(corpus: &Corpus, work: &Path, folders: &[&str]) -> std::path::PathBuf {
+    let collectors = work.join("collectors");
+    fs::create_dir_all(&collectors).expect("a folder can be made");
+    let list = |end: &str| folders.iter().map(|folder| format!("\"/{folder}{end}\"")).collect::<Vec<_>>().join(", ");
+    let collector = format!(
+        "name = \"bench\"\nversion = \"1\"\nwhy = \"The corpus.\"\nroots = [{}]\n[[files]]\npaths = [{}]\n",
+        list(""),
+        list("/**")
+    );
+    fs::write(collectors.join("bench.toml"), collector).expect("a file can be written");
+    // The built-in collectors would read this machine's journal and run commands.
+    for name in ["logs", "network", "processes", "system", "systemd"] {
+        let text = format!("name = \"{name}\"\nversion = \"1\"\nwhy = \"Off.\"\ndefault = false\ninventory = true\n");
+        fs::write(collectors.join(format!("{name}.toml")), text).expect("a file can be written");
+    }
+    let config = work.join("agent.toml");
+    let text = format!(
+        "host_root = {:?}\nstate_dir = {:?}\ncollectors_dirs = [{:?}]\nnode = \"bench\"\n",
+        corpus.root,
+        work.join("state"),
+        collectors
+    );
+    fs::write(&config, text).expect("a file can be written");
+    config
+}
+
+/// One file of 20 MB out of the bundle: ours goes by the seek table, tar reads all of it.
+fn extract(bundle: &Path, corpus: &Corpus) {
+    let listed = Command::new(SHEAF).args(["bundle", "list"]).arg(bundle).output().expect("sheaf runs");
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let path =
+        listed.split_whitespace().find(|word| word.ends_with("nginx/access-0.log")).expect("the file is in the bundle");
+    let info = Command::new("tar").arg("tf").arg(bundle).output().expect("tar runs");
+    let info = String::from_utf8_lossy(&info.stdout).into_owned();
+    let whole =
+        info.lines().find(|line| line.ends_with("nginx/access-0.log")).expect("the file is in the bundle").to_owned();
+    let ours = || {
+        let mut command = Command::new(SHEAF);
+        command.args(["bundle", "cat"]).arg(bundle).arg(path);
+        processes(&mut [command], Stdio::null())
+    };
+    let tar = || {
+        let mut command = Command::new("tar");
+        command.args(["--zstd", "-xOf"]).arg(bundle).arg(&whole);
+        processes(&mut [command], Stdio::null())
+    };
+    let row = Row {
+        name: "one log out of the bundle, vs tar --zstd -xO",
+        unit: "wall s",
+        of: |cost: &Cost| cost.wall,
+        gate: 0.02,
+        goal: 0.005,
+    };
+    pairs(ours, tar).row(&row);
+    let _ = corpus;
+}
