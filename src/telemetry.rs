@@ -1,10 +1,10 @@
 //! The log: to standard error, in the form that whoever reads it there can use best.
 //!
 //! Under systemd each line begins with its priority and has no time of its own, since the journal adds both; otherwise lines
-//! carry a time. What is logged comes from every room through `tracing`. It never writes to standard output.
+//! carry a time. Lines of the audit log are marked as such in every form. What is logged comes from every room through
+//! `tracing`. It never writes to standard output.
 
 use std::fmt;
-use std::io::IsTerminal as _;
 
 use clap::{Args, ValueEnum};
 use tracing::{Event, Level, Subscriber};
@@ -12,6 +12,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
+
+use crate::clock::{Clock, rfc3339};
 
 /// How and how much is logged.
 #[derive(Clone, Debug, Default, Args)]
@@ -38,14 +40,14 @@ pub enum LogFormat {
 /// # Errors
 /// When the rules cannot be read, or the log was set up before.
 pub fn start(logging: &Logging, daemon: bool) -> anyhow::Result<()> {
-    let rules = logging.rules.as_deref().filter(|r| !r.is_empty());
-    let filter = EnvFilter::try_new(rules.unwrap_or(if daemon { "info" } else { "warn" }))
-        .map_err(|e| anyhow::anyhow!("`{}` is no rule for --log: {e}", rules.unwrap_or_default()))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let rules = logging.rules.as_deref().filter(|rules| !rules.is_empty());
+    let rules = rules.unwrap_or(if daemon { "info" } else { "warn" });
+    let filter = EnvFilter::try_new(rules)
+        .map_err(|e| anyhow::anyhow!("`{rules}` cannot be used for --log or SHEAF_LOG: {e}"))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
     let done = match logging.log_format.unwrap_or(LogFormat::Text) {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
-        LogFormat::Text if under_journal() => builder.event_format(Journal).try_init(),
-        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init(),
+        LogFormat::Text => builder.event_format(Lines { journal: under_journal() }).try_init(),
     };
     done.map_err(|e| anyhow::anyhow!("the log cannot be set up: {e}"))
 }
@@ -56,23 +58,88 @@ fn under_journal() -> bool {
     rustix::fs::fstat(std::io::stderr()).is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
-/// `<priority>fields text`, which is what systemd reads from a service's standard error.
-struct Journal;
+/// `<6>text fields` for the journal, `time INFO text fields` for others.
+struct Lines {
+    journal: bool,
+}
 
-impl<S, N> FormatEvent<S, N> for Journal
+impl<S, N> FormatEvent<S, N> for Lines
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let priority = match *event.metadata().level() {
-            Level::ERROR => 3,
-            Level::WARN => 4,
-            Level::INFO => 6,
-            _ => 7,
-        };
-        write!(writer, "<{priority}>")?;
+        let metadata = event.metadata();
+        if self.journal {
+            write!(writer, "<{}>", priority(metadata.level()))?;
+        } else {
+            write!(writer, "{} {:5} ", rfc3339(Clock::system().now_ms()), metadata.level())?;
+        }
+        if metadata.target() == "audit" {
+            write!(writer, "audit: ")?;
+        }
         context.field_format().format_fields(writer.by_ref(), event)?;
         writeln!(writer)
+    }
+}
+
+/// syslog's number.
+fn priority(level: &Level) -> u8 {
+    match *level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        _ => 7,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use tracing::subscriber::with_default;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("whole").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(journal: bool, what: impl FnOnce()) -> String {
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .event_format(Lines { journal })
+            .with_writer(move || writer.clone())
+            .finish();
+        with_default(subscriber, what);
+        let bytes = sink.0.lock().expect("whole").clone();
+        String::from_utf8(bytes).expect("text")
+    }
+
+    #[test]
+    fn the_journal_gets_priorities_and_no_time() {
+        let text = logged(true, || {
+            tracing::error!("bad");
+            tracing::info!(target: "audit", user = "a\nb", "entered");
+        });
+        assert_eq!(text, "<3>bad\n<6>audit: entered user=\"a\\nb\"\n");
+    }
+
+    #[test]
+    fn others_get_a_time() {
+        let text = logged(false, || tracing::warn!(n = 1, "careful"));
+        assert!(text.ends_with("Z WARN  careful n=1\n"), "{text}");
     }
 }

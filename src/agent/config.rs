@@ -51,7 +51,7 @@ pub struct AgentConfig {
     pub url: Option<String>,
     /// PEM file with the coordinator's server CA.
     pub ca_file: Option<PathBuf>,
-    /// File that holds the agent secret; the agent replaces it when the secret is rotated.
+    /// File that holds the agent secret. Rotated ones are kept in the state folder; another secret put here wins over them.
     pub secret_file: PathBuf,
     /// Folder for what the agent keeps: its seal key, its instance's state.
     pub state_dir: PathBuf,

@@ -10,9 +10,10 @@ use std::io::{self, Read as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 /// Links that one path may lead through, as the kernel counts them.
@@ -20,11 +21,11 @@ const LINKS: usize = 40;
 /// Set once the kernel, or a filter before it, refuses openat2.
 static NO_OPENAT2: AtomicBool = AtomicBool::new(false);
 
-/// The root that is read, held open.
-#[derive(Debug)]
+/// The root that is read, held open; cheap to clone.
+#[derive(Clone, Debug)]
 pub struct Host {
     root: PathBuf,
-    folder: OwnedFd,
+    folder: Arc<OwnedFd>,
 }
 
 impl Host {
@@ -35,7 +36,7 @@ impl Host {
     pub fn open(root: &Path) -> io::Result<Self> {
         let root = root.canonicalize()?;
         let folder = rustix::fs::open(&root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Self { root, folder })
+        Ok(Self { root, folder: Arc::new(folder) })
     }
 
     /// Whether this is the root that the agent itself lives in, so that its commands speak of this host.
@@ -61,6 +62,19 @@ impl Host {
     /// # Errors
     /// Any error of the file system, `ELOOP` for too many links, and what `bars` says.
     pub fn resolve(&self, path: &Path, bars: &dyn Fn(&Path) -> Option<String>) -> io::Result<PathBuf> {
+        self.resolve_by(path, bars, &|_, work| work())
+    }
+
+    /// As [`Host::resolve`]; `touch` decides on which thread each component is looked at.
+    ///
+    /// # Errors
+    /// As [`Host::resolve`], and what `touch` says.
+    pub fn resolve_by(
+        &self,
+        path: &Path,
+        bars: &dyn Fn(&Path) -> Option<String>,
+        touch: &dyn Fn(&Path, Touch) -> io::Result<Option<OsString>>,
+    ) -> io::Result<PathBuf> {
         let mut queue: VecDeque<OsString> = parts(path).map(OsStr::to_owned).collect();
         let mut done = PathBuf::from("/");
         let mut links = 0;
@@ -73,17 +87,15 @@ impl Host {
             if let Some(reason) = bars(&next) {
                 return Err(io::Error::other(reason));
             }
-            let place = self.open_plain(&next, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC)?;
-            if rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&place)?.st_mode) != rustix::fs::FileType::Symlink
-            {
+            let (host, place) = (self.clone(), next.clone());
+            let Some(target) = touch(&next, Box::new(move || host.target(&place)))? else {
                 done = next;
                 continue;
-            }
+            };
             links += 1;
             if links > LINKS {
                 return Err(Errno::LOOP.into());
             }
-            let target = OsString::from_vec(rustix::fs::readlinkat(&place, "", Vec::new())?.into_bytes());
             let target = Path::new(&target);
             if target.is_absolute() {
                 done = PathBuf::from("/");
@@ -93,6 +105,15 @@ impl Host {
             }
         }
         Ok(done)
+    }
+
+    /// Where a link leads; `None` for what is no link.
+    fn target(&self, path: &Path) -> io::Result<Option<OsString>> {
+        let place = self.open_plain(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC)?;
+        if FileType::from_raw_mode(rustix::fs::fstat(&place)?.st_mode) != FileType::Symlink {
+            return Ok(None);
+        }
+        Ok(Some(OsString::from_vec(rustix::fs::readlinkat(&place, "", Vec::new())?.into_bytes())))
     }
 
     /// Reads a small file, links resolved inside the root; at most `most` bytes of it.
@@ -116,6 +137,9 @@ impl Host {
         Some(String::from_utf8_lossy(&content).trim().to_owned())
     }
 }
+
+/// A look at one component of a path, which may be taken on another thread.
+pub type Touch = Box<dyn FnOnce() -> io::Result<Option<OsString>> + Send>;
 
 /// How files are opened: a FIFO does not block, a terminal does not become ours, a link fails.
 pub const READ: OFlags =

@@ -6,7 +6,9 @@
 
 pub mod config;
 pub mod host;
+pub mod local;
 pub mod pack;
 pub mod redact;
+pub mod run;
 pub mod send;
 pub mod source;

@@ -9,10 +9,12 @@ use http::header::{AUTHORIZATION, HOST};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Uri};
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use crate::coordinator::verbs::{Principal, Refusal, Session, Verbs};
 use crate::limits;
 use crate::net::body::{BodyError, capped};
+use crate::report;
 use crate::secret::Secret;
 
 /// What a caller shows.
@@ -123,13 +125,16 @@ pub async fn bytes(body: Body) -> Result<Bytes, BadBody> {
     })
 }
 
-/// Reads a body as JSON, whatever its `Content-Type` says.
+/// Reads a body as a JSON object, whatever its `Content-Type` says.
 ///
 /// # Errors
-/// As [`bytes`], and when it is no JSON of that shape.
+/// As [`bytes`], and when it is no object of that shape.
 pub async fn json<T: DeserializeOwned>(body: Body) -> Result<T, BadBody> {
-    serde_json::from_slice(&bytes(body).await?)
-        .map_err(|error| BadBody::Json(crate::report::brief(&format!("the body is not as it should be: {error}"), 300)))
+    let bytes = bytes(body).await?;
+    // An object first: serde would take an array for a struct's members in order.
+    serde_json::from_slice::<Map<String, Value>>(&bytes)
+        .and_then(|object| serde_json::from_value(Value::Object(object)))
+        .map_err(|error| BadBody::Json(report::brief(&format!("the body is not as it should be: {error}"), 300)))
 }
 
 /// `https://` and the host by which the caller knows us; `None` when it did not say, or said nonsense.

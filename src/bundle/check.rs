@@ -16,6 +16,8 @@ use super::stream::{Event, Parser};
 use crate::id::{BundleName, NodeName};
 use crate::limits::{NODE_BYTES, NODE_ENTRIES, SEGMENT_FRAMES, SEGMENT_RAW};
 
+#[cfg(test)]
+mod tests;
 mod zeros;
 
 /// How much one node may put into a bundle.

@@ -148,3 +148,30 @@ impl Seal {
         Ok((statement, key))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_comes_back_from_every_form() {
+        let key = SealKey::generate();
+        let public = key.public();
+        assert_eq!(SealKey::from_pkcs8(key.pkcs8()).expect("stored").public(), public);
+        let pem = public.to_pem();
+        let spki: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+        for text in [public.to_string(), format!(" {public}\n"), pem.clone(), format!("# a comment\n{pem}"), spki] {
+            assert_eq!(PublicKey::parse(&text), Ok(public), "{text}");
+        }
+        for text in ["", "AAAA", "-----BEGIN PUBLIC KEY-----\nAAAA", "not base64!", &public.to_string()[1..]] {
+            assert_eq!(PublicKey::parse(text), Err(SealError::PublicKey), "{text}");
+        }
+        assert!(SealKey::from_pkcs8(b"junk").is_err());
+    }
+
+    #[test]
+    fn the_private_half_does_not_print() {
+        let key = SealKey::generate();
+        assert_eq!(format!("{key:?}"), format!("SealKey({})", key.public()));
+    }
+}

@@ -140,3 +140,51 @@ impl Segment {
         Ok(Self { head, frames })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(frames: Vec<u8>) -> Segment {
+        let digest = blake3::hash(&frames).to_hex().to_string();
+        let notes = vec![Note { path: "files/x".into(), entry: true, ..Note::default() }];
+        let head =
+            SegmentHead { version: VERSION, task: TaskId(7), attempt: 2, number: 9, digest, boundary: true, notes };
+        Segment { head, frames: frames.into() }
+    }
+
+    #[test]
+    fn a_wrong_digest_and_another_version_are_refused() {
+        let mut segment = sample(b"frames".to_vec());
+        segment.frames = Bytes::from_static(b"Frames");
+        assert!(matches!(Segment::decode(&segment.encode()), Err(SegmentError::Digest)));
+        let mut segment = sample(b"frames".to_vec());
+        segment.head.version = 9;
+        assert!(matches!(Segment::decode(&segment.encode()), Err(SegmentError::Version(9))));
+    }
+
+    #[test]
+    fn beyond_the_limits_is_refused() {
+        let wire = sample(vec![0; SEGMENT_WIRE + 1]).encode();
+        assert!(matches!(Segment::decode(&wire), Err(SegmentError::Size)));
+        let long =
+            Bytes::from([(SEGMENT_HEAD as u32 + 1).to_be_bytes().as_slice(), &vec![b' '; SEGMENT_HEAD + 1]].concat());
+        assert!(matches!(Segment::decode(&long), Err(SegmentError::Size)));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded_and_no_cut_of_it(frames: Vec<u8>, cut: proptest::sample::Index) {
+            let segment = sample(frames);
+            let wire = segment.encode();
+            proptest::prop_assert_eq!(Segment::decode(&wire).expect("reads"), segment);
+            proptest::prop_assert!(Segment::decode(&wire.slice(..cut.index(wire.len()))).is_err());
+        }
+
+        #[test]
+        fn any_bytes_are_decoded_without_panic(wire: Vec<u8>, length in 0u32..64) {
+            let _ = Segment::decode(&Bytes::from([length.to_be_bytes().as_slice(), &wire].concat()));
+            let _ = Segment::decode(&Bytes::from(wire));
+        }
+    }
+}

@@ -101,7 +101,7 @@ impl<R: Read> Tape<R> {
     ///
     /// # Errors
     /// See [`Broken`].
-    pub fn next(&mut self) -> Result<Option<&[u8]>, Broken> {
+    pub fn chunk(&mut self) -> Result<Option<&[u8]>, Broken> {
         match self.form {
             Form::Tar => self.next_tar(),
             Form::TarZst { .. } => self.next_frame(),

@@ -133,7 +133,7 @@ pub fn verify(
     };
     let mut walk = Walk::new(tape.format(), spool, sink);
     let ended = loop {
-        let stopped = match tape.next() {
+        let stopped = match tape.chunk() {
             Ok(Some(chunk)) => walk.chunk(chunk),
             Ok(None) => break walk.finish(),
             Err(broken) => Err(broken),

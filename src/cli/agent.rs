@@ -1,21 +1,339 @@
-//! Verbs of a node: `sheaf agent …`.
+//! Verbs of a node: `sheaf agent run|collect|check`.
+//!
+//! Arguments become a configuration and what is wanted; the work is the agent's. What a verb says on standard output is plain
+//! when piped, and one JSON object or array with `--json`.
 
+use std::io::{self, IsTerminal as _, Write as _};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::Subcommand;
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio_util::sync::CancellationToken;
+
+use super::operate::output;
+use crate::agent::config::AgentConfig;
+use crate::agent::host::Host;
+use crate::agent::local::{Collection, Finished, LocalError, Progress, Wanted};
+use crate::agent::run;
+use crate::agent::source::{self, Access, Library, Row};
+use crate::bundle::outcome::Verdict;
+use crate::limits;
+use crate::report;
+use crate::shutdown::Shutdown;
+
+/// Where the packages put the configuration.
+const CONFIG: &str = "/etc/sheaf/agent.toml";
 
 /// `sheaf agent …`
 #[derive(Debug, Subcommand)]
-pub enum AgentCommand {}
+pub enum AgentCommand {
+    /// Run the agent until it is told to stop
+    #[command(after_help = "Examples:
+  sheaf agent run --config /etc/sheaf/agent.toml
+  sheaf --log debug agent run --config agent.toml")]
+    Run(RunCommand),
+    /// Collect on this node alone, with no coordinator
+    #[command(after_help = "Examples:
+  sheaf agent collect --output node.tar.zst
+  sheaf agent collect --collector logs --collector system --case 4711 --output /mnt/usb/node.tar.zst
+  sheaf agent collect --output - | ssh host 'cat > node.tar.zst'
+
+Exit codes: 0 complete, 3 partial, 7 aborted (interrupted, or the disk is nearly full), 1 anything else.")]
+    Collect(CollectCommand),
+    /// Show what each collector would read, may not read, and how large it is
+    #[command(after_help = "Examples:
+  sheaf agent check
+  sheaf agent check --collector logs
+  sheaf agent check --json | jq '.[] | select(.access != \"ok\")'")]
+    Check(CheckCommand),
+}
+
+/// Where the configuration is.
+#[derive(Debug, Args)]
+pub struct Configured {
+    /// Configuration file; all of it has defaults [default: /etc/sheaf/agent.toml if there is one]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// `sheaf agent run`
+#[derive(Debug, Args)]
+pub struct RunCommand {
+    #[command(flatten)]
+    configured: Configured,
+}
+
+/// `sheaf agent collect`
+#[derive(Debug, Args)]
+pub struct CollectCommand {
+    #[command(flatten)]
+    configured: Configured,
+    /// The bundle; a name that ends in .tar is not compressed, `-` is standard output [default: <bundle's name>.tar.zst]
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Collector to run, instead of the node's default ones; may be repeated
+    #[arg(long = "collector", value_name = "NAME")]
+    collectors: Vec<String>,
+    /// Case that the bundle is for
+    #[arg(long, value_name = "ID")]
+    case: Option<String>,
+    /// Note for whoever reads it
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
+    /// Print one JSON object at the end
+    #[arg(long)]
+    json: bool,
+}
+
+/// `sheaf agent check`
+#[derive(Debug, Args)]
+pub struct CheckCommand {
+    #[command(flatten)]
+    configured: Configured,
+    /// Collector to check, instead of the node's default ones; may be repeated
+    #[arg(long = "collector", value_name = "NAME")]
+    collectors: Vec<String>,
+    /// Print a JSON array
+    #[arg(long)]
+    json: bool,
+}
 
 impl AgentCommand {
     /// Runs it to its end.
+    ///
+    /// # Errors
+    /// Whatever it could not do.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        match self {}
+        match self {
+            Self::Run(command) => daemon(&command.configured),
+            Self::Collect(command) => collect(command),
+            Self::Check(command) => check(&command),
+        }
     }
 
-    /// Whether it is a daemon.
+    /// Whether it is a daemon, whose log is what people see of it.
     pub fn is_daemon(&self) -> bool {
-        match *self {}
+        matches!(self, Self::Run(_))
+    }
+}
+
+impl Configured {
+    fn load(&self) -> anyhow::Result<AgentConfig> {
+        match &self.config {
+            Some(path) => Ok(AgentConfig::load(path)?),
+            None if Path::new(CONFIG).exists() => Ok(AgentConfig::load(Path::new(CONFIG))?),
+            None => Ok(AgentConfig::default()),
+        }
+    }
+}
+
+/// One thread for everything but collections.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(4)
+        // Vitals are read now and then: their thread need not wait for the next time.
+        .thread_keep_alive(Duration::from_secs(1))
+        .build()
+        .context("cannot start the runtime")
+}
+
+fn daemon(configured: &Configured) -> anyhow::Result<ExitCode> {
+    let config = configured.load()?;
+    let runtime = runtime()?;
+    let done = runtime.block_on(async {
+        let shutdown = Shutdown::new();
+        shutdown.on_signals().context("cannot watch for signals")?;
+        run::run(config, shutdown.clone()).await?;
+        if !shutdown.finish(limits::STOP).await {
+            tracing::warn!("some tasks did not end in time");
+        }
+        tracing::info!("agent stopped");
+        Ok(ExitCode::SUCCESS)
+    });
+    // A reading of vitals may hang on a disk; it ends with the process.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    done
+}
+
+fn collect(command: CollectCommand) -> anyhow::Result<ExitCode> {
+    let config = command.configured.load()?;
+    let wanted = Wanted {
+        collectors: command.collectors,
+        case: command.case,
+        note: command.note,
+        requested_by: std::env::var("SUDO_USER")
+            .or_else(|_| std::env::var("USER"))
+            .unwrap_or_else(|_| "local".to_owned()),
+    };
+    let collection = Collection::prepare(config, wanted)?;
+    let output = command.output.unwrap_or_else(|| format!("{}.tar.zst", collection.name()).into());
+    let to_stdout = output == Path::new("-");
+    if to_stdout && io::stdout().is_terminal() {
+        anyhow::bail!("a bundle is not for a terminal; give --output FILE, or send it through a pipe");
+    }
+    let finished = interruptible(move |stop| {
+        let bar = bar();
+        let mut show = |progress: Progress| bar.set_message(line(&progress));
+        let finished = if to_stdout {
+            collection.into_writer(io::stdout(), &stop, &mut show)
+        } else {
+            collection.into_file(&output, &stop, &mut show)
+        };
+        bar.finish_and_clear();
+        finished
+    })?;
+    let verdict = finished.statement.verdict;
+    tell(&finished, command.json, to_stdout)?;
+    Ok(ExitCode::from(verdict.exit_code()))
+}
+
+/// Runs `body` on a thread of low priority; the first SIGINT or SIGTERM asks it to stop.
+fn interruptible(
+    body: impl FnOnce(CancellationToken) -> Result<Finished, LocalError> + Send + 'static,
+) -> anyhow::Result<Finished> {
+    let runtime = runtime()?;
+    runtime.block_on(async {
+        let shutdown = Shutdown::new();
+        shutdown.on_signals().context("cannot watch for signals")?;
+        let stop = shutdown.token().clone();
+        let (done, done_out) = tokio::sync::oneshot::channel();
+        run::in_background(move || {
+            let _ = done.send(body(stop));
+        })
+        .context("cannot start a thread")?;
+        Ok(done_out.await.context("the collection broke off")??)
+    })
+}
+
+/// A line that lives on a terminal; nothing elsewhere.
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {msg}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+fn line(progress: &Progress) -> String {
+    let Progress { entries, raw, wire, .. } = *progress;
+    format!("{entries} files, {} read, {} compressed", output::bytes(raw), output::bytes(wire))
+}
+
+/// Says what became of it: on standard output, unless the bundle itself goes there.
+fn tell(finished: &Finished, json: bool, to_stdout: bool) -> anyhow::Result<()> {
+    let Finished { statement, progress, path } = finished;
+    let text = if json {
+        let mut text = serde_json::to_string(&serde_json::json!({
+            "id": statement.bundle,
+            "name": statement.bundle,
+            "path": path,
+            "verdict": statement.verdict,
+            "reason": statement.reason,
+            "files": progress.entries,
+            "bytes": progress.raw,
+            "wire_bytes": progress.wire,
+            "missing": progress.missing,
+            "truncated": progress.truncated,
+            "redacted": progress.redacted,
+        }))?;
+        text.push('\n');
+        text
+    } else {
+        let place = path.as_ref().map(|path| format!("  {}", report::escape(&path.to_string_lossy())));
+        let reason = if statement.reason.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", report::escape(&statement.reason))
+        };
+        format!(
+            "{}{reason}{}\n{}; {} not whole, {} sources gave nothing, {} secrets redacted\n",
+            statement.verdict,
+            place.unwrap_or_default(),
+            line(progress),
+            progress.truncated,
+            progress.missing,
+            progress.redacted,
+        )
+    };
+    if to_stdout {
+        io::stderr().write_all(text.as_bytes())?;
+    } else {
+        output::say(&text)?;
+    }
+    if statement.verdict == Verdict::Aborted {
+        eprintln!("warning: given up before its end: {}", report::escape(&statement.reason));
+    }
+    Ok(())
+}
+
+fn check(command: &CheckCommand) -> anyhow::Result<ExitCode> {
+    let config = command.configured.load()?;
+    let host = Host::open(&config.host_root)
+        .with_context(|| format!("cannot open the host's root {}", config.host_root.display()))?;
+    let library = Library::load(&config.collectors_dirs);
+    for refused in library.refused() {
+        eprintln!("warning: {}", report::escape(&refused.reason));
+    }
+    let plan = library.plan(&command.collectors, &config);
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut table = Rows { json: command.json, count: 0, written: Ok(()) };
+    // Rows come as they are found: there may be many, and somebody may wait for them.
+    let _ = source::check(&plan, &host, &CancellationToken::new(), &mut |row| table.row(&mut out, &row));
+    if table.written.is_ok() {
+        table.written = table.end(&mut out).and_then(|()| out.flush());
+    }
+    output::quiet(table.written)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The rows of `check`, written one by one.
+struct Rows {
+    json: bool,
+    count: u64,
+    written: io::Result<()>,
+}
+
+impl Rows {
+    fn row(&mut self, out: &mut impl io::Write, row: &Row) -> ControlFlow<()> {
+        self.written = self.write(out, row);
+        self.count += 1;
+        if self.written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+
+    fn write(&self, out: &mut impl io::Write, row: &Row) -> io::Result<()> {
+        if self.json {
+            out.write_all(if self.count == 0 { b"[\n" } else { b",\n" })?;
+            return serde_json::to_writer(out, row).map_err(io::Error::from);
+        }
+        if self.count == 0 && io::stdout().is_terminal() {
+            writeln!(out, "{:8} {:12} {:>10}  SOURCE", "ACCESS", "COLLECTOR", "SIZE")?;
+        }
+        let size = row.size.map_or_else(|| "-".to_owned(), output::bytes);
+        let why = if row.why.is_empty() { String::new() } else { format!("  ({})", report::escape(&row.why)) };
+        let (collector, source) = (report::escape(&row.collector), report::escape(&row.source));
+        writeln!(out, "{:8} {collector:12} {size:>10}  {source}{why}", access(row.access))
+    }
+
+    fn end(&self, out: &mut impl io::Write) -> io::Result<()> {
+        match (self.json, self.count) {
+            (true, 0) => out.write_all(b"[]\n"),
+            (true, _) => out.write_all(b"\n]\n"),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn access(access: Access) -> &'static str {
+    match access {
+        Access::Ok => "ok",
+        Access::Denied => "denied",
+        Access::Absent => "absent",
+        Access::Skipped => "skipped",
     }
 }

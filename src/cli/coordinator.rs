@@ -90,6 +90,7 @@ impl CoordinatorCommand {
 impl RunCommand {
     async fn run(self) -> anyhow::Result<ExitCode> {
         let config = load(self.config.as_deref())?;
+        raise_file_limit();
         let shutdown = Shutdown::new();
         shutdown.on_signals()?;
         let bound = init::start(&config, Clock::system(), shutdown.clone()).await?;
@@ -104,6 +105,17 @@ impl RunCommand {
             return Ok(ExitCode::SUCCESS);
         }
         anyhow::bail!("not everything had ended when the time to stop was over")
+    }
+}
+
+/// Each agent holds a connection: takes as many open files as the system grants this process.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+    {
+        warn!(%error, "the number of open files stays as it is");
     }
 }
 

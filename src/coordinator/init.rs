@@ -381,3 +381,6 @@ fn lock(folder: &Path) -> Result<File, SetupError> {
         Err(e) => Err(SetupError::File { path: folder.join("lock"), source: e.into() }),
     }
 }
+
+#[cfg(test)]
+mod tests;

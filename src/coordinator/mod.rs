@@ -3,6 +3,8 @@
 pub mod config;
 pub mod deliver;
 pub mod init;
+#[cfg(test)]
+pub(crate) mod kit;
 pub mod merge;
 pub mod pki;
 pub mod receive;

@@ -246,7 +246,7 @@ impl Names {
 
     fn add_interfaces(&mut self) {
         let Ok(networks) = sysinfo::Networks::new_with_refreshed_list() else { return };
-        let all = networks.iter().flat_map(|(_, network)| network.ip_networks()).map(|network| network.addr);
+        let all = networks.values().flat_map(sysinfo::NetworkData::ip_networks).map(|network| network.addr);
         let usable = all.filter(|address| match address {
             IpAddr::V4(v4) => !v4.is_unspecified() && !v4.is_link_local(),
             // A link-local address means nothing without the interface's name.
@@ -265,7 +265,10 @@ impl Names {
     }
 }
 
-/// Seconds until a certificate that was made at `made` should be made anew: a third of its life before its end.
+/// Whether a server certificate of `made` should be made anew: a third of its life before its end.
 pub fn renew_after(made: Timestamp, now: Timestamp) -> bool {
     (now.as_second() - made.as_second()) > SERVER_DAYS * 86_400 / 3 * 2
 }
+
+#[cfg(test)]
+mod tests;

@@ -258,3 +258,6 @@ fn admitted(used: Used, generation: u32) -> Result<NodeIdentity, Refusal> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

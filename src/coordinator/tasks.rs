@@ -3,6 +3,8 @@
 //! Verbs make them, the engine tells what happens in them, faces read them. Their logs are append-only: what was read once
 //! never changes, and all of it is there before the state turns final. A task does no work itself.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tracing::{info, warn};
@@ -17,6 +19,8 @@ use crate::report;
 
 /// Characters of a task's result, or of a foreign reason in its log.
 const TEXT: usize = 4096;
+/// Ends that wait to be written; of more, the next start takes care.
+const LATE: usize = 4096;
 /// The director's code for what went wrong inside.
 const UNKNOWN_ERROR: u32 = 100;
 
@@ -130,6 +134,15 @@ pub fn state_word(word: &str) -> Option<TaskState> {
 pub struct Tasks {
     store: Store,
     clock: Clock,
+    late: Arc<Mutex<Vec<Late>>>,
+}
+
+/// An end that could not be written when it came, since the disk was full.
+#[derive(Clone, Debug)]
+struct Late {
+    task: TaskId,
+    state: TaskState,
+    result: String,
 }
 
 impl Tasks {
@@ -145,7 +158,7 @@ impl Tasks {
         if ended > 0 {
             warn!(tasks = ended, "ended tasks that the last run left unfinished");
         }
-        Ok(Self { store, clock })
+        Ok(Self { store, clock, late: Arc::default() })
     }
 
     /// Makes a task, queued.
@@ -153,6 +166,7 @@ impl Tasks {
     /// # Errors
     /// When the state cannot be written.
     pub async fn create(&self, mut task: NewTask) -> Result<TaskId, Refusal> {
+        self.catch_up().await;
         task.description = report::brief(&task.description, TEXT);
         let (kind, user) = (task.kind.clone(), task.user.clone());
         let id = self.store.add_task(task, self.clock.now_ms()).await?;
@@ -205,6 +219,7 @@ impl Tasks {
     /// # Errors
     /// [`Refusal::NotFound`].
     pub async fn find(&self, id: TaskId) -> Result<TaskRow, Refusal> {
+        self.catch_up().await;
         self.store.task(id).await?.ok_or_else(|| Refusal::not_found("task", &id.to_string()))
     }
 
@@ -213,6 +228,7 @@ impl Tasks {
     /// # Errors
     /// When the state cannot be read.
     pub async fn list(&self, filter: TaskFilter) -> Result<Vec<TaskRow>, Refusal> {
+        self.catch_up().await;
         Ok(self.store.tasks(filter).await?)
     }
 
@@ -225,11 +241,34 @@ impl Tasks {
         part.ok_or_else(|| Refusal::not_found("task", &id.to_string()))
     }
 
+    /// Writes ends that could not be written before.
+    async fn catch_up(&self) {
+        let late = std::mem::take(&mut *self.late.lock().unwrap_or_else(PoisonError::into_inner));
+        for end in late {
+            self.end_or_keep(end).await;
+        }
+    }
+
+    async fn end_or_keep(&self, end: Late) {
+        match self.end(end.task, end.state, &end.result).await {
+            Err(refusal @ (Refusal::Full | Refusal::Internal)) => {
+                warn!(task = end.task.0, error = report::chain(&refusal), "a task's end is written later");
+                let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
+                if late.len() < LATE {
+                    late.push(end);
+                }
+            }
+            Err(refusal) => warn!(task = end.task.0, error = report::chain(&refusal), "a task could not be ended"),
+            Ok(()) => {}
+        }
+    }
+
     async fn to(&self, id: TaskId, state: TaskState, result: Option<String>) -> Result<(), Refusal> {
         if self.store.move_task(id, state, result, self.clock.now_ms()).await? {
             return Ok(());
         }
-        let is = self.find(id).await?.state;
+        let found = self.store.task(id).await?;
+        let is = found.ok_or_else(|| Refusal::not_found("task", &id.to_string()))?.state;
         Err(Refusal::Conflict(format!("task {id} is {is} and cannot become {state}")))
     }
 }
@@ -259,9 +298,7 @@ impl TaskLog for Tasks {
                 // The line is worth having, and its loss is no reason to leave the task open.
                 let _ = self.store.append_log(task, Log::Event, line(&failure)).await;
             }
-            if let Err(refusal) = self.end(task, state, &result).await {
-                warn!(task = task.0, error = report::chain(&refusal), "a task's end could not be written");
-            }
+            self.end_or_keep(Late { task, state, result }).await;
         })
     }
 }
@@ -297,3 +334,6 @@ fn line(value: &Value) -> Vec<u8> {
     bytes.push(b'\n');
     bytes
 }
+
+#[cfg(test)]
+mod tests;

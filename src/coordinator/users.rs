@@ -119,6 +119,7 @@ impl Users {
     /// [`Refusal::Invalid`] for an unusable name or password.
     pub async fn add(&self, name: &str, password: &Secret, role: Role) -> Result<bool, Refusal> {
         check_name(name)?;
+        check_password(password)?;
         let hash = self.hash(password).await?;
         let added = self.store.add_user(name, hash, role, self.clock.now_ms()).await?;
         if added {
@@ -132,6 +133,7 @@ impl Users {
     /// # Errors
     /// [`Refusal::Invalid`] for an unusable password.
     pub async fn change_password(&self, name: &str, password: &Secret) -> Result<bool, Refusal> {
+        check_password(password)?;
         let hash = self.hash(password).await?;
         let changed = self.store.change_password(name, hash).await?;
         if changed {
@@ -209,7 +211,6 @@ impl Users {
     }
 
     async fn hash(&self, password: &Secret) -> Result<String, Refusal> {
-        check_password(password)?;
         let password = password.clone();
         self.hashing(move || {
             Argon2::default()
@@ -289,3 +290,6 @@ fn check_password(password: &Secret) -> Result<(), Refusal> {
         _ => Err(Refusal::Invalid("a password has at most 1024 bytes".into())),
     }
 }
+
+#[cfg(test)]
+mod tests;

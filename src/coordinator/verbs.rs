@@ -612,3 +612,6 @@ fn refused(error: &StartError) -> Refusal {
         StartError::Resource(_) => Refusal::internal("a download cannot begin", error),
     }
 }
+
+#[cfg(test)]
+mod tests;

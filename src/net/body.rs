@@ -225,3 +225,85 @@ impl futures_util::Stream for Streamed {
         self.poll_piece(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{Empty, Full};
+
+    use super::*;
+
+    const IDLE: Duration = Duration::from_secs(30);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_is_read_up_to_its_cap() {
+        let body = || Full::new(Bytes::from_static(b"12345"));
+        assert_eq!(capped(body(), 5, IDLE).await.expect("fits"), "12345");
+        assert!(matches!(capped(body(), 4, IDLE).await, Err(BodyError::TooLarge(4))));
+        assert!(capped(Empty::<Bytes>::new(), 0, IDLE).await.expect("empty").is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cap_holds_for_bodies_of_unknown_length() {
+        let (sender, body) = channel(4, IDLE);
+        for _ in 0..3 {
+            sender.send(Bytes::from_static(b"1234")).await.expect("sent");
+        }
+        assert!(matches!(capped(body, 11, IDLE).await, Err(BodyError::TooLarge(11))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stands_still_ends() {
+        let (sender, body) = channel(4, IDLE);
+        sender.send(Bytes::from_static(b"1")).await.expect("sent");
+        let started = Instant::now();
+        assert!(matches!(capped(body, 10, IDLE).await, Err(BodyError::Idle(_))));
+        assert_eq!(started.elapsed().as_secs(), IDLE.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_drips_ends_too() {
+        let (sender, body) = channel(1, IDLE);
+        let drip = tokio::spawn(async move {
+            while sender.send(Bytes::from_static(b"1")).await.is_ok() {
+                tokio::time::sleep(IDLE / 2).await;
+            }
+        });
+        assert!(matches!(capped(body, 1 << 20, IDLE).await, Err(BodyError::Idle(_))));
+        drip.await.expect("the writer noticed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_finished_body_ends_cleanly() {
+        let (sender, body) = channel(4, IDLE);
+        sender.send(Bytes::from_static(b"1")).await.expect("sent");
+        sender.finish().await.expect("finished");
+        assert_eq!(capped(body, 10, IDLE).await.expect("whole"), "1");
+        let (sender, body) = channel(4, IDLE);
+        sender.send(Bytes::from_static(b"1")).await.expect("sent");
+        sender.abort();
+        assert!(matches!(capped(body, 10, IDLE).await, Err(BodyError::Broken(_))));
+        let (sender, body) = channel(4, IDLE);
+        drop(sender);
+        assert!(matches!(capped(body, 10, IDLE).await, Err(BodyError::Broken(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_stands_still_or_goes_is_noticed() {
+        let (sender, body) = channel(1, IDLE);
+        sender.send(Bytes::from_static(b"1")).await.expect("there is room for one");
+        assert_eq!(sender.send(Bytes::from_static(b"2")).await, Err(SendError::Stalled));
+        drop(body);
+        sender.gone().await;
+        assert_eq!(sender.send(Bytes::from_static(b"3")).await, Err(SendError::Gone));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_time_counts_only_while_somebody_waits() {
+        let (sender, body) = channel(4, IDLE * 100);
+        sender.send(Bytes::from_static(b"1")).await.expect("sent");
+        let mut body = IdleTimeout::new(body, IDLE);
+        tokio::time::sleep(IDLE * 3).await;
+        assert!(body.frame().await.expect("a frame").is_ok());
+        assert!(matches!(body.frame().await, Some(Err(BodyError::Idle(_)))));
+    }
+}

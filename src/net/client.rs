@@ -15,6 +15,7 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use rustls::CertificateError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -62,6 +63,15 @@ pub enum ClientError {
         "the certificate of {url} is not made for this host; use one of its names, or add this one to `names` of the coordinator"
     )]
     WrongName {
+        /// Where to.
+        url: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The certificate is over, or not yet good.
+    #[error("the certificate of {url} is out of its time; are both clocks right?")]
+    OutOfTime {
         /// Where to.
         url: String,
         /// Why.
@@ -192,9 +202,15 @@ impl Client {
     fn explain(&self, error: legacy::Error) -> ClientError {
         let url = self.base.clone();
         match certificate_error(&error) {
+            Some(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }) => {
+                ClientError::WrongName { url, source: error.into() }
+            }
             Some(
-                rustls::CertificateError::NotValidForName | rustls::CertificateError::NotValidForNameContext { .. },
-            ) => ClientError::WrongName { url, source: error.into() },
+                CertificateError::Expired
+                | CertificateError::ExpiredContext { .. }
+                | CertificateError::NotValidYet
+                | CertificateError::NotValidYetContext { .. },
+            ) => ClientError::OutOfTime { url, source: error.into() },
             Some(_) => ClientError::NotTrusted { url, source: error.into() },
             None if error.is_connect() => ClientError::Connect { url, source: error.into() },
             None => ClientError::Broken { url, source: error.into() },
@@ -217,19 +233,20 @@ pub async fn success(answer: Answer) -> Result<Answer, ClientError> {
     Err(ClientError::Refused { status, problem })
 }
 
-fn certificate_error(error: &legacy::Error) -> Option<&rustls::CertificateError> {
-    let mut source = error.source();
-    while let Some(inner) = source {
-        if let Some(rustls::Error::InvalidCertificate(why)) = inner.downcast_ref::<rustls::Error>() {
+fn certificate_error(error: &legacy::Error) -> Option<&CertificateError> {
+    let mut next = error.source();
+    while let Some(error) = next {
+        if let Some(rustls::Error::InvalidCertificate(why)) = error.downcast_ref() {
             return Some(why);
         }
-        // tokio-rustls hands the TLS error over inside an io::Error, whose source() skips over it.
-        if let Some(io) = inner.downcast_ref::<std::io::Error>()
-            && let Some(rustls::Error::InvalidCertificate(why)) = io.get_ref().and_then(|e| e.downcast_ref())
-        {
-            return Some(why);
-        }
-        source = inner.source();
+        // TLS errors come inside io errors, more than one deep, whose `source` skips the error they hold.
+        next = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(held) => Some(held),
+            None => error.source(),
+        };
     }
     None
 }
+
+#[cfg(test)]
+mod tests;

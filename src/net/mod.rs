@@ -2,5 +2,7 @@
 
 pub mod body;
 pub mod client;
+#[cfg(test)]
+pub(crate) mod kit;
 pub mod serve;
 pub mod tls;

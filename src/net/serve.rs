@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -269,14 +270,13 @@ where
     tokio::time::timeout(limits.header_wait, connection).await.unwrap_or(Ok(()))
 }
 
+type Answering = BoxFuture<'static, Result<hyper::Response<Tracked>, Infallible>>;
+
 fn answer(
     router: axum::Router,
     peer: Peer,
     activity: Activity,
-) -> impl Fn(
-    hyper::Request<Incoming>,
-) -> std::pin::Pin<Box<dyn Future<Output = Result<hyper::Response<Tracked>, Infallible>> + Send>>
-+ Clone {
+) -> impl Fn(hyper::Request<Incoming>) -> Answering + Clone {
     move |mut request| {
         let (router, work) = (router.clone(), activity.begin());
         request.extensions_mut().insert(peer.clone());
@@ -286,3 +286,6 @@ fn answer(
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

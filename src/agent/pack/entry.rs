@@ -27,7 +27,7 @@ pub(super) struct Entry {
     pub(super) length: Option<u64>,
 }
 
-/// Why [`Packer::fill`] returned.
+/// Why a reading into the open frame ended.
 #[derive(PartialEq, Eq)]
 pub(super) enum Filled {
     Frame,

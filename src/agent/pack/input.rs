@@ -84,7 +84,7 @@ pub(super) struct Reason {
 
 impl Reason {
     pub(super) fn new(path: EntryPath, note: &Note) -> Self {
-        let text = format!("{}: {}: {}\n", report::escape(&note.path), note.outcome, note.reason);
+        let text = format!("{}: {}: {}\n", report::escape(&note.path), note.outcome, report::brief(&note.reason, 1000));
         Self { path, collector: note.collector.clone(), text: io::Cursor::new(text.into_bytes()) }
     }
 }

@@ -4,7 +4,6 @@
 
 use std::io;
 use std::ops::ControlFlow;
-use std::sync::atomic::Ordering;
 
 use super::entry::{Entry, Filled, judge};
 use super::input::Input;
@@ -121,7 +120,7 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
         let mut length = entry.bytes;
         loop {
             let room = (entry.limit - length).min(FRAME_RAW as u64) as usize;
-            if room == 0 || self.stop.load(Ordering::Relaxed) {
+            if room == 0 || self.stop.is_cancelled() {
                 break;
             }
             match input.read(&mut self.stage[..room]) {

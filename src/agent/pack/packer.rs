@@ -7,9 +7,9 @@
 use std::io;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
 
 use super::batch::Batch;
 use super::entry::{Entry, Filled, judge};
@@ -53,8 +53,8 @@ pub struct Settings {
     pub bytes: u64,
     /// Whether segments carry the rows of their entries, with digests.
     pub rows: bool,
-    /// Set from elsewhere to end the source that is being read.
-    pub stop: Arc<AtomicBool>,
+    /// Cancelled from elsewhere to end the source that is being read.
+    pub stop: CancellationToken,
 }
 
 /// What was packed.
@@ -81,7 +81,7 @@ pub struct Packer<S> {
     pub(super) folder: String,
     pub(super) most: (u64, u64),
     pub(super) rows: bool,
-    pub(super) stop: Arc<AtomicBool>,
+    pub(super) stop: CancellationToken,
     pub(super) compressor: Compressor,
     /// The open frame, [`FRAME_RAW`] bytes, of which `used` are content.
     pub(super) stage: Vec<u8>,
@@ -95,6 +95,8 @@ pub struct Packer<S> {
     /// Names and bytes as a checker charges them.
     pub(super) charged: (u64, u64),
     pub(super) last: Instant,
+    /// The `.err` of a source that failed, until it is known that the source brings none itself.
+    owed: Option<Reason>,
 }
 
 impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
@@ -126,6 +128,7 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
             // The folders `nodes` and the node's own count too.
             charged: (2, 0),
             last: Instant::now(),
+            owed: None,
         })
     }
 
@@ -152,19 +155,13 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
         self.entry(clean)
     }
 
-    /// Takes what is said of a source that gave nothing; a failed one gets an `.err` in its place.
+    /// Takes what is said of a source that gave nothing.
     ///
     /// # Errors
     /// As [`Packer::add`].
     pub fn note(&mut self, mut note: Note) -> Result<(), PackError> {
         note.reason = report::brief(&note.reason, REASON);
         self.totals.missing += 1;
-        let path = EntryPath::parse(&note.path).ok().filter(|path| !path.as_str().contains(['*', '?', '[']));
-        if let (Outcome::Failed, false, Some(path)) = (note.outcome, note.entry, path)
-            && let Some(path) = suffixed(path.as_str(), ".err")
-        {
-            self.entry(Reason::new(path, &note))?;
-        }
         self.batch.note(note);
         self.flush_noted()
     }
@@ -174,6 +171,7 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
     /// # Errors
     /// As [`Packer::add`].
     pub fn finish(mut self) -> Result<Totals, PackError> {
+        self.explain(None)?;
         self.flush()?;
         Ok(self.totals)
     }
@@ -192,7 +190,16 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
         if self.batch.is_noted() { self.flush() } else { Ok(()) }
     }
 
+    /// Packs the `.err` of the source that failed last, unless that is what comes next anyway.
+    fn explain(&mut self, next: Option<&EntryPath>) -> Result<(), PackError> {
+        match self.owed.take() {
+            Some(reason) if Some(reason.path()) != next => self.entry(reason),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn entry(&mut self, mut input: impl Input) -> Result<(), PackError> {
+        self.explain(Some(input.path()))?;
         if self.last.elapsed() >= LINGER {
             self.flush()?;
         }
@@ -220,7 +227,11 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
         if entry.bytes == 0 && matches!(report.outcome, Outcome::Failed | Outcome::Skipped) {
             self.used = entry.start;
             self.names.give_back();
-            return self.note(Note { outcome: report.outcome, reason: report.reason, ..entry.note });
+            let note = Note { outcome: report.outcome, reason: report.reason, ..entry.note };
+            if note.outcome == Outcome::Failed {
+                self.owed = suffixed(&note.path, ".err").map(|path| Reason::new(path, &note));
+            }
+            return self.note(note);
         }
         self.end_small(entry, report)
     }
@@ -263,7 +274,7 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
     /// Reads into the open frame until it is full or the source ends.
     pub(super) fn fill(&mut self, input: &mut impl Input, entry: &mut Entry) -> Filled {
         while self.used < FRAME_RAW {
-            if self.stop.load(Ordering::Relaxed) {
+            if self.stop.is_cancelled() {
                 entry.cut = Some("the collection was stopped".to_owned());
                 return Filled::End;
             }

@@ -3,11 +3,10 @@
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::BytesMut;
 use proptest::prelude::*;
+use tokio_util::sync::CancellationToken;
 
 use super::input::Input;
 use super::{PackError, Packed, Packer, Settings, Totals};
@@ -136,7 +135,7 @@ fn settings(spool: Option<&Path>, spool_bytes: u64) -> Settings {
         entries: u64::MAX,
         bytes: u64::MAX,
         rows: true,
-        stop: Arc::new(AtomicBool::new(false)),
+        stop: CancellationToken::new(),
     }
 }
 
@@ -320,6 +319,15 @@ fn a_failure_is_an_outcome_and_an_err_entry() {
 }
 
 #[test]
+fn a_source_that_explains_its_failure_itself_is_not_explained_twice() {
+    let failed = Fake { fails_at: Some(0), ..Fake::new("commands/x.txt", 1) };
+    let seen = pack(settings(None, 0), vec![failed, Fake::new("commands/x.txt.err", 7), Fake::new("b", 9)]);
+    let paths: Vec<_> = seen.rows.iter().map(|row| row.path.as_str()).collect();
+    assert_eq!(paths, ["nodes/n1/commands/x.txt.err", "nodes/n1/b"]);
+    assert_eq!(seen.rows[0].size, 7);
+}
+
+#[test]
 fn a_withheld_source_gives_no_entry() {
     let report = CleanReport { outcome: Outcome::Skipped, reason: "withheld".to_owned(), ..CleanReport::default() };
     let seen = pack(settings(None, 0), vec![Fake { report, ..Fake::new("files/key", 0) }]);
@@ -380,11 +388,13 @@ fn budgets_of_a_node_are_kept() {
 
 #[test]
 fn a_stop_ends_the_source_at_hand_legally() {
-    struct Stopping(Fake, Arc<AtomicBool>);
+    struct Stopping(Fake, CancellationToken);
     impl Read for Stopping {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             let read = self.0.read(buffer);
-            self.1.store(self.0.at > 5 * MIB, Ordering::Relaxed);
+            if self.0.at > 5 * MIB {
+                self.1.cancel();
+            }
             read
         }
     }
@@ -418,7 +428,7 @@ fn a_stop_ends_the_source_at_hand_legally() {
         }
     }
     let told = settings(None, 0);
-    let stop = Arc::clone(&told.stop);
+    let stop = told.stop.clone();
     let seen = pack_with(told, |packer| {
         packer.entry(Stopping(Fake::new("endless", usize::MAX), stop)).expect("ended");
     });

@@ -219,11 +219,11 @@ impl Clean {
             None if self.again => {
                 let (known, mut content) = self.look(kind, content)?;
                 self.known = Some(known.clone());
-                if !matches!(known, Known::Withheld(_)) {
-                    if let Err(error) = content.open() {
-                        self.way = Way::End(Some(content));
-                        return Err(error);
-                    }
+                if !matches!(known, Known::Withheld(_))
+                    && let Err(error) = content.open()
+                {
+                    self.way = Way::End(Some(content));
+                    return Err(error);
                 }
                 (known, content)
             }

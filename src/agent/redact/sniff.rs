@@ -63,10 +63,10 @@ fn interleaved(start: &[u8]) -> bool {
     start.len() >= 8 && even.max(odd) * 10 > start.len() * 4 && even.min(odd) * 20 < start.len()
 }
 
-/// Whether more than a tenth of the bytes are control characters that no text has. NUL counts as none: logs have runs of
+/// Whether more than a fiftieth of the bytes are control characters that no text has. NUL counts as none: logs have runs of
 /// them after a crash, and `environ` separates by them.
 fn control(start: &[u8]) -> bool {
     let start = &start[..start.len().min(8192)];
     let odd = |b: &&u8| matches!(b, 1..=7 | 14..=26 | 28..=31 | 127);
-    start.iter().filter(odd).count() * 10 > start.len()
+    start.iter().filter(odd).count() * 50 > start.len()
 }

@@ -198,7 +198,7 @@ pub(super) fn is_secret(value: &[u8], place: Place, named: Named) -> bool {
     let first = word.split([' ', ',']).next().unwrap_or_default();
     match place {
         Place::Sure => true,
-        Place::Setting => !SAID.contains(&first) && !(value.contains(&b' ') && TELLS.contains(&first)),
+        Place::Setting => !(SAID.contains(&first) || value.contains(&b' ') && TELLS.contains(&first)),
         Place::Prose => !SAID.contains(&first) && looks_secret(value),
         Place::Option => !metavariable(value) && !SPOKEN.contains(&word.trim_end_matches([',', '.', ':', ';'])),
     }

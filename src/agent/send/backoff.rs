@@ -15,7 +15,7 @@ pub struct Backoff {
 
 impl Backoff {
     /// The wait before the next attempt.
-    pub fn next(&mut self) -> Duration {
+    pub fn wait(&mut self) -> Duration {
         let (first, longest) = BACKOFF;
         let whole = first.saturating_mul(1 << self.failures.min(16)).min(longest);
         self.failures = self.failures.saturating_add(1);
@@ -27,7 +27,7 @@ impl Backoff {
     /// The longest wait at once, for what time alone does not mend.
     pub fn longest(&mut self) -> Duration {
         self.failures = 16;
-        self.next()
+        self.wait()
     }
 
     /// It works again.
@@ -43,12 +43,12 @@ mod tests {
     #[test]
     fn waits_grow_to_the_longest_and_start_anew() {
         let mut backoff = Backoff::default();
-        let waits: Vec<_> = (0..40).map(|_| backoff.next()).collect();
+        let waits: Vec<_> = (0..40).map(|_| backoff.wait()).collect();
         assert!(waits[0] >= BACKOFF.0 / 2 && waits[0] <= BACKOFF.0);
         assert!(waits[39] >= BACKOFF.1 / 2 && waits[39] <= BACKOFF.1);
         assert!(waits[20..].windows(2).any(|pair| pair[0] != pair[1]), "no chance in {waits:?}");
         backoff.reset();
-        assert!(backoff.next() <= BACKOFF.0);
+        assert!(backoff.wait() <= BACKOFF.0);
         assert!(backoff.longest() >= BACKOFF.1 / 2);
     }
 }

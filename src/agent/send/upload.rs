@@ -140,7 +140,7 @@ impl Uploader {
                     tracing::debug!(task = %self.task, error = %report::chain(&error), "list of held paths broke off")
                 }
             }
-            tokio::time::sleep(backoff.next()).await;
+            tokio::time::sleep(backoff.wait()).await;
         }
     }
 
@@ -179,7 +179,7 @@ impl Uploader {
             };
             let version = link.version();
             drop(link);
-            let pause = backoff.next();
+            let pause = backoff.wait();
             tokio::select! {
                 other = self.links.wait_for(|link| link.as_ref().is_some_and(|link| link.version() != version)) => {
                     other.map_err(|_| UploadError::Stopped)?;

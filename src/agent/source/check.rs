@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::Plan;
 use super::collector::Collector;
 use super::command;
+use super::file::Extent;
 use super::gather;
 use super::journal::Journalctl;
 use super::mounts::Mounts;
@@ -70,6 +71,10 @@ pub fn check(
         })?;
     }
     for collector in &plan.collectors {
+        if let Some(why) = gather::missing(&collector.when, host, &command::path()) {
+            show(row(collector, "everything", None, Access::Absent, why))?;
+            continue;
+        }
         if collector.vitals {
             show(row(collector, "vitals", None, Access::Ok, String::new()))?;
         }
@@ -104,7 +109,9 @@ fn files(
     for files in &collector.files {
         let mut visit = |seen| match seen {
             Seen::File(found) => {
-                let size = u64::try_from(found.stat.st_size).ok();
+                // What the kernel makes up when it is read has no size before.
+                let has_size = found.stat.st_size > 0 || gather::extent(&found.file, &found.stat) != Extent::Stream;
+                let size = u64::try_from(found.stat.st_size).ok().filter(|_| has_size);
                 let why = found.link.map(|link| format!("through the link {}", link.display())).unwrap_or_default();
                 show(row(collector, &found.path.to_string_lossy(), size, Access::Ok, why))
             }

@@ -8,6 +8,7 @@
 //! roots = ["/var/log/nginx"]       # nothing outside is opened, wherever links lead
 //! inventory = false                # node.json stands in every bundle anyway
 //! vitals = false                   # vitals/now.json
+//! when = { path = "/etc/nginx" }   # or the whole collector is skipped; also `command`
 //!
 //! [[files]]
 //! paths = ["/var/log/nginx/*.log"] # globs; `**` is any depth. One block stands for one thing: alternatives go together
@@ -77,6 +78,9 @@ pub struct Collector {
     /// Whether it runs when a request names none.
     #[serde(default = "yes", deserialize_with = "measure::de_switch")]
     pub default: bool,
+    /// What must exist, or all of it is skipped.
+    #[serde(default)]
+    pub when: When,
     /// Folders that its files may lie in.
     #[serde(default)]
     pub roots: Vec<PathBuf>,
@@ -246,6 +250,7 @@ impl Collector {
             return fail("why", "must say why anyone would want it");
         }
         check_roots("roots", &self.roots)?;
+        check_when("when", &self.when)?;
         for (number, files) in self.files.iter().enumerate() {
             self.check_files(&format!("files[{number}]"), files)?;
         }
@@ -293,6 +298,13 @@ fn check_roots(place: &str, roots: &[PathBuf]) -> Result<(), CollectorError> {
     }
 }
 
+fn check_when(place: &str, when: &When) -> Result<(), CollectorError> {
+    if when.path.as_ref().is_some_and(|path| !is_plain(path)) {
+        return fail(place, "when.path must be absolute and without `..`");
+    }
+    Ok(())
+}
+
 fn check_command(place: &str, command: &Command) -> Result<(), CollectorError> {
     match command.argv.first() {
         None => return fail(place, "argv needs a program"),
@@ -304,11 +316,53 @@ fn check_command(place: &str, command: &Command) -> Result<(), CollectorError> {
     if command.argv.iter().any(|argument| argument.contains('\0')) {
         return fail(place, "an argument must not hold a zero byte");
     }
-    if command.when.path.as_ref().is_some_and(|path| !is_plain(path)) {
-        return fail(place, "when.path must be absolute and without `..`");
-    }
+    check_when(place, &command.when)?;
     if let Some(unknown) = command.capabilities.iter().find(|name| super::command::capability(name).is_none()) {
         return fail(place, &format!("`{unknown}` is no capability that a command can keep"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(lines: &str) -> String {
+        let text = format!("name = \"x\"\nversion = \"1\"\nwhy = \"A test.\"\n{lines}");
+        Collector::parse(&text).expect_err(lines).to_string()
+    }
+
+    #[test]
+    fn the_example_of_the_page_is_a_collector() {
+        let page = include_str!("collector.rs");
+        let lines = page.lines().skip_while(|line| !line.contains("```toml")).skip(1);
+        let lines = lines.take_while(|line| !line.contains("```")).filter_map(|line| line.strip_prefix("//!"));
+        let collector = Collector::parse(&lines.collect::<Vec<_>>().join("\n")).expect("the example");
+        assert_eq!((collector.files.len(), collector.commands.len(), collector.journal.len()), (1, 1, 1));
+        assert_eq!(collector.commands[0].timeout, Some(Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_with_its_place() {
+        for (lines, expected) in [
+            ("comands = []", "unknown key `comands`; did you mean `commands`?"),
+            ("[[files]]\npaths = [\"/etc/x\"]", "files[0]: `/etc/x` lies below none of the declared roots"),
+            ("roots = [\"/var/log\"]\n[[files]]\npaths = [\"/var/*/x\"]", "lies below none"),
+            ("roots = [\"/var/../etc\"]", "without `..`"),
+            ("roots = [\"/\"]\n[[files]]\npaths = [\"etc/x\"]", "must be absolute"),
+            ("roots = [\"/\"]\n[[files]]\npaths = []", "at least one path"),
+            ("roots = [\"/\"]\n[[files]]\npaths = [\"/x\"]\ndepth = 1000", "depth must be"),
+            ("[[commands]]\nname = \"x\"\nargv = []", "commands `x`: argv needs a program"),
+            ("[[commands]]\nname = \"x\"\nargv = [\"./x\"]", "an absolute path"),
+            ("[[commands]]\nname = \"../x\"\nargv = [\"x\"]", "must match"),
+            ("[[commands]]\nname = \"x\"\nargv = [\"x\"]\ncapabilities = [\"ALL\"]", "is no capability"),
+            ("[[commands]]\nname = \"x\"\nargv = \"x; y\"", "invalid type"),
+            ("[[journal]]\nname = \"x\"\nunits = [\"--file=/etc/shadow\"]", "must not be empty or start with `-`"),
+            ("[[journal]]\nname = \"x\"\npriority = \"loud\"", "unknown variant `loud`"),
+        ] {
+            let error = error(lines);
+            assert!(error.contains(expected), "{lines}: {error}");
+        }
+        assert!(Collector::parse("name = \"x\"\nversion = \"1\"\nwhy = \" \"").is_err(), "why must be said");
+    }
 }

@@ -11,10 +11,14 @@ use std::os::unix::fs::FileExt as _;
 use rustix::io::{Errno, ReadWriteFlags};
 
 use super::Content;
+use super::patience::Patient;
 use crate::bundle::outcome::Outcome;
 
 /// `RWF_DONTCACHE`, Linux 6.14.
 const DONTCACHE: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x80);
+
+/// Bytes that one thread reads where reading may hang.
+const CHUNK: usize = 1 << 20;
 
 /// A file's bytes, as a record's content.
 #[derive(Debug)]
@@ -30,6 +34,8 @@ pub struct FileContent {
     trouble: Option<(Outcome, String)>,
     /// Whether this file system takes [`DONTCACHE`].
     uncached: bool,
+    /// How reads are asked for, where the file's mount may hang.
+    patient: Option<Patient>,
 }
 
 /// How far a file goes.
@@ -44,7 +50,13 @@ pub enum Extent {
 impl FileContent {
     /// The content of an opened file, `most` bytes of it.
     pub fn new(file: File, extent: Extent, most: u64) -> Self {
-        Self { file, extent, most, opened: false, place: 0, ended: false, trouble: None, uncached: true }
+        Self { file, extent, most, opened: false, place: 0, ended: false, trouble: None, uncached: true, patient: None }
+    }
+
+    /// Reads on threads that can be left behind, where `patient` is given.
+    pub fn patiently(mut self, patient: Option<Patient>) -> Self {
+        self.patient = patient;
+        self
     }
 
     /// The first bytes, for telling what it is. A stream is read from its start again afterwards.
@@ -73,6 +85,16 @@ impl FileContent {
     }
 
     fn at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        if let Some(patient) = self.patient {
+            let (file, most) = (self.file.try_clone()?, buffer.len().min(CHUNK));
+            let read = move || {
+                let mut chunk = vec![0; most];
+                file.read_at(&mut chunk, offset).map(|n| (chunk, n))
+            };
+            let (chunk, n) = patient.ask(read).map_err(io::Error::other)??;
+            buffer[..n].copy_from_slice(&chunk[..n]);
+            return Ok(n);
+        }
         loop {
             let read = if self.uncached {
                 rustix::io::preadv2(self.file.as_fd(), &mut [IoSliceMut::new(buffer)], offset, DONTCACHE)
@@ -157,7 +179,9 @@ impl Content for FileContent {
 mod tests {
     use std::fs;
     use std::io::{Seek as _, Write as _};
+    use std::time::Duration;
 
+    use super::super::patience::Patience;
     use super::*;
 
     fn file(content: &[u8]) -> File {
@@ -221,6 +245,16 @@ mod tests {
         let mut content = FileContent::new(File::open("/proc/self/status").expect("opened"), Extent::Stream, 5);
         assert_eq!(all(&mut content), b"Name:");
         assert_eq!(content.after(), Some((Outcome::Truncated, "cut at the limit: 5 bytes".into())));
+    }
+
+    #[test]
+    fn patient_reads_give_the_same_bytes() {
+        static PATIENCE: Patience = Patience::new();
+        let bytes: Vec<u8> = (0..3_000_000_u32).map(|n| n as u8).collect();
+        let content = FileContent::new(file(&bytes), Extent::Pinned(bytes.len() as u64), u64::MAX);
+        let mut content = content.patiently(Some(Patient::of(&PATIENCE, Duration::from_secs(60))));
+        assert_eq!(content.head(3).expect("a head"), [0, 1, 2]);
+        assert!(all(&mut content) == bytes);
     }
 
     #[test]

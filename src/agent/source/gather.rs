@@ -19,6 +19,7 @@ use super::file::{Extent, FileContent};
 use super::inventory::Inventory;
 use super::journal::{Journal as _, Journalctl};
 use super::mounts::Mounts;
+use super::patience::Patient;
 use super::vitals::Sampler;
 use super::walk::{FoundFile, Ground, Met, Seen, Walk};
 use super::{Content, Found, Kind, Plan, Record, kind};
@@ -49,17 +50,18 @@ pub fn collect(
         gather.missing(note.clone())?;
     }
     gather.inventory()?;
-    if plan.collectors.iter().any(|collector| collector.vitals) {
+    let ready = gather.ready()?;
+    if ready.iter().any(|collector| collector.vitals) {
         gather.vitals()?;
     }
-    for collector in &plan.collectors {
+    for collector in &ready {
         gather.commands(collector)?;
     }
     let mut met = Met::default();
-    for collector in &plan.collectors {
+    for collector in &ready {
         gather.files(collector, &mounts, &mut met)?;
     }
-    for collector in &plan.collectors {
+    for collector in &ready {
         gather.journal(collector)?;
     }
     ControlFlow::Continue(())
@@ -82,7 +84,19 @@ struct Gather<'a> {
     full: bool,
 }
 
-impl Gather<'_> {
+impl<'a> Gather<'a> {
+    /// The collectors that have what they need here.
+    fn ready(&mut self) -> ControlFlow<(), Vec<&'a Collector>> {
+        let mut ready = Vec::new();
+        for collector in &self.plan.collectors {
+            match missing(&collector.when, self.host, &self.path) {
+                None => ready.push(collector),
+                Some(reason) => self.missing(skipped(format!("collectors/{}", collector.name), collector, reason))?,
+            }
+        }
+        ControlFlow::Continue(ready)
+    }
+
     fn missing(&mut self, note: Note) -> ControlFlow<()> {
         (self.sink)(Found::Missing(note))
     }
@@ -201,7 +215,10 @@ impl Gather<'_> {
         let ground = Ground { host, mounts, stop, never: &plan.never, file_bytes: plan.bounds.file_bytes };
         for files in &collector.files {
             let mut visit = |seen| match seen {
-                Seen::File(found) => self.file(collector, files, found),
+                Seen::File(found) => {
+                    let patient = mounts.patient(&found.path);
+                    self.file(collector, files, found, patient)
+                }
                 Seen::Missed { path, outcome, reason } => self.missed(collector, &path, outcome, &reason),
             };
             let matched = Walk::over(collector, files, &ground, met, &mut visit)?;
@@ -216,10 +233,20 @@ impl Gather<'_> {
         ControlFlow::Continue(())
     }
 
-    fn file(&mut self, collector: &Collector, files: &collector::Files, found: FoundFile) -> ControlFlow<()> {
+    fn file(
+        &mut self,
+        collector: &Collector,
+        files: &collector::Files,
+        found: FoundFile,
+        patient: Option<Patient>,
+    ) -> ControlFlow<()> {
         let most = files.max_bytes.unwrap_or(self.plan.bounds.file_bytes);
-        let extent = extent(&found.file, &found.stat);
-        let mut content = FileContent::new(found.file, extent, most);
+        // Asking what kind of file system it is may hang as well.
+        let extent = match patient {
+            Some(_) => Extent::Pinned(u64::try_from(found.stat.st_size).unwrap_or(0)),
+            None => extent(&found.file, &found.stat),
+        };
+        let mut content = FileContent::new(found.file, extent, most).patiently(patient);
         let head = match content.head(kind::HEAD) {
             Ok(head) => head,
             Err(error) => return self.missed(collector, &found.path, Outcome::Failed, &error.to_string()),
@@ -265,15 +292,8 @@ pub(super) fn resolve(
     path: &[PathBuf],
     bounds: &AgentLimits,
 ) -> Result<Program, String> {
-    if let Some(wanted) = &command.when.path
-        && host.resolve(wanted, &|_| None).is_err()
-    {
-        return Err(format!("{} is not there", wanted.display()));
-    }
-    if let Some(wanted) = &command.when.command
-        && command::find(path, wanted).is_none()
-    {
-        return Err(format!("`{wanted}` is not installed"));
+    if let Some(reason) = missing(&command.when, host, path) {
+        return Err(reason);
     }
     let (program, arguments) = command.argv.split_first().ok_or("names no program")?;
     let file = command::find(path, program).ok_or_else(|| format!("`{program}` is not installed"))?;
@@ -285,6 +305,17 @@ pub(super) fn resolve(
         exits: command.exits.iter().copied().collect(),
         capabilities: command.capabilities.iter().filter_map(|name| command::capability(name)).collect(),
     })
+}
+
+/// What a condition wants and this node does not have.
+pub(super) fn missing(when: &collector::When, host: &Host, path: &[PathBuf]) -> Option<String> {
+    if let Some(wanted) = &when.path
+        && host.resolve(wanted, &|_| None).is_err()
+    {
+        return Some(format!("{} is not there", wanted.display()));
+    }
+    let wanted = when.command.as_ref().filter(|wanted| command::find(path, wanted).is_none())?;
+    Some(format!("`{wanted}` is not installed"))
 }
 
 fn skipped(path: String, collector: &Collector, reason: String) -> Note {
@@ -307,7 +338,7 @@ fn mtime(stat: &Stat) -> i128 {
 }
 
 /// Files of `/proc`, `/sys` and their like say that they are empty, or as large as a page, and give other bytes each time.
-fn extent(file: &File, stat: &Stat) -> Extent {
+pub(super) fn extent(file: &File, stat: &Stat) -> Extent {
     const MADE_UP: &[u64] = &[
         0x9fa0,      // proc
         0x6265_6572, // sysfs

@@ -46,7 +46,7 @@ fn is_binary_name(name: &[u8]) -> bool {
 /// Text may be in any 8-bit encoding and may have holes of zeros where a crash lost a block, but is no mix of both.
 fn is_text(head: &[u8]) -> bool {
     let (mut odd, mut seen, mut zeros) = (0_usize, 0_usize, 0_usize);
-    for byte in head.iter().chain(&[b'\n']) {
+    for byte in head.iter().chain(b"\n") {
         if *byte == 0 {
             zeros += 1;
             continue;

@@ -131,3 +131,6 @@ pub enum Found {
     /// Nothing, and why.
     Missing(Note),
 }
+
+#[cfg(test)]
+mod tests;

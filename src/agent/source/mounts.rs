@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::patience::{Impatient, MOUNTS};
+use super::patience::{Impatient, Patient};
 use crate::agent::host::Host;
 
 /// File systems that are served over a network or by a process, by the start of their names.
@@ -82,23 +83,23 @@ pub struct Mounts {
     points: BTreeMap<PathBuf, Mount>,
     asked: std::cell::RefCell<BTreeMap<PathBuf, Option<String>>>,
     remote: bool,
-    wait: Duration,
+    patient: Patient,
 }
 
 impl Mounts {
     /// The mounts below `host`; `remote` takes network file systems too, `wait` is each one's time to answer.
     pub fn of(host: &Host, remote: bool, wait: Duration) -> Self {
-        Self::from_table(&host.below(Path::new("/")), table(), remote, wait)
+        Self::from_table(&host.below(Path::new("/")), table(), remote, Patient::with_mounts(wait))
     }
 
-    fn from_table(root: &Path, table: Vec<Mount>, remote: bool, wait: Duration) -> Self {
+    fn from_table(root: &Path, table: Vec<Mount>, remote: bool, patient: Patient) -> Self {
         let inside = |mount: Mount| {
             let point = Path::new("/").join(mount.point.strip_prefix(root).ok()?);
             // The root itself was opened already; whatever it lies on, it answers.
             (point != Path::new("/")).then_some((point, mount))
         };
         let points = table.into_iter().filter_map(inside).collect();
-        Self { points, asked: Default::default(), remote, wait }
+        Self { points, asked: Default::default(), remote, patient }
     }
 
     /// Why nothing at or below `path` may be touched, if so: it lies on a mount that is remote, or one that does not answer.
@@ -106,6 +107,37 @@ impl Mounts {
         // Outermost first: asking an inner mount would walk through the outer one.
         let ancestors: Vec<&Path> = path.ancestors().collect();
         ancestors.into_iter().rev().find_map(|point| self.bar_at(point))
+    }
+
+    /// Whether `path` lies on a mount that is remote and read all the same; what touches it may hang at any time.
+    pub fn may_hang(&self, path: &Path) -> bool {
+        self.remote && path.ancestors().any(|point| self.points.get(point).is_some_and(Mount::is_remote))
+    }
+
+    /// Does something with `path` that may hang, on a thread that can be left behind; a mount that hung once is not touched again.
+    ///
+    /// # Errors
+    /// What `work` says, and that nothing came in time.
+    pub fn patiently<T, F>(&self, path: &Path, work: F) -> io::Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> io::Result<T> + Send + 'static,
+    {
+        if !self.may_hang(path) {
+            return work();
+        }
+        self.patient.ask(work).unwrap_or_else(|error| {
+            let reason = format!("file system does not answer: {error}");
+            if let Some(point) = path.ancestors().find(|point| self.points.contains_key(*point)) {
+                self.asked.borrow_mut().insert(point.to_owned(), Some(reason.clone()));
+            }
+            Err(io::Error::other(reason))
+        })
+    }
+
+    /// How what touches `path` has to be asked; `None` where it may be asked directly.
+    pub fn patient(&self, path: &Path) -> Option<Patient> {
+        self.may_hang(path).then_some(self.patient)
     }
 
     fn bar_at(&self, point: &Path) -> Option<String> {
@@ -123,7 +155,7 @@ impl Mounts {
             return Some(format!("network or FUSE file system ({}), which the configuration leaves out", mount.kind));
         }
         let point = mount.point.clone();
-        match MOUNTS.within(self.wait, move || rustix::fs::statfs(&point).map(|_| ())) {
+        match self.patient.ask(move || rustix::fs::statfs(&point).map(|_| ())) {
             Ok(_) => None,
             Err(error @ (Impatient::Late(_) | Impatient::Full)) => {
                 Some(format!("file system ({}) does not answer: {error}", mount.kind))
@@ -135,6 +167,7 @@ impl Mounts {
 
 #[cfg(test)]
 mod tests {
+    use super::super::patience::Patience;
     use super::*;
 
     const TABLE: &[u8] = b"22 1 0:20 / / rw - ext4 /dev/vda rw\n\
@@ -156,7 +189,8 @@ mod tests {
     #[test]
     fn a_network_file_system_is_barred_without_being_touched() {
         // Neither path exists, so an answer can only come from the table.
-        let mounts = Mounts::from_table(Path::new("/"), parse(TABLE), false, Duration::from_secs(5));
+        let mounts =
+            Mounts::from_table(Path::new("/"), parse(TABLE), false, Patient::with_mounts(Duration::from_secs(5)));
         let reason = mounts.bar(Path::new("/srv/with space/log/x")).expect("barred");
         assert!(reason.contains("nfs4"), "{reason}");
         assert_eq!(mounts.bar(Path::new("/srv/other")), None);
@@ -164,9 +198,25 @@ mod tests {
     }
 
     #[test]
+    fn a_mount_that_hung_once_is_not_touched_again() {
+        static PATIENCE: Patience = Patience::new();
+        let patient = Patient::of(&PATIENCE, Duration::from_millis(20));
+        let mounts = Mounts::from_table(Path::new("/"), parse(TABLE), true, patient);
+        let (wake, hang) = std::sync::mpsc::channel::<()>();
+        let path = Path::new("/srv/with space/x");
+        assert!(mounts.may_hang(path) && !mounts.may_hang(Path::new("/proc/x")));
+        let hung = mounts.patiently(path, move || hang.recv().map_err(io::Error::other));
+        assert!(hung.expect_err("late").to_string().contains("does not answer"));
+        assert!(mounts.bar(path).is_some_and(|reason| reason.contains("does not answer")));
+        drop(wake);
+        assert_eq!(mounts.patiently(Path::new("/var"), || Ok(7)).ok(), Some(7), "local ones are asked directly");
+    }
+
+    #[test]
     fn mounts_are_seen_from_another_root() {
         let table = b"23 22 0:21 / /host/srv rw - nfs server:/x rw\n24 22 0:21 / /host rw - nfs server:/ rw\n";
-        let mounts = Mounts::from_table(Path::new("/host"), parse(table), false, Duration::from_secs(5));
+        let mounts =
+            Mounts::from_table(Path::new("/host"), parse(table), false, Patient::with_mounts(Duration::from_secs(5)));
         assert!(mounts.bar(Path::new("/srv/x")).is_some());
         assert_eq!(mounts.bar(Path::new("/var")), None, "the root itself is never barred");
     }

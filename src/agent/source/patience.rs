@@ -12,7 +12,7 @@ use std::time::Duration;
 const LEFT_BEHIND: usize = 2;
 
 /// The process's patience with its mounts.
-pub static MOUNTS: Patience = Patience::new();
+static MOUNTS: Patience = Patience::new();
 
 const ASKED: u8 = 0;
 const ANSWERED: u8 = 1;
@@ -40,8 +40,40 @@ pub struct Patience {
     asking: Mutex<()>,
 }
 
+/// One's share of a patience: how long each of its questions waits.
+#[derive(Clone, Copy, Debug)]
+pub struct Patient {
+    of: &'static Patience,
+    wait: Duration,
+}
+
+impl Patient {
+    /// With the process's mounts; each question waits `wait` at most.
+    pub fn with_mounts(wait: Duration) -> Self {
+        Self { of: &MOUNTS, wait }
+    }
+
+    /// Asks on a thread of its own.
+    ///
+    /// # Errors
+    /// When no answer came, or two earlier questions still hang.
+    pub fn ask<T, F>(&self, ask: F) -> Result<T, Impatient>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        self.of.within(self.wait, ask)
+    }
+
+    /// With a patience of a test's own, so that tests that hang on purpose do not use up each other's.
+    #[cfg(test)]
+    pub(super) fn of(of: &'static Patience, wait: Duration) -> Self {
+        Self { of, wait }
+    }
+}
+
 impl Patience {
-    const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self { behind: AtomicUsize::new(0), asking: Mutex::new(()) }
     }
 
@@ -49,7 +81,7 @@ impl Patience {
     ///
     /// # Errors
     /// When no answer came, or two earlier questions still hang.
-    pub fn within<T, F>(&'static self, wait: Duration, ask: F) -> Result<T, Impatient>
+    fn within<T, F>(&'static self, wait: Duration, ask: F) -> Result<T, Impatient>
     where
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,

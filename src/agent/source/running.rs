@@ -64,10 +64,8 @@ impl Running {
             left: program.bytes,
             deadline: Instant::now() + program.time,
         };
-        for pipe in [running.stdout.as_ref().map(|p| p.as_fd()), running.stderr.as_ref().map(|p| p.as_fd())] {
-            if let Some(pipe) = pipe {
-                rustix::io::ioctl_fionbio(pipe, true)?;
-            }
+        for pipe in running.pipes() {
+            rustix::io::ioctl_fionbio(pipe, true)?;
         }
         Ok(running)
     }
@@ -118,12 +116,14 @@ impl Running {
         !matches!(rustix::process::waitid(WaitId::Pid(Pid::from_child(child)), look), Ok(None))
     }
 
+    /// The pipes that are still open.
+    fn pipes(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        [self.stdout.as_ref().map(|p| p.as_fd()), self.stderr.as_ref().map(|p| p.as_fd())].into_iter().flatten()
+    }
+
     fn wait(&self) {
         let left = self.deadline.saturating_duration_since(Instant::now()).min(LOOK);
-        let mut pipes: Vec<PollFd<'_>> = Vec::with_capacity(2);
-        let fds: [Option<BorrowedFd<'_>>; 2] =
-            [self.stdout.as_ref().map(|p| p.as_fd()), self.stderr.as_ref().map(|p| p.as_fd())];
-        pipes.extend(fds.into_iter().flatten().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        let mut pipes: Vec<PollFd<'_>> = self.pipes().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
         let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(left.subsec_nanos()) };
         let _ = rustix::event::poll(&mut pipes, Some(&timeout));
     }

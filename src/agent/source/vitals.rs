@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::command::{self, Output, Program};
 use super::mounts::{self, Mount};
-use super::patience::MOUNTS;
+use super::patience::Patient;
 use crate::agent::host::Host;
 use crate::clock::Clock;
 use crate::protocol::agents::{Cpu, Disk, Pressure, Process, Share, Vitals};
@@ -29,7 +29,7 @@ const ON_DISK: &[&str] =
 
 /// Takes vitals; shares are since the sample before.
 pub struct Sampler {
-    wait: Duration,
+    patient: Patient,
     clock: Clock,
     ticks: Ticks,
     system: Option<System>,
@@ -48,7 +48,13 @@ struct Ticks {
 impl Sampler {
     /// A sampler; `wait` is the time that each disk has to answer.
     pub fn new(wait: Duration) -> Self {
-        Self { wait, clock: Clock::system(), ticks: Ticks::default(), system: None, units: (None, Vec::new()) }
+        Self {
+            patient: Patient::with_mounts(wait),
+            clock: Clock::system(),
+            ticks: Ticks::default(),
+            system: None,
+            units: (None, Vec::new()),
+        }
     }
 
     /// One sample. It blocks, at most some seconds where a disk or systemd does not answer. The first one's shares are since boot.
@@ -134,7 +140,7 @@ impl Sampler {
 
     fn disk(&self, mount: &Mount, shown: &str) -> Option<Disk> {
         let point = mount.point.clone();
-        let found = MOUNTS.within(self.wait, move || rustix::fs::statvfs(&point)).ok()?.ok()?;
+        let found = self.patient.ask(move || rustix::fs::statvfs(&point)).ok()?.ok()?;
         let kb = |blocks: u64| blocks.saturating_mul(found.f_frsize) / 1024;
         if found.f_blocks == 0 {
             return None;

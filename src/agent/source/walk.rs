@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::collector::{Collector, Files};
 use super::glob::{self, Progress, Step};
 use super::mounts::Mounts;
-use crate::agent::host::{Host, READ};
+use crate::agent::host::{Host, READ, Touch};
 use crate::bundle::outcome::Outcome;
 
 /// Names that one folder may have for us, since they are sorted in memory.
@@ -103,8 +103,7 @@ impl<'a> Walk<'a> {
         declared.sort_unstable();
         declared.dedup();
         for root in declared {
-            let bars = |path: &Path| ground.mounts.bar(path);
-            match ground.host.resolve(root, &bars) {
+            match walk.resolve(root) {
                 Ok(real) => {
                     walk.roots.push(real.clone());
                     starts.push((root, real));
@@ -130,7 +129,7 @@ impl<'a> Walk<'a> {
         }
         match self.stat(real) {
             Ok(stat) => self.typed(real, None, &stat, &step),
-            Err(error) => self.missed(real, &error.into()),
+            Err(error) => self.missed(real, &error),
         }
     }
 
@@ -171,18 +170,24 @@ impl<'a> Walk<'a> {
 
     /// The names in a folder that mean anything to the globs, sorted.
     fn list(&self, path: &Path, states: &[Progress]) -> io::Result<Vec<(OsString, Step)>> {
-        let folder = self.ground.host.open_plain(path, READ | OFlags::DIRECTORY)?;
         let mut listed = Vec::new();
-        for entry in rustix::fs::Dir::new(folder)? {
-            let entry = entry?;
-            let name = OsStr::from_bytes(entry.file_name().to_bytes());
-            if name == "." || name == ".." {
-                continue;
-            }
+        let mut take = |name: &OsStr| {
             let step = self.step(states, name);
             if (step.file || !step.below.is_empty()) && listed.len() < NAMES {
                 listed.push((name.to_owned(), step));
             }
+        };
+        if self.ground.mounts.may_hang(path) {
+            let (host, folder) = (self.ground.host.clone(), path.to_owned());
+            let read = move || {
+                let mut names = Vec::new();
+                each_name(&host, &folder, &mut |name| names.push(name.to_owned()))?;
+                Ok(names)
+            };
+            let names: Vec<OsString> = self.ground.mounts.patiently(path, read)?;
+            names.iter().for_each(|name| take(name));
+        } else {
+            each_name(self.ground.host, path, &mut take)?;
         }
         listed.sort_unstable_by(|a: &(OsString, Step), b| a.0.cmp(&b.0));
         Ok(listed)
@@ -198,13 +203,31 @@ impl<'a> Walk<'a> {
         match self.stat(path) {
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => self.link(path, step),
             Ok(stat) => self.typed(path, None, &stat, step),
-            Err(error) => self.missed(path, &error.into()),
+            Err(error) => self.missed(path, &error),
         }
     }
 
-    fn stat(&self, path: &Path) -> rustix::io::Result<Stat> {
-        let place = self.ground.host.open_plain(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC)?;
-        rustix::fs::statat(&place, "", AtFlags::EMPTY_PATH)
+    fn stat(&self, path: &Path) -> io::Result<Stat> {
+        let (host, place) = (self.ground.host.clone(), path.to_owned());
+        self.ground.mounts.patiently(path, move || {
+            let place = host.open_plain(&place, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC)?;
+            Ok(rustix::fs::statat(&place, "", AtFlags::EMPTY_PATH)?)
+        })
+    }
+
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        let mounts = self.ground.mounts;
+        let touch = |path: &Path, work: Touch| mounts.patiently(path, work);
+        self.ground.host.resolve_by(path, &|path| mounts.bar(path), &touch)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<(File, Stat)> {
+        let (host, place) = (self.ground.host.clone(), path.to_owned());
+        self.ground.mounts.patiently(path, move || {
+            let file = host.open_plain(&place, READ)?;
+            let stat = rustix::fs::fstat(&file)?;
+            Ok((File::from(file), stat))
+        })
     }
 
     /// Goes on with a path of known type that is no link.
@@ -224,8 +247,7 @@ impl<'a> Walk<'a> {
 
     /// Resolves a link and goes on with its target, if that lies below a declared root.
     fn link(&mut self, link: &Path, step: &Step) -> ControlFlow<()> {
-        let bars = |path: &Path| self.ground.mounts.bar(path);
-        let target = match self.ground.host.resolve(link, &bars) {
+        let target = match self.resolve(link) {
             Ok(target) => target,
             Err(_) if !step.file => return ControlFlow::Continue(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -241,7 +263,7 @@ impl<'a> Walk<'a> {
         };
         let stat = match self.stat(&target) {
             Ok(stat) => stat,
-            Err(error) => return self.missed(link, &error.into()),
+            Err(error) => return self.missed(link, &error),
         };
         let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
         if (is_folder && step.below.is_empty()) || (!is_folder && !step.file) {
@@ -258,10 +280,9 @@ impl<'a> Walk<'a> {
     }
 
     fn file(&mut self, path: &Path, link: Option<&Path>) -> ControlFlow<()> {
-        let opened = self.ground.host.open_plain(path, READ);
-        let (file, stat) = match opened.and_then(|file| rustix::fs::fstat(&file).map(|stat| (file, stat))) {
+        let (file, stat) = match self.open(path) {
             Ok(found) => found,
-            Err(error) => return self.missed(path, &error.into()),
+            Err(error) => return self.missed(path, &error),
         };
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return self.show(path, Outcome::Skipped, "was replaced by what is no regular file".to_owned());
@@ -287,24 +308,24 @@ impl<'a> Walk<'a> {
                 return self.show(path, Outcome::Skipped, reason);
             }
         }
-        if let Some(reason) = self.reads_as_nothing(&file, &stat) {
+        if let Some(reason) = self.reads_as_nothing(path, &file, &stat) {
             return self.show(path, Outcome::Skipped, reason);
         }
         self.matched = true;
-        let found = FoundFile { path: path.to_owned(), link: link.map(Path::to_owned), file: File::from(file), stat };
+        let found = FoundFile { path: path.to_owned(), link: link.map(Path::to_owned), file, stat };
         (self.visit)(Seen::File(found))
     }
 
     /// Files that would give nothing but zeros, or that a unit's sandbox has put an empty file over.
-    fn reads_as_nothing(&self, file: impl std::os::fd::AsFd, stat: &Stat) -> Option<String> {
+    fn reads_as_nothing(&self, path: &Path, file: &File, stat: &Stat) -> Option<String> {
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         if size == 0 && stat.st_mode & 0o7777 == 0 {
             return Some("is masked: empty, with mode 0000".to_owned());
         }
         let most = self.files.max_bytes.unwrap_or(self.ground.file_bytes);
         let on_disk = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
-        let has_hole = || rustix::fs::seek(&file, SeekFrom::Hole(0)).is_ok_and(|first| first < size);
-        (size > most && on_disk <= most && has_hole())
+        let has_hole = || rustix::fs::seek(file, SeekFrom::Hole(0)).is_ok_and(|first| first < size);
+        (size > most && on_disk <= most && !self.ground.mounts.may_hang(path) && has_hole())
             .then(|| format!("is a hole: {size} bytes, of which {on_disk} are on disk; the limit is {most}"))
     }
 
@@ -316,7 +337,7 @@ impl<'a> Walk<'a> {
                 (Outcome::Skipped, "was replaced while it was looked at".to_owned())
             }
             None => (Outcome::Skipped, error.to_string()),
-            Some(errno) => (Outcome::Failed, io::Error::from(errno).to_string()),
+            Some(errno) => (Outcome::Failed, said(errno)),
         };
         self.show(path, outcome, reason)
     }
@@ -325,6 +346,24 @@ impl<'a> Walk<'a> {
         self.matched = true;
         (self.visit)(Seen::Missed { path: path.to_owned(), outcome, reason })
     }
+}
+
+/// The system's own words for an error, without its number.
+fn said(errno: Errno) -> String {
+    let text = io::Error::from(errno).to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+}
+
+fn each_name(host: &Host, path: &Path, take: &mut dyn FnMut(&OsStr)) -> io::Result<()> {
+    let folder = host.open_plain(path, READ | OFlags::DIRECTORY)?;
+    for entry in rustix::fs::Dir::new(folder)? {
+        let entry = entry?;
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if name != "." && name != ".." {
+            take(name);
+        }
+    }
+    Ok(())
 }
 
 fn names(path: &Path) -> impl Iterator<Item = &OsStr> {

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -106,10 +107,12 @@ pub async fn exchange(State(verbs): State<Verbs>, body: Body) -> Result<Response
 /// `POST /api/v2/agent/secrets/{secretName}/revoke`.
 pub async fn revoke(
     State(verbs): State<Verbs>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Fault> {
     let who = principal(&verbs, &headers).await?;
+    // What is no text names no secret.
+    let name = name.map(|Path(name)| name).unwrap_or_default();
     // Tokens issued before stay good until their time is over: ending them is the native API's `now`.
     let row = verbs.revoke_secret(&who, &name, false).await?;
     Ok(Json(RevokeReply { id: row.id, name: row.name, status: row.status.as_str() }).into_response())

@@ -5,6 +5,7 @@
 //! ends by a cut connection, never by a text.
 
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
@@ -31,27 +32,33 @@ const FILTERS: usize = 256;
 const TEXT: usize = 4096;
 
 type Pairs = Vec<(String, String)>;
+type Named = Result<Path<String>, PathRejection>;
+
+/// The cluster that the path names; what is no text names none.
+fn named(cluster: Named) -> String {
+    cluster.map(|Path(name)| name).unwrap_or_default()
+}
 
 /// Step 1.
 pub async fn provision(
     style: Style,
     State(verbs): State<Verbs>,
-    Path(cluster): Path<String>,
+    cluster: Named,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Fault> {
-    location(style, &verbs, &cluster, &uri, &headers, "wcp_support_bundle_token").await
+    location(style, &verbs, &named(cluster), &uri, &headers, "wcp_support_bundle_token").await
 }
 
 /// Step 1 as 9.1 names it.
 pub async fn provision_9_1(
     style: Style,
     State(verbs): State<Verbs>,
-    Path(cluster): Path<String>,
+    cluster: Named,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Fault> {
-    location(style, &verbs, &cluster, &uri, &headers, "support_bundle_token").await
+    location(style, &verbs, &named(cluster), &uri, &headers, "support_bundle_token").await
 }
 
 async fn location(
@@ -65,7 +72,8 @@ async fn location(
     let refuse = |refusal| style.refuse(&refusal);
     let who = door::principal(verbs, headers, &[SESSION_HEADER]).await.map_err(refuse)?;
     let id: ClusterId = cluster.parse().map_err(|_| refuse(Refusal::not_found("cluster", cluster)))?;
-    let origin = door::origin(uri, headers)
+    let origin = verbs.external_url().map(str::to_owned).or_else(|| door::origin(uri, headers));
+    let origin = origin
         .ok_or_else(|| Fault::new(style, 400, "INVALID_REQUEST", "the request names no host in its Host header"))?;
     let token = verbs.bundle_token(&who, id).await.map_err(refuse)?;
     let body = json!({
@@ -81,18 +89,18 @@ async fn location(
 pub async fn get(
     style: Style,
     State(verbs): State<Verbs>,
-    Path(cluster): Path<String>,
+    cluster: Named,
     Query(query): Query<Pairs>,
     headers: HeaderMap,
 ) -> Result<Response, Fault> {
-    download(style, &verbs, &cluster, &query, &headers, token_of_headers(&headers)).await
+    download(style, &verbs, &named(cluster), &query, &headers, token_of_headers(&headers)).await
 }
 
 /// Step 2 with the token in the body, or in a header all the same.
 pub async fn post(
     style: Style,
     State(verbs): State<Verbs>,
-    Path(cluster): Path<String>,
+    cluster: Named,
     Query(query): Query<Pairs>,
     request: Request,
 ) -> Result<Response, Fault> {
@@ -102,7 +110,7 @@ pub async fn post(
         Some(token) => Some(token),
         None => token_of_body(style, &body)?,
     };
-    download(style, &verbs, &cluster, &query, &parts.headers, token).await
+    download(style, &verbs, &named(cluster), &query, &parts.headers, token).await
 }
 
 async fn download(

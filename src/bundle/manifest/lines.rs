@@ -27,6 +27,35 @@ pub enum Row {
     Node(NodeRow),
 }
 
+/// One row as text, before it is parsed: a search need not parse the others.
+#[derive(Clone, Copy, Debug)]
+pub struct RawRow<'a> {
+    section: Section,
+    json: &'a [u8],
+}
+
+impl RawRow<'_> {
+    /// The row itself.
+    ///
+    /// # Errors
+    /// When it is not the JSON it should be.
+    pub fn parse(self) -> Result<Row, ManifestError> {
+        match self.section {
+            Section::Files => serde_json::from_slice(self.json).map(Row::File),
+            Section::Sources => serde_json::from_slice(self.json).map(Row::Source),
+            _ => serde_json::from_slice(self.json).map(Row::Node),
+        }
+        .map_err(ManifestError::Row)
+    }
+
+    /// Whether it is the row of the file `path`; the path is what a row of `files` begins with.
+    pub fn is_file(self, path: &str) -> bool {
+        let Ok(path) = serde_json::to_string(path) else { return false };
+        let rest = self.json.strip_prefix(b"{\"path\":").and_then(|rest| rest.strip_prefix(path.as_bytes()));
+        self.section == Section::Files && rest.is_some_and(|rest| rest.starts_with(b","))
+    }
+}
+
 /// Why bytes are no manifest of ours.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
@@ -76,7 +105,7 @@ impl Lines {
     pub fn feed<E: From<ManifestError>>(
         &mut self,
         mut piece: &[u8],
-        mut sink: impl FnMut(Row) -> Result<(), E>,
+        mut sink: impl FnMut(RawRow<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         while !piece.is_empty() {
             let end = memchr::memchr(b'\n', piece).map_or(piece.len(), |at| at + 1);
@@ -105,7 +134,7 @@ impl Lines {
         if self.section == Section::End && self.line.is_empty() { Ok(()) } else { Err(ManifestError::Cut) }
     }
 
-    fn line(&mut self, line: &[u8]) -> Result<Option<Row>, ManifestError> {
+    fn line<'a>(&mut self, line: &'a [u8]) -> Result<Option<RawRow<'a>>, ManifestError> {
         let (next, mark) = match self.section {
             Section::Opening => (Section::Files, self.opening.as_bytes()),
             Section::Files => (Section::Sources, SOURCES.as_bytes()),
@@ -128,13 +157,7 @@ impl Lines {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let bare = line.strip_suffix(b",");
         self.row = Some(bare.is_some());
-        let row = bare.unwrap_or(line);
-        let row = match self.section {
-            Section::Files => serde_json::from_slice(row).map(Row::File),
-            Section::Sources => serde_json::from_slice(row).map(Row::Source),
-            _ => serde_json::from_slice(row).map(Row::Node),
-        };
-        row.map(Some).map_err(ManifestError::Row)
+        Ok(Some(RawRow { section: self.section, json: bare.unwrap_or(line) }))
     }
 }
 
@@ -147,7 +170,7 @@ mod tests {
         let mut rows = Vec::new();
         for piece in text.chunks(step) {
             lines.feed::<ManifestError>(piece, |row| {
-                rows.push(row);
+                rows.push(row.parse()?);
                 Ok(())
             })?;
         }

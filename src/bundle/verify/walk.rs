@@ -227,7 +227,7 @@ impl<'s> Walk<'s> {
         match &mut open.role {
             Role::Plain => {}
             Role::Request(content) | Role::Seal(content) => content.extend_from_slice(data),
-            Role::Manifest(lines) => match lines.feed(data, |row| self.row(row)) {
+            Role::Manifest(lines) => match lines.feed(data, |row| self.row(row.parse()?)) {
                 Err(Stop::Manifest(error)) => return wrong(report::chain(&error)),
                 Err(Stop::Io(error)) => return Err(error.into()),
                 Ok(()) => {}

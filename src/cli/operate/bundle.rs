@@ -21,7 +21,7 @@ use super::wait_for;
 use crate::bundle::Format;
 use crate::bundle::outcome::Verdict;
 use crate::bundle::seal::PublicKey;
-use crate::bundle::verify::{Finding, Report, verify};
+use crate::bundle::verify::{Finding, Matter, Report, verify};
 use crate::id::{BundleName, CollectorName, TaskId};
 use crate::net::client::Answer;
 use crate::protocol::control::{BUNDLE_HEADER, KEY_HEADER, NewBundle, TASK_HEADER};
@@ -93,7 +93,14 @@ impl CreateCommand {
             format: self.format,
         };
         let coordinator = self.connection.open()?;
-        let made = wait_for(create(&coordinator, &wanted, destination, self.quiet))?;
+        let to_stdout = destination == Some(Destination::Stdout);
+        let made = match wait_for(create(&coordinator, &wanted, destination, self.quiet)) {
+            // Whoever reads our output has enough; but the bundle is not whole, and the exit code must not say so.
+            Err(error) if to_stdout && is_broken_pipe(&error) => {
+                return Ok(ExitCode::from(Verdict::Truncated.exit_code()));
+            }
+            made => made?,
+        };
         made.say();
         if self.json {
             made.print()?;
@@ -122,10 +129,28 @@ pub struct Made {
 pub struct Seen {
     /// Its report.
     pub report: Report,
-    /// The first of its findings.
+    /// What is cut, wrong or failed, and which nodes were skipped; the first of them.
     pub findings: Vec<Finding>,
-    /// How many more there are.
+    /// How many more of those there are.
     pub more: u64,
+    /// Sources that a node skipped, which is what nodes do that lack one tool or another.
+    pub skipped: u64,
+}
+
+impl Seen {
+    fn inspect(bytes: &mut dyn Read, key: &PublicKey) -> io::Result<Self> {
+        let (mut findings, mut more, mut skipped) = (Vec::new(), 0, 0);
+        let report = verify(bytes, Some(key), &std::env::temp_dir(), &mut |finding| {
+            if finding.matter == Matter::Skipped && finding.path.is_some() {
+                skipped += 1;
+            } else if findings.len() < FINDINGS {
+                findings.push(finding.clone());
+            } else {
+                more += 1;
+            }
+        })?;
+        Ok(Self { report, findings, more, skipped })
+    }
 }
 
 impl Made {
@@ -138,11 +163,14 @@ impl Made {
     }
 
     /// Tells people on standard error.
-    fn say(&self) {
-        let findings = self.seen.findings.iter();
-        findings.for_each(|finding| eprintln!("{finding}"));
-        if self.seen.more > 0 {
-            eprintln!("… and {} more; `sheaf bundle verify` names them all", self.seen.more);
+    pub fn say(&self) {
+        let seen = &self.seen;
+        seen.findings.iter().for_each(|finding| eprintln!("{finding}"));
+        if seen.more > 0 {
+            eprintln!("… and {} more", seen.more);
+        }
+        if seen.skipped > 0 {
+            eprintln!("{} sources skipped; `sheaf bundle verify` names them", seen.skipped);
         }
         if let Some(why) = &self.broken {
             eprintln!("the download was cut: {why}; `sheaf task show {}` may say more", self.task);
@@ -160,6 +188,7 @@ impl Made {
             "bytes": self.bytes,
             "verdict": self.verdict(),
             "findings": self.seen.findings,
+            "sources_skipped": self.seen.skipped,
         }))
     }
 }
@@ -175,17 +204,11 @@ pub async fn create(
     quiet: bool,
 ) -> anyhow::Result<Made> {
     // A named file is opened first: nobody is asked for a bundle that there is no place for.
-    let mut opened = destination.map(Destination::open).transpose()?;
+    let opened = destination.map(Destination::open).transpose()?;
     let body = Bytes::from(serde_json::to_vec(wanted)?);
-    let answer = match coordinator.stream(Method::POST, "/bundles", body).await {
-        Ok(answer) => answer,
-        Err(error) => {
-            opened.into_iter().for_each(Opened::discard);
-            return Err(error);
-        }
-    };
+    let answer = coordinator.stream(Method::POST, "/bundles", body).await?;
     let head = Head::read(answer.headers())?;
-    let opened = match opened.take() {
+    let opened = match opened {
         Some(opened) => opened,
         None => Destination::File(head.file(wanted.format)).open()?,
     };
@@ -211,15 +234,7 @@ async fn take_in(
     progress: &RefCell<Progress>,
 ) -> anyhow::Result<(Seen, Written, Option<String>)> {
     let (sender, pieces) = tokio::sync::mpsc::channel(PIECES);
-    let inspect = move |bytes: &mut dyn Read| {
-        let mut findings = Vec::new();
-        let mut more = 0;
-        let report = verify(bytes, Some(&key), &std::env::temp_dir(), &mut |finding| {
-            if findings.len() < FINDINGS { findings.push(finding.clone()) } else { more += 1 }
-        });
-        report.map(|report| Seen { report, findings, more })
-    };
-    let taking = tokio::task::spawn_blocking(move || opened.take(pieces, inspect));
+    let taking = tokio::task::spawn_blocking(move || opened.take(pieces, |bytes| Seen::inspect(bytes, &key)));
     let (mut body, mut broken) = (answer.into_body(), None);
     while let Some(frame) = body.frame().await {
         let data = match frame.map(hyper::body::Frame::into_data) {
@@ -238,7 +253,14 @@ async fn take_in(
     }
     drop(sender);
     let (seen, written) = taking.await.context("writing the bundle")??;
-    Ok((seen.context("verifying the bundle")?, written, broken))
+    match seen {
+        Ok(seen) => Ok((seen, written, broken)),
+        // The bundle may well be good; it was only not looked at.
+        Err(error) => {
+            let place = written.leave().map(|path| format!("; it is in {}", path.display())).unwrap_or_default();
+            Err(error).with_context(|| format!("the bundle could not be verified{place}"))
+        }
+    }
 }
 
 /// What the headers of the answer say.
@@ -272,4 +294,9 @@ fn format(text: &str) -> Result<Format, String> {
         "tar.zst" => Ok(Format::TarZst),
         _ => Err("it is tar or tar.zst".to_owned()),
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let broken = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
+    error.chain().any(|cause| cause.downcast_ref().is_some_and(broken))
 }

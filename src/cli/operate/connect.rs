@@ -18,6 +18,7 @@ use super::profile::{self, Profile};
 use super::prompt;
 use crate::net::client::{self, Answer, Client, ClientError};
 use crate::protocol::control::PREFIX;
+use crate::report;
 use crate::secret::Secret;
 
 /// Where distributions keep the CAs that the system trusts.
@@ -52,7 +53,11 @@ impl Connection {
     /// # Errors
     /// When it is not said where it is or who we are, or a file cannot be read.
     pub fn open(&self) -> anyhow::Result<Coordinator> {
-        let profile = Profile::read(&profile::path()?)?;
+        let profile = match (self.needs_profile(), profile::path()) {
+            (true, Ok(path)) => Profile::read(&path)?,
+            // Nobody can have logged in where there is no place for a profile.
+            _ => None,
+        };
         let same = |profile: &Profile| self.url.as_ref().is_none_or(|url| trimmed(url) == trimmed(&profile.url));
         // Another coordinator than the one logged in to: its CA and token are of no use there, and none of its business.
         let profile = profile.filter(same);
@@ -71,8 +76,7 @@ impl Connection {
                 bail!("it is not known who you are; run `sheaf login --url {url}`, or give --user or SHEAF_USER")
             }
         };
-        let hint = self.user.is_none();
-        Ok(Coordinator { client: Client::new(&url, &ca)?, credential, from_profile: hint })
+        Ok(Coordinator { client: Client::new(&url, &ca)?, credential, from_profile: self.user.is_none() })
     }
 
     /// The coordinator for a log-in: never from the profile. Also the user's name and the CA for the profile.
@@ -93,6 +97,10 @@ impl Connection {
         };
         let ca = given.map(String::from_utf8).transpose().context("the CA file is no PEM text")?;
         Ok((Coordinator { client: Client::new(url, &roots)?, credential, from_profile: false }, user, ca))
+    }
+
+    fn needs_profile(&self) -> bool {
+        self.url.is_none() || self.user.is_none() || self.ca.is_none()
     }
 
     fn password(&self, user: &str) -> anyhow::Result<Secret> {
@@ -168,12 +176,14 @@ impl Coordinator {
         HeaderMap::from_iter([(AUTHORIZATION, self.credential.clone())])
     }
 
+    /// The chain becomes a text: a pipe that broke on the network must not look like one of ours, which is no error.
     fn explain(&self, error: ClientError) -> anyhow::Error {
-        match &error {
-            ClientError::Refused { status, .. } if *status == StatusCode::UNAUTHORIZED && self.from_profile => {
-                anyhow::Error::new(error).context("the session of the login profile has ended; run `sheaf login` again")
+        let text = report::chain(&error);
+        match error {
+            ClientError::Refused { status: StatusCode::UNAUTHORIZED, .. } if self.from_profile => {
+                anyhow::anyhow!("the session of the login profile has ended; run `sheaf login` again")
             }
-            _ => error.into(),
+            _ => anyhow::Error::msg(text),
         }
     }
 }

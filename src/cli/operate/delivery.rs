@@ -45,7 +45,7 @@ impl Destination {
                 let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial);
                 let file = opened.with_context(|| format!("cannot write {}", partial.display()))?;
                 let to = Box::new(BufWriter::with_capacity(1 << 20, file.try_clone()?));
-                Ok(Opened { to, place: Some(Place { path, partial, file }) })
+                Ok(Opened { to, place: Some(Place { path, partial, file, settled: false }) })
             }
         }
     }
@@ -57,24 +57,28 @@ pub struct Opened {
     place: Option<Place>,
 }
 
+/// A file that is being written; what is neither kept nor left is taken away.
 struct Place {
     path: PathBuf,
     partial: PathBuf,
     file: File,
+    settled: bool,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.settled {
+            // Nobody is left to be told that it is gone already.
+            let _ = std::fs::remove_file(&self.partial);
+        }
+    }
 }
 
 impl Opened {
-    /// Takes the partial file away again: nothing came that is worth keeping.
-    pub fn discard(self) {
-        if let Some(place) = self.place {
-            let _ = std::fs::remove_file(place.partial);
-        }
-    }
-
     /// Writes all pieces, while `inspect` reads the same bytes. Runs on a thread of its own, until the pieces end.
     ///
     /// # Errors
-    /// When the destination cannot be written; a partial file is then taken away, since the disk may be full because of it.
+    /// When the destination cannot be written; the partial file is then taken away, since the disk may be full because of it.
     pub fn take<T>(
         mut self,
         pieces: Receiver<Bytes>,
@@ -93,7 +97,6 @@ impl Opened {
             (Ok(()), place) => Ok((seen, Written { bytes, place })),
             (Err(error), None) => Err(error).context("cannot write the bundle to standard output"),
             (Err(error), Some(place)) => {
-                let _ = std::fs::remove_file(&place.partial);
                 Err(error).with_context(|| format!("cannot write {}", place.partial.display()))
             }
         }
@@ -113,16 +116,20 @@ impl Written {
     /// # Errors
     /// When it cannot be made durable or renamed.
     pub fn keep(self) -> anyhow::Result<Option<PathBuf>> {
-        let Some(place) = self.place else { return Ok(None) };
+        let Some(mut place) = self.place else { return Ok(None) };
         place.file.sync_all().with_context(|| format!("cannot write {}", place.partial.display()))?;
         std::fs::rename(&place.partial, &place.path)
             .with_context(|| format!("cannot rename {} to {}", place.partial.display(), place.path.display()))?;
-        Ok(Some(place.path))
+        place.settled = true;
+        Ok(Some(place.path.clone()))
     }
 
     /// Leaves the partial file under its own name, for what it is worth.
     pub fn leave(self) -> Option<PathBuf> {
-        self.place.map(|place| place.partial)
+        self.place.map(|mut place| {
+            place.settled = true;
+            place.partial.clone()
+        })
     }
 }
 
@@ -181,6 +188,18 @@ mod tests {
         assert_eq!(written.keep().expect("kept").as_deref(), Some(path.as_path()));
         assert_eq!(std::fs::read(&path).expect("read"), b"abcdef");
         assert_eq!(std::fs::read_dir(folder.path()).expect("list").count(), 1);
+    }
+
+    #[test]
+    fn what_is_given_up_is_taken_away_and_what_is_left_stays() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("b.tar");
+        drop(Destination::parse(&path).open().expect("opened"));
+        assert_eq!(std::fs::read_dir(folder.path()).expect("list").count(), 0);
+        let opened = Destination::parse(&path).open().expect("opened");
+        let (_, written) = opened.take(pieces(&["ab"]), |_| ()).expect("written");
+        assert_eq!(std::fs::read(written.leave().expect("a file")).expect("read"), b"ab");
+        assert!(!path.exists());
     }
 
     #[test]

@@ -37,7 +37,8 @@ impl LoginCommand {
         let grant: SessionGrant = coordinator.call(Method::POST, "/session", None::<&()>).await?;
         let path = profile::path()?;
         let url = coordinator.url().to_owned();
-        output::say(&format!("logged in to {url} as {} ({})\n", grant.user, grant.role))?;
-        Profile { url, ca, user: grant.user, token: grant.token }.write(&path)
+        let said = format!("logged in to {url} as {} ({})\n", grant.user, grant.role);
+        Profile { url, ca, user: grant.user, token: grant.token }.write(&path)?;
+        Ok(output::say(&said)?)
     }
 }

@@ -28,6 +28,7 @@ const LINES: usize = 24;
 /// Shows progress.
 pub struct Progress {
     bars: Option<Bars>,
+    quiet: bool,
 }
 
 struct Bars {
@@ -37,15 +38,15 @@ struct Bars {
 }
 
 impl Progress {
-    /// Begins to show; `quiet` shows nothing but warnings.
+    /// Begins to show; `quiet` shows nothing.
     pub fn new(quiet: bool) -> Self {
         if quiet || !std::io::stderr().is_terminal() {
-            return Self { bars: None };
+            return Self { bars: None, quiet };
         }
         let screen = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(4));
         let total =
             screen.add(ProgressBar::no_length().with_style(style()).with_prefix("total").with_message("received"));
-        Self { bars: Some(Bars { screen, total, nodes: BTreeMap::new() }) }
+        Self { bars: Some(Bars { screen, total, nodes: BTreeMap::new() }), quiet }
     }
 
     /// Counts bytes of the bundle that came.
@@ -59,7 +60,7 @@ impl Progress {
     pub fn event(&mut self, event: &Event) {
         match &mut self.bars {
             Some(bars) => bars.event(event),
-            None if event.state == "in_progress" => {}
+            None if self.quiet || event.state == "in_progress" => {}
             None => {
                 if let Some(line) = line(event) {
                     // Nobody can be told that standard error does not work.
@@ -73,6 +74,8 @@ impl Progress {
     pub fn end(&self) {
         if let Some(bars) = &self.bars {
             bars.nodes.values().chain([&bars.total]).for_each(|bar| bar.abandon());
+            // The last bar leaves the cursor at its end.
+            eprintln!();
         }
     }
 }

@@ -179,6 +179,12 @@ impl Store {
         self.quick(|tx| Ok(tx.query_row("SELECT 1", [], |_| Ok(()))?)).await
     }
 
+    /// Bounds the file as a full disk does: SQLite fails in the same way.
+    #[cfg(test)]
+    pub(in crate::coordinator) async fn bound_pages(&self, pages: u32) -> Result<(), StoreError> {
+        self.quick(move |tx| Ok(tx.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?)).await
+    }
+
     /// A named value of the coordinator's own, such as a sealed key.
     ///
     /// # Errors
@@ -233,3 +239,6 @@ fn prepare_folder(folder: &Path) -> Result<(), StoreError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -87,7 +87,7 @@ const TRUE: &[(&str, &str)] = &[
     // Command lines.
     ("password", "mysqldump --user=root --password=«hunter2» db"),
     ("password", "app --password «hunter2» --verbose"),
-    ("password", "/usr/bin/app\0--db-password\0«hunter2»\0--port\0005432\0"),
+    ("password", "/usr/bin/app\0--db-password\0«hunter2»\0--port\0 5432\0"),
     ("password", "PATH=/bin\0DB_PASSWORD=«hun ter2»\0HOME=/root\0"),
     ("password", r#"["app","--password","«hunter2»","-v"]"#),
     ("password", "mysql -uroot -p«hunter2» db"),
@@ -133,7 +133,7 @@ const TRUE: &[(&str, &str)] = &[
     ("github-token", "«github_pat_11ABCDEFG0123456789_abcdefghijklmnop»"),
     ("gitlab-token", "cloning with «glpat-abcdefghijklmnopqrst»"),
     ("slack-token", "slack «xoxb-123456789012-abcdefABCDEF» posted"),
-    ("slack-token", "https://hooks.slack.com/services/«T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX»"),
+    ("slack-token", "https://hooks.slack.com/services/«T00000000/B00000000/AbCdEfGhIjKlMnOpQrStUvWx»"),
     ("jwt", "got «eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.SflKxwRJSMeKKF2QT4fw» from peer"),
     ("jwt", "got «eyJ4NXQiOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.SflKxwRJSMeKKF2QT4fw» from peer"),
     ("jwt", r#"{"log":"got\n«eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.Sfl»\n"}"#),

@@ -6,7 +6,7 @@ mod compressed;
 mod reading;
 
 use std::io::{self, Read};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::scan::Rules;
 use super::stream::{Sizes, Stream};
@@ -32,7 +32,8 @@ fn read_all(mut clean: Clean) -> (Vec<u8>, CleanReport) {
 }
 
 fn rules() -> Arc<Rules> {
-    Arc::new(Rules::new(false, &[]).expect("builds"))
+    static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| Arc::new(Rules::new(false, &[]).expect("builds")));
+    Arc::clone(&RULES)
 }
 
 /// Redacts with blocks of other sizes than usual, `step` bytes read and written at a time.

@@ -1,0 +1,65 @@
+//! The line of stages: source → redact → pack, on a thread of its own and at the lowest priority.
+//!
+//! A plan comes in, segments go to a sink. Used by the daemon and for a node's own bundle.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::thread::JoinHandle;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::host::Host;
+use crate::agent::pack::{PackError, Packed, Packer, Totals};
+use crate::agent::redact::{Profile, Redactor, RuleError};
+use crate::agent::source::{self, Found, Plan};
+use crate::report;
+
+/// Niceness of the thread: what the node is for comes first.
+const NICE: i32 = 19;
+
+/// Why a collection gave up as a whole.
+#[derive(Debug, thiserror::Error)]
+pub enum Pipeline {
+    /// Redaction could not be set up, so nothing was read.
+    #[error("redaction cannot be set up")]
+    Redact(#[from] RuleError),
+    /// Packing ended.
+    #[error(transparent)]
+    Pack(#[from] PackError),
+}
+
+/// Collects everything of `plan`. What goes wrong with a source is an outcome and no error. A stop ends it early, and legally.
+pub(in crate::agent) fn pipeline<S: FnMut(Packed) -> ControlFlow<()>>(
+    plan: &Plan,
+    host: &Host,
+    stop: &CancellationToken,
+    mut packer: Packer<S>,
+) -> Result<Totals, Pipeline> {
+    let mut redactor = Redactor::new(Profile::Secrets, &[])?;
+    let mut packed = Ok(());
+    // What ended it is known from `packed` and `stop`.
+    let _ = source::collect(plan, host, stop, &mut |found| {
+        packed = match found {
+            Found::Missing(note) => packer.note(note),
+            Found::Record(record) if packer.skip(&record.path) => Ok(()),
+            Found::Record(record) => packer.add(redactor.clean(record)),
+        };
+        if packed.is_err() || stop.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    packed?;
+    Ok(packer.finish()?)
+}
+
+/// Starts `body` on a thread of low priority.
+///
+/// # Errors
+/// When there is no thread to be had.
+pub fn in_background<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> io::Result<JoinHandle<T>> {
+    std::thread::Builder::new().name("collect".to_owned()).spawn(move || {
+        // On Linux this is the priority of the calling thread alone.
+        if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+            tracing::debug!(error = %report::chain(&error), "cannot lower the priority of the collection");
+        }
+        body()
+    })
+}

@@ -1,0 +1,59 @@
+//! What systemd is told: ready, alive, stopping, and one line for people.
+//!
+//! Under anything else than systemd, or with no socket to tell it to, nothing happens.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+
+use crate::shutdown::Shutdown;
+
+/// Time after which the service counts as started although the coordinator was not reached: a node must boot without it.
+const START: Duration = Duration::from_secs(20);
+
+static READY: AtomicBool = AtomicBool::new(false);
+
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}
+
+/// Keeps systemd's watchdog quiet for as long as this runtime turns, and says "ready" at last.
+pub(super) fn watch(shutdown: &Shutdown) {
+    let stop = shutdown.clone();
+    // Half the time that systemd grants, as its manual advises.
+    let period = sd_notify::watchdog_enabled().map(|limit| limit / 2);
+    shutdown.spawn(async move {
+        let started = tokio::time::sleep(START);
+        tokio::pin!(started);
+        let mut beat = tokio::time::interval(period.unwrap_or(START).max(Duration::from_millis(100)));
+        let mut waiting = true;
+        loop {
+            tokio::select! {
+                _ = beat.tick() => if period.is_some() { notify(&[NotifyState::Watchdog]) },
+                () = &mut started, if waiting => { waiting = false; ready("started; the coordinator was not reached yet"); }
+                () = stop.stopping() => break,
+            }
+        }
+    });
+}
+
+/// The daemon works.
+pub(super) fn ready(text: &str) {
+    if READY.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    notify(&[NotifyState::Ready, NotifyState::Status(text)]);
+}
+
+/// One line on what it does.
+pub(super) fn status(text: &str) {
+    notify(&[NotifyState::Status(text)]);
+}
+
+/// The daemon ends.
+pub(super) fn stopping() {
+    notify(&[NotifyState::Stopping]);
+}

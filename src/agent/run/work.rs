@@ -1,0 +1,226 @@
+//! One order after the other: the pipeline on its thread, its segments up to the coordinator, and a word at the end.
+//!
+//! Orders come from the connection; each that is executed is written to this node's own log: who asked, for what, and how
+//! many bytes left.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use super::pipeline::{Pipeline, in_background, pipeline};
+use crate::agent::pack::{Packed, Packer, Settings, Totals};
+use crate::agent::send::{Link, UploadError, Uploader};
+use crate::bundle::outcome::Outcome;
+use crate::bundle::path::EntryPath;
+use crate::id::{BundleName, NodeName};
+use crate::protocol::agents::{Finish, Order};
+use crate::report;
+
+/// Time that a pipeline has to notice that it was stopped.
+const STOP: Duration = Duration::from_secs(5);
+/// Time that the next order waits for a pipeline that did not.
+const HANGING: Duration = Duration::from_secs(30);
+
+/// An order, and the token that ends it.
+pub(super) type Queued = (Order, CancellationToken);
+
+/// How an order ended.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    /// The order makes no sense.
+    #[error("the order is malformed: {0}")]
+    Order(&'static str),
+    /// A task from before, whose source still hangs.
+    #[error("an earlier collection still hangs in a source")]
+    Hanging,
+    /// There is no thread or no memory.
+    #[error("cannot start")]
+    Start(#[source] std::io::Error),
+    /// The pipeline gave up.
+    #[error(transparent)]
+    Pipeline(#[from] Pipeline),
+    /// The pipeline's thread is gone without a word.
+    #[error("the collection broke off")]
+    Broken,
+    /// The coordinator will not have it.
+    #[error(transparent)]
+    Upload(#[from] UploadError),
+    /// It was cancelled, or the daemon stops.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// Follows orders until the daemon stops.
+pub(super) async fn worker(
+    shared: Arc<Shared>,
+    mut orders: mpsc::Receiver<Queued>,
+    links: watch::Receiver<Option<Link>>,
+    stale: mpsc::Sender<u64>,
+) {
+    let mut running: Option<oneshot::Receiver<Result<Totals, Pipeline>>> = None;
+    loop {
+        let (order, cancel) = tokio::select! {
+            order = orders.recv() => match order { Some(order) => order, None => break },
+            () = shared.shutdown.stopping() => break,
+        };
+        let mut uploader = Uploader::new(&order, links.clone(), stale.clone());
+        let work = Work { shared: &shared, order: &order, cancel: &cancel };
+        let ended = work.follow(&mut uploader, &mut running).await;
+        work.conclude(&mut uploader, ended).await;
+        shared.done(&order);
+    }
+    if let Some(running) = running {
+        let _ = tokio::time::timeout(STOP, running).await;
+    }
+}
+
+struct Work<'a> {
+    shared: &'a Arc<Shared>,
+    order: &'a Order,
+    cancel: &'a CancellationToken,
+}
+
+type Running = Option<oneshot::Receiver<Result<Totals, Pipeline>>>;
+
+impl Work<'_> {
+    async fn follow(&self, uploader: &mut Uploader, running: &mut Running) -> Result<Totals, Ended> {
+        let order = self.order;
+        tracing::info!(
+            task = %order.task,
+            attempt = order.attempt,
+            requested_by = %report::brief(&order.requested_by, 200),
+            case = %report::brief(order.case.as_deref().unwrap_or("-"), 200),
+            collectors = %report::brief(&order.collectors.join(","), 500),
+            "collection ordered"
+        );
+        if !self.shared.config.collect {
+            return Ok(Totals::default());
+        }
+        if let Some(earlier) = running.take() {
+            self.wait_for(earlier, running).await?;
+        }
+        if order.next > 0 {
+            return Err(Ended::Order("it goes on with segments that this process never made"));
+        }
+        let stop = self.cancel.child_token();
+        // Dropped with this future, whichever way it ends.
+        let _guard = stop.clone().drop_guard();
+        tokio::select! {
+            done = self.collect(uploader, running, stop) => done,
+            () = self.cancel.cancelled() => Err(Ended::Cancelled),
+        }
+    }
+
+    /// Gives a pipeline that was stopped its time to end.
+    async fn wait_for(
+        &self,
+        mut earlier: oneshot::Receiver<Result<Totals, Pipeline>>,
+        running: &mut Running,
+    ) -> Result<(), Ended> {
+        if tokio::time::timeout(HANGING, &mut earlier).await.is_ok() {
+            return Ok(());
+        }
+        *running = Some(earlier);
+        Err(Ended::Hanging)
+    }
+
+    async fn collect(
+        &self,
+        uploader: &mut Uploader,
+        running: &mut Running,
+        stop: CancellationToken,
+    ) -> Result<Totals, Ended> {
+        let mut held: Vec<EntryPath> = Vec::new();
+        if self.order.attempt > 1 {
+            uploader.held(|path| held.push(path)).await?;
+        }
+        let (segments, mut segments_out) = mpsc::channel(1);
+        let done = running.insert(self.start(held, segments, stop)?);
+        while let Some(packed) = segments_out.recv().await {
+            uploader.segment(packed).await?;
+        }
+        let done = done.await;
+        *running = None;
+        Ok(done.map_err(|_| Ended::Broken)??)
+    }
+
+    /// Starts the pipeline on its thread; segments come out of the channel, and how it ended out of the answer.
+    fn start(
+        &self,
+        held: Vec<EntryPath>,
+        segments: mpsc::Sender<Packed>,
+        stop: CancellationToken,
+    ) -> Result<oneshot::Receiver<Result<Totals, Pipeline>>, Ended> {
+        let config = &self.shared.config;
+        let bundle = BundleName::try_from(self.order.bundle.clone()).map_err(|_| Ended::Order("bundle's name"))?;
+        let node: NodeName = self.order.node.parse().map_err(|_| Ended::Order("node's name"))?;
+        let settings = Settings {
+            bundle,
+            node,
+            spool: Some(config.spool().to_owned()),
+            spool_bytes: config.limits.spool_bytes,
+            entries: config.limits.entries,
+            bytes: config.limits.total_bytes,
+            rows: false,
+            stop: stop.clone(),
+        };
+        let mut plan = self.shared.library().plan(&self.order.collectors, config);
+        if let Some((offset, round_trip)) = self.shared.offset() {
+            (plan.known.clock_offset_ms, plan.known.round_trip_ms) = (Some(offset), Some(round_trip));
+        }
+        let (done, done_out) = oneshot::channel();
+        let shared = Arc::clone(self.shared);
+        let body = move || {
+            let sink = |packed| match segments.blocking_send(packed) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            };
+            let result = Packer::new(settings, sink).map_err(Pipeline::from).and_then(|mut packer| {
+                held.iter().for_each(|path| packer.hold(path));
+                drop(held);
+                pipeline(&plan, &shared.host, &stop, packer)
+            });
+            let _ = done.send(result);
+        };
+        in_background(body).map_err(Ended::Start)?;
+        Ok(done_out)
+    }
+
+    /// Tells the coordinator how it ended, where there is something to tell, and this node's log.
+    async fn conclude(&self, uploader: &mut Uploader, ended: Result<Totals, Ended>) {
+        let task = self.order.task;
+        let (segments, bytes) = (uploader.sent(), uploader.bytes());
+        let (outcome, reason) = match &ended {
+            Ok(_) if !self.shared.config.collect => {
+                (Outcome::Skipped, "collecting is switched off on this node (`collect = \"off\"`)".to_owned())
+            }
+            Ok(_) => (Outcome::Collected, String::new()),
+            Err(error) => (Outcome::Failed, report::chain(error)),
+        };
+        match &ended {
+            Ok(totals) => tracing::info!(
+                %task, %outcome, reason, segments, bytes_sent = bytes, entries = totals.entries, missing = totals.missing,
+                redacted = totals.redacted, "collection ended"
+            ),
+            Err(Ended::Upload(UploadError::Refused(_))) => {
+                tracing::error!(%task, reason, segments, bytes_sent = bytes, "collection was refused by the coordinator");
+            }
+            Err(_) => tracing::warn!(%task, reason, segments, bytes_sent = bytes, "collection ended early"),
+        }
+        if matches!(ended, Err(Ended::Cancelled | Ended::Upload(UploadError::Over | UploadError::Stopped))) {
+            return;
+        }
+        let finish = Finish { attempt: self.order.attempt, segments, outcome, reason };
+        let told = tokio::select! {
+            told = uploader.finish(&finish) => told,
+            () = self.cancel.cancelled() => return,
+        };
+        if let Err(error) = told {
+            tracing::debug!(%task, error = %report::chain(&error), "the end of the collection was not taken");
+        }
+    }
+}

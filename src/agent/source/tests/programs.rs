@@ -1,0 +1,174 @@
+//! Commands and the journal, as parts of a collection.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Fixture, chmod, plan, take};
+use crate::agent::config::AgentLimits;
+use crate::agent::host::Host;
+use crate::agent::source::collector::{self, Boot, Priority};
+use crate::agent::source::command;
+use crate::agent::source::journal::{Journal as _, Journalctl};
+use crate::bundle::outcome::Outcome;
+
+fn own() -> Host {
+    Host::open(Path::new("/")).expect("opened")
+}
+
+#[test]
+fn commands_give_entries_and_errs() {
+    let lines = r#"
+        [[commands]]
+        name = "good"
+        argv = ["echo", "hello", "$HOME; id"]
+        [[commands]]
+        name = "bad"
+        argv = ["sh", "-c", "echo part; echo why >&2; exit 1"]
+        [[commands]]
+        name = "endless"
+        argv = ["sleep", "1000"]
+        timeout = 1
+        [[commands]]
+        name = "missing"
+        argv = ["sheaf-no-such-program"]
+        [[commands]]
+        name = "when-path"
+        argv = ["echo"]
+        when = { path = "/nonexistent/x" }
+        [[commands]]
+        name = "when-command"
+        argv = ["echo"]
+        when = { command = "sheaf-no-such-program" }
+    "#;
+    let taken = take(&own(), &plan(lines), &mut |_| {});
+    assert_eq!(taken.content("commands/good.txt"), Some(b"hello $HOME; id\n".as_slice()), "no shell");
+    assert_eq!(taken.content("commands/bad.txt"), Some(b"part\n".as_slice()));
+    assert_eq!(taken.content("commands/bad.txt.err"), Some(b"exit status 1\n\nwhy\n".as_slice()));
+    assert_eq!(taken.content("commands/endless.txt.err"), Some(b"killed after 1 s\n".as_slice()));
+    taken.skipped("commands/missing.txt", "not installed");
+    taken.skipped("commands/when-path.txt", "/nonexistent/x is not there");
+    taken.skipped("commands/when-command.txt", "not installed");
+    assert!(!taken.records.contains_key("commands/good.txt.err"));
+}
+
+#[test]
+fn a_collector_without_what_it_needs_is_skipped_whole() {
+    let lines = "when = { path = \"/nonexistent\" }\n[[commands]]\nname = \"x\"\nargv = [\"echo\"]\n";
+    let taken = take(&own(), &plan(lines), &mut |_| {});
+    taken.skipped("collectors/test", "/nonexistent is not there");
+    assert!(taken.records.is_empty() && taken.notes.len() == 1);
+}
+
+#[test]
+fn commands_of_another_root_are_skipped() {
+    let fixture = Fixture::new();
+    let taken = fixture.collect("[[commands]]\nname = \"x\"\nargv = [\"echo\"]\n");
+    taken.skipped("commands/*", "another root");
+    assert!(taken.records.is_empty());
+}
+
+#[test]
+fn vitals_and_the_inventory_come_first() {
+    let fixture = Fixture::new();
+    fixture.put("/proc/loadavg", "0.5 0.5 0.5 1/2 3");
+    fixture.put("/var/log/a.log", "a");
+    let taken = fixture.collect("vitals = true\nroots = [\"/var/log\"]\n[[files]]\npaths = [\"/var/log/*.log\"]\n");
+    assert_eq!(taken.order, ["vitals/now.json", "files/var/log/a.log"]);
+    let vitals: serde_json::Value =
+        serde_json::from_slice(taken.content("vitals/now.json").expect("vitals")).expect("JSON");
+    assert_eq!(vitals["load"][0], 0.5);
+}
+
+#[test]
+fn a_node_without_a_journal_says_so() {
+    let taken = Fixture::new().collect("[[journal]]\nname = \"all\"\n");
+    taken.skipped("journal/all.export", "keeps no journal");
+}
+
+/// Entries in the export format, two units, one of them with a line feed inside a field.
+fn entries() -> Vec<u8> {
+    let mut text = Vec::new();
+    for (number, unit) in [(1_u64, "a.service"), (2, "b.service"), (3, "a.service")] {
+        let at = 1_767_225_600_000_000 + number;
+        let head = format!(
+            "__REALTIME_TIMESTAMP={at}\n__MONOTONIC_TIMESTAMP={number}\n_BOOT_ID={:032x}\n_MACHINE_ID={:032x}\n\
+             PRIORITY={number}\n_SYSTEMD_UNIT={unit}\n",
+            0xb007_u32, 0x3ac_u32
+        );
+        text.extend_from_slice(head.as_bytes());
+        let message = format!("entry {number}\nof {unit}");
+        text.extend_from_slice(b"MESSAGE\n");
+        text.extend_from_slice(&(message.len() as u64).to_le_bytes());
+        text.extend_from_slice(message.as_bytes());
+        text.extend_from_slice(b"\n\n");
+    }
+    text
+}
+
+fn wanted(lines: &str) -> collector::Journal {
+    toml::from_str(&format!("name = \"x\"\n{lines}")).expect("a journal block")
+}
+
+type Exported = (Vec<u8>, Option<(Outcome, String)>);
+
+fn export(host: &Host, path: &[PathBuf], lines: &str) -> Result<Exported, String> {
+    let bounds = AgentLimits::default();
+    let journal = Journalctl { host, path, bounds: &bounds };
+    let mut export = journal.export(&wanted(lines), &CancellationToken::new())?;
+    let mut content = Vec::new();
+    export.content.open().map_err(|e| e.to_string())?;
+    export.content.read_to_end(&mut content).map_err(|e| e.to_string())?;
+    Ok((content, export.content.after()))
+}
+
+#[test]
+fn a_real_journal_is_exported_from_another_root() {
+    let remote = Path::new("/lib/systemd/systemd-journal-remote");
+    if !remote.exists() || command::find(&command::path(), "journalctl").is_none() {
+        eprintln!("skipped: systemd-journal-remote or journalctl is not installed");
+        return;
+    }
+    let fixture = Fixture::new();
+    fixture.put("/var/log/journal/000000000000000000000000000003ac/README", "");
+    let file = fixture.path("/var/log/journal/000000000000000000000000000003ac/system.journal");
+    let mut maker = Command::new(remote).arg("-o").arg(&file).arg("-").stdin(Stdio::piped()).spawn().expect("started");
+    maker.stdin.take().expect("a pipe").write_all(&entries()).expect("written");
+    assert!(maker.wait().expect("ended").success());
+    let host = fixture.host();
+    let (all, trouble) = export(&host, &command::path(), "").expect("exported");
+    assert_eq!(trouble, None);
+    let count = |text: &[u8], needle: &str| String::from_utf8_lossy(text).matches(needle).count();
+    assert_eq!(count(&all, "__CURSOR="), 3);
+    assert!(count(&all, "entry 3\nof a.service") == 1, "fields with line feeds are whole");
+    let (one, _) = export(&host, &command::path(), "units = [\"a.service\"]").expect("exported");
+    assert_eq!(count(&one, "__CURSOR="), 2);
+    let (worst, _) = export(&host, &command::path(), "priority = \"alert\"").expect("exported");
+    assert_eq!(count(&worst, "__CURSOR="), 1);
+    let (cut, trouble) = export(&host, &command::path(), "max_bytes = 100").expect("exported");
+    assert_eq!((cut.len(), trouble.map(|t| t.0)), (100, Some(Outcome::Truncated)));
+}
+
+#[test]
+fn what_is_asked_of_journalctl() {
+    let fixture = Fixture::new();
+    fixture.put("/run/log/journal/3ac/system.journal", "LPKSHHRH");
+    let tool = fixture.put("/bin/journalctl", "#!/bin/sh\nprintf '%s\\n' \"$@\"\n");
+    chmod(&tool, 0o755);
+    let path = [tool.parent().expect("a folder").to_owned()];
+    let lines = "units = [\"a.service\", \"b.service\"]\npriority = \"warning\"\nsince = \"2d\"\nboot = \"previous\"\n";
+    let (said, trouble) = export(&fixture.host(), &path, lines).expect("exported");
+    assert_eq!(trouble, None);
+    let folder = fs::canonicalize(fixture.path("/run/log/journal")).expect("a path");
+    let expected = format!(
+        "--output=export\n--no-pager\n--quiet\n--directory={}\n--unit=a.service\n--unit=b.service\n\
+         --priority=warning\n--since=-172800s\n--boot=-1\n",
+        folder.display()
+    );
+    assert_eq!(String::from_utf8_lossy(&said), expected);
+    assert_eq!(export(&fixture.host(), &[], ""), Err("`journalctl` is not installed".to_owned()));
+    assert_eq!((wanted("").boot, wanted("priority = \"err\"").priority), (Boot::All, Some(Priority::Err)));
+}

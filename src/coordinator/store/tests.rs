@@ -1,0 +1,163 @@
+//! The state against crashes, full disks, others' hands and later versions.
+
+use std::collections::HashSet;
+
+use super::*;
+use crate::coordinator::roster::{ClusterKind, ClusterRow};
+use crate::coordinator::tasks::{Log, NewTask};
+use crate::id::{ClusterId, TaskId};
+use crate::protocol::control::TaskState;
+
+fn folder() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("state");
+    (folder, path)
+}
+
+fn cluster(name: &str) -> ClusterRow {
+    ClusterRow { id: ClusterId::random(), name: name.into(), kind: ClusterKind::Managed, created_ms: 1 }
+}
+
+fn mode(path: &Path) -> u32 {
+    path.metadata().expect("it is there").permissions().mode() & 0o777
+}
+
+#[tokio::test]
+async fn only_the_owner_can_look_in() {
+    let (_keep, path) = folder();
+    let store = Store::open(&path).expect("made");
+    store.add_cluster(cluster("a")).await.expect("written");
+    assert_eq!(mode(&path), 0o700);
+    for file in std::fs::read_dir(&path).expect("listed") {
+        let file = file.expect("listed").path();
+        assert_eq!(mode(&file), 0o600, "{}", file.display());
+    }
+}
+
+#[tokio::test]
+async fn loose_modes_are_tightened_and_a_folder_that_others_write_is_refused() {
+    let (_keep, path) = folder();
+    drop(Store::open(&path).expect("made"));
+    std::fs::set_permissions(path.join(FILE), PermissionsExt::from_mode(0o644)).expect("chmod");
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("chmod");
+    drop(Store::open(&path).expect("opened"));
+    assert_eq!((mode(&path), mode(&path.join(FILE))), (0o700, 0o600));
+    for bad in [0o770, 0o702] {
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(bad)).expect("chmod");
+        let error = Store::open(&path).expect_err("others may write");
+        assert!(error.to_string().contains("chmod 700"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_later_version_is_left_alone() {
+    let (_keep, path) = folder();
+    let store = Store::open(&path).expect("made");
+    store.sure(|tx| Ok(tx.pragma_update(None, "user_version", 99)?)).await.expect("written");
+    let error = Store::open(&path).expect_err("too new");
+    assert!(matches!(error, StoreError::Newer { found: 99, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn something_else_in_its_place_is_refused() {
+    let (_keep, path) = folder();
+    std::fs::DirBuilder::new().mode(0o700).create(&path).expect("made");
+    std::fs::write(path.join(FILE), "no database, though long enough for one".repeat(100)).expect("written");
+    assert!(matches!(Store::open(&path), Err(StoreError::Sqlite(_))));
+}
+
+#[tokio::test]
+async fn a_full_disk_is_a_clear_error_and_harms_nothing() {
+    let (_keep, path) = folder();
+    let store = Store::open(&path).expect("made");
+    store.add_cluster(cluster("before")).await.expect("written");
+    store.bound_pages(1).await.expect("bounded");
+    let id = store.add_task(task(), 1).await.expect("room for a small row");
+    let full = store.append_log(id, Log::Debug, vec![b'x'; 1 << 20]).await.expect_err("no room");
+    assert!(matches!(full, StoreError::Full), "{full}");
+    assert_eq!(Refusal::from(full), Refusal::Full);
+    assert_eq!(store.read_log(id, Log::Debug, 0, 10).await.expect("readable").expect("there").total, 0);
+    store.bound_pages(1 << 20).await.expect("room again");
+    assert!(store.append_log(id, Log::Debug, vec![b'x'; 1 << 20]).await.expect("written"));
+    let check: String =
+        store.quick(|tx| Ok(tx.query_row("PRAGMA integrity_check", [], |row| row.get(0))?)).await.expect("checked");
+    assert_eq!(check, "ok");
+    assert_eq!(store.clusters().await.expect("read").len(), 1);
+}
+
+#[tokio::test]
+async fn an_operation_that_fails_leaves_nothing() {
+    let (_keep, path) = folder();
+    let store = Store::open(&path).expect("made");
+    let failed: Result<(), _> = store
+        .sure(|tx| {
+            tx.execute("INSERT INTO meta (key, value) VALUES ('half', x'00')", [])?;
+            Err(StoreError::Corrupt("something"))
+        })
+        .await;
+    assert!(failed.is_err());
+    assert_eq!(store.meta("half").await.expect("read"), None);
+}
+
+#[tokio::test]
+async fn the_first_value_stands() {
+    let (_keep, path) = folder();
+    let store = Store::open(&path).expect("made");
+    let offers: Vec<_> = (0..20u8)
+        .map(|n| {
+            let store = store.clone();
+            tokio::spawn(async move { store.meta_once("key", vec![n]).await.expect("kept") })
+        })
+        .collect();
+    let mut kept = HashSet::new();
+    for offer in offers {
+        kept.insert(offer.await.expect("joined"));
+    }
+    assert_eq!(kept.len(), 1);
+}
+
+fn task() -> NewTask {
+    NewTask { kind: "bundle".into(), description: "d".into(), user: "u".into(), cluster: None }
+}
+
+#[tokio::test]
+async fn a_log_is_read_from_any_byte() {
+    let (_keep, path) = folder();
+    let store = Store::open(&path).expect("made");
+    let id = store.add_task(task(), 1).await.expect("made");
+    for piece in ["one\n", "three\n", "\n"] {
+        assert!(store.append_log(id, Log::Event, piece.into()).await.expect("written"));
+    }
+    let whole = b"one\nthree\n\n";
+    for from in 0..=whole.len() + 2 {
+        for most in 1..=whole.len() {
+            let part = store.read_log(id, Log::Event, from as u64, most).await.expect("read").expect("there");
+            let start = from.min(whole.len());
+            assert_eq!(part.bytes, &whole[start..(start + most).min(whole.len())], "{from} {most}");
+            assert_eq!(part.total, whole.len() as u64);
+        }
+    }
+    assert_eq!(store.read_log(id, Log::Debug, 0, 9).await.expect("read").expect("there").total, 0);
+    assert_eq!(store.read_log(TaskId(99), Log::Event, 0, 9).await.expect("read"), None);
+}
+
+#[tokio::test]
+async fn old_tasks_are_forgotten_with_their_logs_and_numbers_never_come_back() {
+    let (_keep, path) = folder();
+    let store = Store::open(&path).expect("made");
+    let first = store.add_task(task(), 1).await.expect("made");
+    let open = store.add_task(task(), 1).await.expect("made");
+    store.append_log(first, Log::Event, b"x\n".to_vec()).await.expect("written");
+    assert!(store.move_task(first, TaskState::Errored, None, 2).await.expect("moved"));
+    store
+        .sure(|tx| Ok(tx.execute("UPDATE sqlite_sequence SET seq = 5000 WHERE name = 'tasks'", [])?))
+        .await
+        .expect("later");
+    let last = store.add_task(task(), 3).await.expect("made");
+    assert_eq!(last, TaskId(5001));
+    assert_eq!(store.task(first).await.expect("read"), None);
+    assert!(store.task(open).await.expect("read").is_some(), "a task that is not over is kept");
+    let logs: i64 =
+        store.quick(|tx| Ok(tx.query_row("SELECT count(*) FROM task_logs", [], |r| r.get(0))?)).await.expect("read");
+    assert_eq!(logs, 0);
+}

@@ -1,0 +1,6 @@
+//! The agent as it is: its own bundles, and its daemon against a real coordinator over real TLS, through a line that is cut.
+
+mod daemon;
+mod kit;
+mod line;
+mod local;

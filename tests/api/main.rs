@@ -1,0 +1,6 @@
+//! The public APIs through real listeners: each dialect's words, its errors, and the races on what is good only once.
+
+mod house;
+mod logs;
+mod native;
+mod vcenter;

@@ -1,0 +1,10 @@
+//! End to end: real processes of the real binary, on real TLS sockets, over fixture host roots.
+
+mod kit;
+
+mod canary;
+mod full_disk;
+mod partial;
+mod quickstart;
+mod resume;
+mod trust;
