@@ -78,7 +78,6 @@ impl Shutdown {
             loop {
                 tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
                 if asked {
-                    #[expect(clippy::exit, reason = "the second signal means now")]
                     std::process::exit(130);
                 }
                 asked = true;

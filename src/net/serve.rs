@@ -97,7 +97,8 @@ impl ServeLimits {
             header_wait: limits::HEADER_WAIT,
             idle: Duration::from_secs(120),
             write_idle: limits::DOWNLOAD_IDLE,
-            drain: limits::STOP,
+            // Half of the whole stop: a reader that stands still must not make the stop itself late.
+            drain: limits::STOP / 2,
             stream_window: 64 << 10,
             connection_window: 1 << 20,
             streams: 64,
@@ -126,6 +127,8 @@ const MAX_FRAME: u32 = 64 << 10;
 const MAX_HEADERS: usize = 64;
 /// How often a silent HTTP/2 peer is asked whether it is still there, and how long the answer may take.
 const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(20));
+/// Time for connections to be dropped past the drain.
+const DRAIN_REST: Duration = Duration::from_secs(2);
 /// Pause after the system refuses to accept, which it does when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -155,7 +158,8 @@ pub async fn serve(listener: Listener, tls: TlsHandle, router: axum::Router, lim
     }
     // Frees the port at once, so that a successor can take it while this one drains.
     drop(listener);
-    if !connections.finish(limits.drain).await {
+    // Each connection ends itself when the drain is over; the rest is for that.
+    if !connections.finish(limits.drain + DRAIN_REST).await {
         warn!("connections were still open when the time to stop was over");
     }
 }
@@ -263,7 +267,6 @@ where
     }
     ask_to_end(connection.as_mut());
     if stop.is_stopping() {
-        // The whole drain is timed by the accept loop; past it, tasks are dropped with the runtime.
         return tokio::time::timeout(limits.drain, connection).await.unwrap_or(Ok(()));
     }
     // A peer that never spoke does not answer the farewell either.

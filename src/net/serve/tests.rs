@@ -299,6 +299,31 @@ async fn what_is_at_work_is_finished_before_the_stop() {
 }
 
 #[tokio::test]
+async fn a_reader_that_stands_still_does_not_hold_up_the_stop() {
+    let gone = Arc::new(Notify::new());
+    let (entered, seen) = (Arc::new(Notify::new()), Arc::clone(&gone));
+    let inside = Arc::clone(&entered);
+    let endless = get(move || async move {
+        let (sender, body) = channel(1, PATIENCE);
+        tokio::spawn(async move {
+            inside.notify_one();
+            while sender.send(Bytes::from(vec![0; 1 << 20])).await.is_ok() {}
+            seen.notify_one();
+        });
+        Body::new(body)
+    });
+    let limits = ServeLimits { drain: SHORT, write_idle: PATIENCE * 10, ..short() };
+    let server = server(Router::new().route("/", endless), limits, None).await;
+    let mut stream = server.tls(H1).await;
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("written");
+    entered.notified().await;
+    server.shutdown.stop();
+    tokio::time::timeout(PATIENCE, server.serving).await.expect("it ends").expect("joined");
+    tokio::time::timeout(PATIENCE, gone.notified()).await.expect("and so does the work");
+    drop(stream);
+}
+
+#[tokio::test]
 async fn held_back_uploads_leave_room_for_a_heartbeat() {
     let hold = Arc::new(Notify::new());
     let held = Arc::clone(&hold);
