@@ -20,7 +20,7 @@ pub(super) enum Hold {
 }
 
 /// What could not be held, and why it does not matter: the disk or the quota is full.
-type NoRoom = (Option<Spool>, Verified);
+type NoRoom = Box<(Option<Spool>, Verified)>;
 
 impl Lane {
     /// Brings a verified segment to where it belongs. While this waits, it waits for the output and not for the node.
@@ -54,7 +54,8 @@ impl Lane {
         let ends = verified.boundary();
         let spool = match self.push(spool, verified).await {
             Ok(spool) => spool,
-            Err((spool, verified)) => {
+            Err(unheld) => {
+                let (spool, verified) = *unheld;
                 // No room to hold it: it must go live, however well it sends.
                 let turn = self.run.output.turn().await;
                 return self.go_live(turn, spool, Some(verified)).await;
@@ -77,11 +78,11 @@ impl Lane {
         let pushing = tokio::task::spawn_blocking(move || {
             let mut spool = match spool.map_or_else(|| Spool::new(&run.settings.spool_dir, &run.quota), Ok) {
                 Ok(spool) => spool,
-                Err(_) => return Err((None, verified)),
+                Err(_) => return Err(Box::new((None, verified))),
             };
             match spool.push(&verified) {
                 Ok(()) => Ok(spool),
-                Err(_) => Err((Some(spool), verified)),
+                Err(_) => Err(Box::new((Some(spool), verified))),
             }
         });
         pushing.await.expect("the spool does not panic")

@@ -94,7 +94,10 @@ impl AgentAuth for Tokens {
 }
 
 /// Keeps events, and lets tests wait for them.
-pub(super) struct Journal(watch::Sender<(Vec<Event>, Option<(TaskEnd, String)>)>);
+pub(super) struct Journal(watch::Sender<Lines>);
+
+/// All events, and the end.
+type Lines = (Vec<Event>, Option<(TaskEnd, String)>);
 
 impl TaskLog for Journal {
     fn event(&self, _: TaskId, event: Event) -> BoxFuture<'_, ()> {

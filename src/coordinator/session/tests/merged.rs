@@ -269,7 +269,7 @@ async fn memory_does_not_grow_with_the_nodes() {
     let work = nodes.iter().enumerate().map(async |(seed, node)| {
         let mut agent = rig.agent(node).await.ordered().await;
         for part in 0..3 {
-            agent.files(&[(&format!("f{part}"), &noise((seed * 8 + part) as u64, 1 << 20))]).await;
+            agent.files(&[(&format!("f{part}"), &noise((seed * 8 + part) as u64, 300_000))]).await;
             most.fetch_max(engine.figures().memory_used, std::sync::atomic::Ordering::Relaxed);
         }
         agent.finish().await;
