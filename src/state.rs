@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 /// Writes `content` to `path` with `mode`, atomically and durably: temporary file, fsync, rename, fsync of the folder.
@@ -29,6 +29,14 @@ pub fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Makes a folder for state that only its owner may enter, and what is missing above it. One that is there already stays as it is.
+///
+/// # Errors
+/// When it cannot be made, or something else has its name.
+pub fn folder(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
@@ -44,6 +52,17 @@ mod tests {
         assert_eq!(fs::read(&path).expect("read"), b"two");
         assert_eq!(fs::metadata(&path).expect("stat").permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).expect("list").count(), 1);
+    }
+
+    #[test]
+    fn a_folder_is_its_owners_alone() {
+        let parent = tempfile::tempdir().expect("a temporary folder");
+        let path = parent.path().join("below/state");
+        folder(&path).expect("made");
+        folder(&path).expect("there already");
+        assert_eq!(fs::metadata(&path).expect("stat").permissions().mode() & 0o777, 0o700);
+        fs::write(parent.path().join("file"), b"").expect("a file");
+        assert!(folder(&parent.path().join("file")).is_err(), "a file in the way");
     }
 
     #[test]

@@ -333,6 +333,8 @@ fn node_name(config: &AgentConfig, host: &Host) -> NodeName {
 /// The agent's own seal key, made on first use. Where it cannot be kept, one for this bundle alone.
 fn seal_key(state_dir: &Path) -> SealKey {
     let path = state_dir.join(KEY);
+    // What it cannot make is said when the key cannot be kept.
+    let _ = state::folder(state_dir);
     match fs::read(&path).map(|bytes| SealKey::from_pkcs8(&bytes)) {
         Ok(Ok(key)) => return key,
         Ok(Err(_)) => {

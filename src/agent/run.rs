@@ -26,6 +26,7 @@ use crate::id::TaskId;
 use crate::protocol::agents::Order;
 use crate::report;
 use crate::shutdown::Shutdown;
+use crate::state;
 
 pub(in crate::agent) use pipeline::pipeline;
 pub use pipeline::{Pipeline, in_background};
@@ -114,6 +115,9 @@ pub async fn run(config: AgentConfig, shutdown: Shutdown) -> Result<(), AgentErr
     let ca = fs::read(&ca_file).map_err(|error| AgentError::CaFile(ca_file, error))?;
     let dialer = Dialer::new(&url, &ca)?;
     let host = Host::open(&config.host_root).map_err(|error| AgentError::Root(config.host_root.clone(), error))?;
+    if let Err(error) = state::folder(&config.state_dir) {
+        tracing::warn!(folder = %config.state_dir.display(), error = %report::chain(&error), "the state folder cannot be made");
+    }
     let keys = Keys::new(&config.secret_file, &config.state_dir);
     let shared = Arc::new(Shared {
         config,

@@ -128,7 +128,7 @@ pub async fn bytes(body: Body) -> Result<Bytes, BadBody> {
 /// Reads a body as a JSON object, whatever its `Content-Type` says.
 ///
 /// # Errors
-/// As [`bytes`], and when it is no object of that shape.
+/// As [`bytes()`], and when it is no object of that shape.
 pub async fn json<T: DeserializeOwned>(body: Body) -> Result<T, BadBody> {
     let bytes = bytes(body).await?;
     // An object first: serde would take an array for a struct's members in order.

@@ -6,7 +6,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -363,8 +363,7 @@ fn read(path: &Path) -> Result<Vec<u8>, SetupError> {
 }
 
 fn make_folder(path: &Path) -> Result<(), SetupError> {
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|source| SetupError::File { path: path.to_owned(), source })
+    state::folder(path).map_err(|source| SetupError::File { path: path.to_owned(), source })
 }
 
 fn lock_file(path: &Path) -> Result<File, SetupError> {

@@ -69,7 +69,7 @@ pub struct Work {
     jobs: mpsc::Receiver<Job>,
 }
 
-/// A new output, and the work for [`write`].
+/// A new output, and the work for [`write()`].
 pub fn open() -> (Output, Work) {
     let (sender, jobs) = mpsc::channel(1);
     let turn = Arc::new(Mutex::new(Turn { jobs: sender.clone() }));
@@ -95,7 +95,7 @@ impl Output {
         self.jobs.send(Job::Node(Box::new(row))).await.map_err(|_| Over)
     }
 
-    /// Asks for the end: what [`write`] answers then is the bundle's statement.
+    /// Asks for the end: what [`write()`] answers then is the bundle's statement.
     ///
     /// # Errors
     /// When the output is over.

@@ -6,7 +6,7 @@
 
 use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -228,7 +228,7 @@ fn transact<T>(
 /// Makes the folder with mode 0700, or sees to it that an existing one is.
 fn prepare_folder(folder: &Path) -> Result<(), StoreError> {
     let open = |source| StoreError::Open { path: folder.to_owned(), source };
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(open)?;
+    crate::state::folder(folder).map_err(open)?;
     let metadata = folder.metadata().map_err(open)?;
     let mode = metadata.permissions().mode();
     if mode & 0o022 != 0 || (metadata.uid() != nix::unistd::geteuid().as_raw() && mode & 0o077 != 0) {
