@@ -1,6 +1,7 @@
 //! The state against crashes, full disks, others' hands and later versions.
 
 use std::collections::HashSet;
+use std::os::unix::fs::DirBuilderExt as _;
 
 use super::*;
 use crate::coordinator::roster::{ClusterKind, ClusterRow};
