@@ -65,6 +65,9 @@ pub struct Configured {
 pub struct RunCommand {
     #[command(flatten)]
     configured: Configured,
+    /// Stop when this parent process ends, for parents that may be killed
+    #[arg(long, value_name = "PID", hide = true)]
+    parent: Option<i32>,
 }
 
 /// `sheaf agent collect`
@@ -109,7 +112,12 @@ impl AgentCommand {
     /// Whatever it could not do.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self {
-            Self::Run(command) => daemon(&command.configured),
+            Self::Run(command) => {
+                if let Some(parent) = command.parent {
+                    end_with(parent)?;
+                }
+                daemon(&command.configured)
+            }
             Self::Collect(command) => collect(command),
             Self::Check(command) => check(&command),
         }
@@ -140,6 +148,16 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .thread_keep_alive(Duration::from_secs(1))
         .build()
         .context("cannot start the runtime")
+}
+
+/// Has the kernel send SIGTERM when the parent ends.
+fn end_with(parent: i32) -> anyhow::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))
+        .context("cannot watch the parent process")?;
+    let now = rustix::process::getppid().map(|id| id.as_raw_nonzero().get());
+    // It may have ended before there was a signal to be sent.
+    anyhow::ensure!(now == Some(parent), "the parent process has ended");
+    Ok(())
 }
 
 fn daemon(configured: &Configured) -> anyhow::Result<ExitCode> {

@@ -99,6 +99,18 @@ impl Kept {
         self.offer[member].as_str().expect("a text").to_owned()
     }
 
+    /// Process ids of its agents.
+    pub fn agents(&self) -> Vec<String> {
+        let id = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).expect("its children");
+        children.split_whitespace().map(str::to_owned).collect()
+    }
+
+    /// Kills it, so that it can do nothing more about its agents.
+    pub fn kill(mut self) {
+        self.child.kill().expect("killed");
+    }
+
     /// Interrupts it; the state is gone then, and so are the agents.
     pub fn stop(mut self) {
         interrupt(&self.child);
@@ -107,9 +119,16 @@ impl Kept {
     }
 }
 
+/// A test that failed still has its processes ended.
 impl Drop for Kept {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Whether a process still runs; one that only waits to be reaped does not.
+pub fn runs(id: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }

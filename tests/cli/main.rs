@@ -45,6 +45,18 @@ fn an_interrupted_quickstart_cleans_up() {
 }
 
 #[test]
+fn a_killed_quickstart_leaves_no_agent_behind() {
+    let desk = Desk::new();
+    let kept = Kept::start(&desk, 2);
+    let agents = kept.agents();
+    assert_eq!(agents.len(), 2);
+    kept.kill();
+    while agents.iter().any(|id| desk::runs(id)) {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
 fn a_named_state_folder_serves_again() {
     let desk = Desk::new();
     for _ in 0..2 {

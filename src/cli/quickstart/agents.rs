@@ -94,6 +94,8 @@ impl Agents {
         let child = Command::new(std::env::current_exe().context("cannot find this program's file")?)
             .args(["agent", "run", "--config"])
             .arg(config)
+            // A quickstart that is killed cannot end its agents itself.
+            .args(["--parent", &std::process::id().to_string()])
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file)
