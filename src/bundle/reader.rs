@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 use super::entry::{BLOCK, Decoded, EntryHead, Kind, decode, padding};
 use super::frame::FRAME_RAW;
 use super::index::{Index, IndexError};
-use super::manifest::lines::{Lines, ManifestError, RawRow, Row};
+use super::manifest::lines::{Beginning, Lines, ManifestError, RawRow, Row};
 use super::manifest::{FORMAT, FileRow, Request, Seal, Statement};
 use super::seal::{PublicKey, SealError};
 
@@ -155,9 +155,10 @@ impl Reader {
         if let Some(row) = self.tail()?.into_iter().find(|row| row.path == path) {
             return Ok(row);
         }
+        let beginning = Beginning::of(path);
         let mut found = None;
         self.rows(|row| {
-            if found.is_none() && row.is_file(path) {
+            if found.is_none() && row.is(&beginning) {
                 found = Some(row.parse()?);
             }
             Ok(ControlFlow::Continue(()))

@@ -7,10 +7,14 @@ use tempfile::SpooledTempFile;
 
 /// Bytes of rows that stay in memory.
 const MEMORY: usize = 256 << 10;
+/// Bytes of rows that go to the file at once.
+const PENDING: usize = 16 << 10;
 
 /// Lines in the order they came.
 pub(super) struct Rows {
     file: SpooledTempFile,
+    /// Lines that are not in the file yet, so that a row costs no call of the system.
+    pending: Vec<u8>,
     bytes: u64,
     /// Whether lines are elements of a JSON array.
     json: bool,
@@ -19,7 +23,7 @@ pub(super) struct Rows {
 impl Rows {
     /// Rows of a JSON array: `{…},` on each line but the last.
     pub(super) fn json(folder: &Path) -> Self {
-        Self { file: tempfile::spooled_tempfile_in(MEMORY, folder), bytes: 0, json: true }
+        Self { file: tempfile::spooled_tempfile_in(MEMORY, folder), pending: Vec::new(), bytes: 0, json: true }
     }
 
     /// Plain lines.
@@ -29,22 +33,25 @@ impl Rows {
 
     /// Adds a row.
     pub(super) fn push(&mut self, row: &[u8]) -> io::Result<()> {
-        let mut line = Vec::with_capacity(row.len() + 2);
+        let before = self.pending.len();
         if self.json && self.bytes > 0 {
-            line.extend_from_slice(b",\n");
+            self.pending.extend_from_slice(b",\n");
         }
-        line.extend_from_slice(row);
+        self.pending.extend_from_slice(row);
         if !self.json {
-            line.push(b'\n');
+            self.pending.push(b'\n');
         }
-        self.file.write_all(&line)?;
-        self.bytes += line.len() as u64;
+        self.bytes += (self.pending.len() - before) as u64;
+        if self.pending.len() >= PENDING {
+            self.file.write_all(&self.pending)?;
+            self.pending.clear();
+        }
         Ok(())
     }
 
     /// The rows, ended and ready to be read; what is pushed after that goes nowhere.
     pub(super) fn take(&mut self) -> Self {
-        let empty = Self { file: SpooledTempFile::new(0), bytes: 0, json: self.json };
+        let empty = Self { file: SpooledTempFile::new(0), pending: Vec::new(), bytes: 0, json: self.json };
         std::mem::replace(self, empty)
     }
 
@@ -55,6 +62,8 @@ impl Rows {
 
     /// Gives all rows to `sink`, in pieces.
     pub(super) fn read(&mut self, mut sink: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        self.file.write_all(&self.pending)?;
+        self.pending.clear();
         self.file.rewind()?;
         let mut piece = vec![0; 64 << 10];
         loop {

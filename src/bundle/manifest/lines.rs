@@ -48,11 +48,20 @@ impl RawRow<'_> {
         .map_err(ManifestError::Row)
     }
 
-    /// Whether it is the row of the file `path`; the path is what a row of `files` begins with.
-    pub fn is_file(self, path: &str) -> bool {
-        let Ok(path) = serde_json::to_string(path) else { return false };
-        let rest = self.json.strip_prefix(b"{\"path\":").and_then(|rest| rest.strip_prefix(path.as_bytes()));
-        self.section == Section::Files && rest.is_some_and(|rest| rest.starts_with(b","))
+    /// Whether it is the row of the file that `beginning` is of.
+    pub fn is(self, beginning: &Beginning) -> bool {
+        self.section == Section::Files && self.json.starts_with(&beginning.0)
+    }
+}
+
+/// What the row of a file begins with: its path is its first member.
+#[derive(Clone, Debug)]
+pub struct Beginning(Vec<u8>);
+
+impl Beginning {
+    /// That of the file `path`.
+    pub fn of(path: &str) -> Self {
+        Self(format!("{{\"path\":{},", serde_json::Value::from(path)).into_bytes())
     }
 }
 

@@ -7,6 +7,8 @@ use tempfile::SpooledTempFile;
 
 /// Bytes that stay in memory.
 const MEMORY: usize = 1 << 20;
+/// Bytes of rows that go to the file, or come from it, at once.
+const PENDING: usize = 16 << 10;
 
 /// A file as seen in the archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,26 +22,36 @@ pub(super) struct Seen {
 /// All files seen; written first, then read from the front as often as needed.
 pub(super) struct Observed {
     file: BufReader<SpooledTempFile>,
+    /// Rows that are not in the file yet, so that a row costs no call of the system.
+    pending: Vec<u8>,
 }
 
 impl Observed {
     pub(super) fn new(spool: &Path) -> Self {
-        Self { file: BufReader::with_capacity(16 << 10, tempfile::spooled_tempfile_in(MEMORY, spool)) }
+        let file = BufReader::with_capacity(PENDING, tempfile::spooled_tempfile_in(MEMORY, spool));
+        Self { file, pending: Vec::new() }
     }
 
     /// Adds a file at the end.
     pub(super) fn push(&mut self, seen: &Seen) -> io::Result<()> {
-        let mut row = Vec::with_capacity(50 + seen.path.len());
+        let row = &mut self.pending;
         row.extend_from_slice(&(seen.path.len() as u16).to_le_bytes());
         row.extend_from_slice(seen.path.as_bytes());
         row.extend_from_slice(&seen.size.to_le_bytes());
         row.extend_from_slice(&seen.offset.to_le_bytes());
         row.extend_from_slice(seen.content.as_bytes());
-        self.file.get_mut().write_all(&row)
+        if self.pending.len() >= PENDING { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.get_mut().write_all(&self.pending)?;
+        self.pending.clear();
+        Ok(())
     }
 
     /// Goes to the front, to read.
     pub(super) fn rewind(&mut self) -> io::Result<()> {
+        self.flush()?;
         self.file.rewind()
     }
 

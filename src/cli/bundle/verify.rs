@@ -108,7 +108,8 @@ fn summary(report: &Report) -> String {
     if let Some(statement) = &report.statement {
         line += &format!(": {} of {} nodes collected", statement.nodes_collected, statement.nodes);
     }
-    line + &format!(", {} entries, {}", report.entries, signer(report))
+    let entries = if report.entries == 1 { "entry" } else { "entries" };
+    line + &format!(", {} {entries}, {}", report.entries, signer(report))
 }
 
 /// What follows the findings in the JSON object.
