@@ -80,12 +80,17 @@ pub(super) fn cookie(hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
     }
 }
 
-/// `Bearer <token>` outside a header. `hit` is at the scheme.
+/// Whether the word that goes on at `hit` begins with `initial` right before it, and nothing before that.
+fn begins(hay: &[u8], hit: usize, initial: u8) -> bool {
+    hit > 0 && hay[hit - 1].eq_ignore_ascii_case(&initial) && !(hit > 1 && text::is_word(hay[hit - 2]))
+}
+
+/// `Bearer <token>` outside a header. `hit` is at the scheme's second letter.
 pub(super) fn bearer(hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
-    if hit > 0 && text::is_word(hay[hit - 1]) {
+    if !begins(hay, hit, b'b') {
         return;
     }
-    let start = hit + "bearer ".len();
+    let start = hit + "earer ".len();
     let token = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'~' | b'+' | b'/' | b'=' | b'-');
     let end = start + hay[start..].iter().take_while(|b| token(b)).count();
     let value = &hay[start..end];
@@ -94,12 +99,12 @@ pub(super) fn bearer(hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
     }
 }
 
-/// `Basic <base64 of user:password>` outside a header. `hit` is at the scheme.
+/// `Basic <base64 of user:password>` outside a header. `hit` is at the scheme's second letter.
 pub(super) fn basic(hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
-    if hit > 0 && text::is_word(hay[hit - 1]) {
+    if !begins(hay, hit, b'b') {
         return;
     }
-    let start = hit + "basic ".len();
+    let start = hit + "asic ".len();
     if let Some(end) = pair(hay, start) {
         push(hay, start, end, Label::Authorization, None, edits);
     }

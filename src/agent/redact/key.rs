@@ -22,9 +22,9 @@ static END: LazyLock<Regex> = LazyLock::new(|| {
         .expect("a constant pattern compiles")
 });
 
-/// `hit` is at the last dash, or dash and blank, before `BEGIN`.
+/// `hit` is at `BEGIN`.
 pub(super) fn begin(hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
-    let start = fence_start(hay, hit);
+    let Some(start) = fence_start(hay, hit) else { return };
     let Some(fence) = BEGIN.find(&hay[start..]) else { return };
     let after = start + fence.end();
     let Some(one_line) = body(hay, after) else { return };
@@ -33,9 +33,11 @@ pub(super) fn begin(hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
     edits.push(Edit { start, end, label: Label::PrivateKey, open: (!closed).then_some(block) });
 }
 
-/// The first of the dashes around `hit`.
-fn fence_start(hay: &[u8], hit: usize) -> usize {
-    hit - hay[..hit].iter().rev().take(4).take_while(|b| **b == b'-').count()
+/// The first of the four or five dashes before `hit`, between which there may be a blank.
+fn fence_start(hay: &[u8], hit: usize) -> Option<usize> {
+    let blank = usize::from(hay[..hit].last() == Some(&b' '));
+    let dashes = hay[..hit - blank].iter().rev().take(5).take_while(|b| **b == b'-').count();
+    (dashes >= 4).then(|| hit - blank - dashes)
 }
 
 /// Whether a key's body follows its BEGIN line, and whether all of it is on the same line. A sentence that quotes the
@@ -67,7 +69,7 @@ fn body(hay: &[u8], after: usize) -> Option<bool> {
 
 /// An END without its BEGIN: takes out the lines of base64 right before it. `hit` as for [`begin`].
 pub(super) fn end(hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
-    let fence = fence_start(hay, hit);
+    let Some(fence) = fence_start(hay, hit) else { return };
     let Some(found) = END.find(&hay[fence..]) else { return };
     let mut start = fence;
     for _ in 0..LINES {

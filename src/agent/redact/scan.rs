@@ -28,7 +28,6 @@ enum Rule {
     Registry,
     Identified,
     Shape(usize),
-    Jwt,
     KeyBegin,
     KeyEnd,
     KeyWrapped,
@@ -38,107 +37,43 @@ enum Rule {
     Panic,
 }
 
-/// Parts of secrets' names, chosen so that few other words hold them and none is shorter than four bytes.
-const LITERALS: [(Rule, &[&str]); 14] = [
-    (
-        Rule::Assign,
-        &[
-            "pass",
-            "Pass",
-            "PASS",
-            "ecret",
-            "ECRET",
-            "oken",
-            "OKEN",
-            "redential",
-            "REDENTIAL",
-            "_key",
-            "-key",
-            "_KEY",
-            "-Key",
-            "-KEY",
-            "_Key",
-            "pikey",
-            "piKey",
-            "PIKEY",
-            "PIKey",
-            "essKey",
-            "esskey",
-            "ESSKEY",
-            "untKey",
-            "untkey",
-            "ateKey",
-            "atekey",
-            "terKey",
-            "terkey",
-            "ionKey",
-            "ionkey",
-            "ingKey",
-            "ingkey",
-            "thKey",
-            "thkey",
-            "redKey",
-            "redkey",
-            "entKey",
-            "ageKey",
-            "pwd=",
-            "pwd:",
-            "pwd\"",
-            "pwd'",
-            "pwd\\",
-            "pwd ",
-            "pwd]",
-            "pwd>",
-            "Pwd=",
-            "Pwd:",
-            "Pwd\"",
-            "Pwd\\",
-            "Pwd ",
-            "PWD=",
-            "PWD:",
-            "PWD\"",
-            "PWD\\",
-            "PWD ",
-            "psk=",
-            "psk:",
-            "psk\"",
-            "indpw",
-            "ootpw",
-            "community",
-            "SESSID",
-            "ESSIONID",
-            "ccessSignature",
-        ],
-    ),
-    (Rule::Signature, &["sig=", "Signature=", "signature="]),
+/// Parts of secrets' names and of what stands before secrets, chosen so that few other words hold them.
+const LITERALS: [(Rule, &[&str]); 17] = [
+    (Rule::Assign, &["pass", "Pass", "PASS", "ecret", "ECRET", "oken", "OKEN", "redential", "REDENTIAL"]),
+    (Rule::Assign, &["key", "Key", "KEY", "pwd", "Pwd", "PWD", "psk", "PSK"]),
+    (Rule::Assign, &["indpw", "ootpw", "community", "SESSID", "ESSIONID", "ccessSignature"]),
+    (Rule::Signature, &["sig=", "ignature="]),
     (Rule::Authorization, &["uthorization", "UTHORIZATION"]),
     (Rule::Cookie, &["ookie", "OOKIE"]),
-    (Rule::Bearer, &["Bearer ", "bearer ", "BEARER "]),
-    (Rule::Basic, &["Basic ", "basic ", "BASIC "]),
+    (Rule::Bearer, &["earer ", "EARER "]),
+    (Rule::Basic, &["asic ", "ASIC "]),
     (Rule::Registry, &["auth\"", "auth\\"]),
     (Rule::Identified, &["DENTIFIED BY ", "dentified by "]),
-    (Rule::Jwt, &[".eyJ"]),
-    (Rule::KeyBegin, &["-BEGIN ", "- BEGIN "]),
-    (Rule::KeyEnd, &["-END ", "- END "]),
+    (Rule::KeyBegin, &["BEGIN "]),
+    (Rule::KeyEnd, &["END "]),
     (Rule::KeyWrapped, &["LS0tLS1CRUdJTi"]),
     (Rule::User, &[" -u ", "\0-u\0", "--user"]),
     (Rule::Program(0), &["mysql", "mariadb"]),
-];
-const PROGRAMS: [(Rule, &[&str]); 2] = [
     (Rule::Program(1), &["redis-cli"]),
     (Rule::Program(2), &["ldapsearch", "ldapmodify", "ldapadd", "ldapwhoami", "ldappasswd", "ldapdelete"]),
 ];
+/// Literals that one search takes at most: beyond, it works on half as many bytes at once, and finds more that is none.
+const TOGETHER: usize = 32;
 
-/// The literals' searcher: vectorised where the processor can.
-enum Finder {
+/// A search for some of the literals: vectorised where the processor can.
+struct Finder {
+    search: Search,
+    rules: Vec<Rule>,
+}
+
+enum Search {
     Packed(Searcher),
     Plain(AhoCorasick),
 }
 
 /// All rules of a redactor, ready to run.
 pub(super) struct Rules {
-    finder: Option<Finder>,
-    rules: Vec<Rule>,
+    finders: Vec<Finder>,
     extra: Vec<Regex>,
     /// Names of the kinds, by [`Label::index`].
     pub(super) names: Vec<String>,
@@ -166,38 +101,28 @@ impl Rules {
         let names = label::names(extra.iter().map(|rule| rule.name.as_str()));
         let markers = names.iter().map(|name| label::marker(name)).collect();
         let extra = extra.iter().map(compile).collect::<Result<_, _>>()?;
-        let (rules, literals) = literals();
-        let finder = (!bare).then(|| Finder::new(&literals));
-        Ok(Self { finder, rules, extra, names, markers })
+        let finders = if bare { Vec::new() } else { finders() };
+        Ok(Self { finders, extra, names, markers })
     }
 
     /// Whether there is nothing to look for.
     pub(super) fn is_empty(&self) -> bool {
-        self.finder.is_none() && self.extra.is_empty()
+        self.finders.is_empty() && self.extra.is_empty()
     }
 
     /// Finds all secrets in a view that end behind its `from`; in order, none over another.
     pub(super) fn scan(&self, view: View<'_>, edits: &mut Vec<Edit>) {
         edits.clear();
-        if let Some(finder) = &self.finder {
-            self.scan_literals(finder, view, edits);
+        for finder in &self.finders {
+            finder.scan(view, edits);
+        }
+        if !self.finders.is_empty() {
             scan_rare(view, edits);
         }
         for (number, rule) in self.extra.iter().enumerate() {
             scan_extra(rule, number, view, edits);
         }
         settle(view.from, edits);
-    }
-
-    fn scan_literals(&self, finder: &Finder, view: View<'_>, edits: &mut Vec<Edit>) {
-        let hay = view.hay;
-        let mut at = view.look;
-        while let Some((pattern, hit)) = finder.find(hay, at) {
-            let known = edits.len();
-            self.rules[pattern].run(hay, hit, edits);
-            // What was found is taken out whole: nothing else needs finding in it.
-            at = edits[known..].iter().map(|edit| edit.end).max().unwrap_or(0).max(hit + 1);
-        }
     }
 }
 
@@ -213,7 +138,6 @@ impl Rule {
             Self::Registry => header::registry(hay, hit, edits),
             Self::Identified => command::identified(hay, hit, edits),
             Self::Shape(number) => shape::find(number, hay, hit, edits),
-            Self::Jwt => shape::jwt(hay, hit, edits),
             Self::KeyBegin => key::begin(hay, hit, edits),
             Self::KeyEnd => key::end(hay, hit, edits),
             Self::KeyWrapped => key::wrapped(hay, hit, edits),
@@ -230,23 +154,45 @@ impl Rule {
 pub(super) const PANIC: &str = "\u{1}panic in a rule\u{1}";
 
 /// Every literal, and the rule it leads to.
-fn literals() -> (Vec<Rule>, Vec<&'static str>) {
+fn literals() -> Vec<(&'static str, Rule)> {
     let shapes = SHAPES.iter().enumerate().map(|(number, shape)| (Rule::Shape(number), shape.literals));
-    let all = LITERALS.into_iter().chain(PROGRAMS).chain(shapes);
+    let all = LITERALS.into_iter().chain(shapes);
     #[cfg(test)]
     let all = all.chain([(Rule::Panic, [PANIC].as_slice())]);
-    all.flat_map(|(rule, literals)| literals.iter().map(move |literal| (rule, *literal))).unzip()
+    all.flat_map(|(rule, literals)| literals.iter().map(move |literal| (*literal, rule))).collect()
+}
+
+/// The searches for all literals. Those of three bytes have one of their own, since the shortest literal of a search is
+/// what it compares.
+fn finders() -> Vec<Finder> {
+    let (short, long): (Vec<_>, Vec<_>) = literals().into_iter().partition(|(literal, _)| literal.len() < 4);
+    let each = long.len().div_ceil(long.len().div_ceil(TOGETHER));
+    long.chunks(each).chain([short.as_slice()]).map(Finder::new).collect()
 }
 
 impl Finder {
-    fn new(literals: &[&str]) -> Self {
-        let packed = packed::Config::new().heuristic_pattern_limits(false).builder().extend(literals).build();
-        match packed {
-            Some(searcher) => Self::Packed(searcher),
-            None => Self::Plain(AhoCorasick::new(literals).expect("a constant set of literals builds")),
-        }
+    fn new(literals: &[(&str, Rule)]) -> Self {
+        let (literals, rules): (Vec<_>, Vec<_>) = literals.iter().copied().unzip();
+        let packed = packed::Config::new().heuristic_pattern_limits(false).builder().extend(&literals).build();
+        let search = match packed {
+            Some(searcher) => Search::Packed(searcher),
+            None => Search::Plain(AhoCorasick::new(&literals).expect("a constant set of literals builds")),
+        };
+        Self { search, rules }
     }
 
+    fn scan(&self, view: View<'_>, edits: &mut Vec<Edit>) {
+        let mut at = view.look;
+        while let Some((pattern, hit)) = self.search.find(view.hay, at) {
+            let known = edits.len();
+            self.rules[pattern].run(view.hay, hit, edits);
+            // What was found is taken out whole: nothing else needs finding in it.
+            at = edits[known..].iter().map(|edit| edit.end).max().unwrap_or(0).max(hit + 1);
+        }
+    }
+}
+
+impl Search {
     /// The next literal at or behind `at`: its number, and where it begins.
     fn find(&self, hay: &[u8], at: usize) -> Option<(usize, usize)> {
         if at >= hay.len() {
@@ -304,9 +250,10 @@ fn settle(from: usize, edits: &mut Vec<Edit>) {
     edits.retain(|edit| edit.end > from && edit.end > edit.start);
     edits.sort_by_key(|edit| edit.start);
     edits.dedup_by(|next, kept| {
-        let joins = next.start < kept.end || (kept.open.is_some() && next.start <= kept.end);
-        if joins && next.end > kept.end {
-            kept.end = next.end;
+        // What is open goes on to the end of the bytes at hand, whatever else is found there.
+        let joins = next.start < kept.end || kept.open.is_some();
+        if joins && kept.open.is_none() && (next.open.is_some() || next.end > kept.end) {
+            kept.end = kept.end.max(next.end);
             kept.open = next.open.take();
         }
         joins
@@ -337,30 +284,37 @@ mod tests {
     /// Where one literal began with another, only one of the two rules would run.
     #[test]
     fn no_literal_begins_with_another() {
-        let (_, literals) = literals();
-        for (number, one) in literals.iter().enumerate() {
-            assert!(one.len() >= 4, "{one:?} is too short to search for quickly");
-            for (other_number, other) in literals.iter().enumerate() {
+        let literals = literals();
+        for (number, (one, _)) in literals.iter().enumerate() {
+            assert!(one.len() >= 3, "{one:?} is too short to search for quickly");
+            for (other_number, (other, _)) in literals.iter().enumerate() {
                 assert!(number == other_number || !other.starts_with(one), "{other:?} begins with {one:?}");
             }
         }
     }
 
+    /// Processors without vectors get the slow search, and those with them must never.
     #[test]
-    fn the_plain_searcher_finds_the_same() {
-        let (_, literals) = literals();
-        let plain = Finder::Plain(AhoCorasick::new(&literals).expect("builds"));
-        let packed = Finder::new(&literals);
-        let text = literals.join(" and ").repeat(3);
-        let all = |finder: &Finder| {
+    fn the_plain_search_finds_the_same() {
+        let text = literals().iter().map(|(literal, _)| *literal).collect::<Vec<_>>().join(" and ").repeat(3);
+        let all = |search: &Search| {
             let mut found = Vec::new();
             let mut at = 0;
-            while let Some((pattern, hit)) = finder.find(text.as_bytes(), at) {
+            while let Some((pattern, hit)) = search.find(text.as_bytes(), at) {
                 found.push((pattern, hit));
                 at = hit + 1;
             }
             found
         };
-        assert_eq!(all(&packed), all(&plain));
+        let (short, long): (Vec<_>, Vec<_>) = literals().into_iter().partition(|(literal, _)| literal.len() < 4);
+        for literals in long.chunks(TOGETHER).chain([short.as_slice()]) {
+            let plain = Search::Plain(AhoCorasick::new(literals.iter().map(|(literal, _)| literal)).expect("builds"));
+            let finder = Finder::new(literals);
+            assert_eq!(all(&finder.search), all(&plain));
+            #[cfg(target_arch = "x86_64")]
+            if std::arch::is_x86_feature_detected!("ssse3") {
+                assert!(matches!(finder.search, Search::Packed(_)));
+            }
+        }
     }
 }
