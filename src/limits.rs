@@ -54,6 +54,8 @@ pub const HEARTBEAT: Duration = Duration::from_secs(15);
 pub const NODE_GONE: Duration = Duration::from_secs(45);
 /// Silence after which a node that should be sending is a stall.
 pub const STALL: Duration = Duration::from_secs(30);
+/// Declared bytes from which an entry may go through the coordinator while it comes, without being whole in the spool first.
+pub const LIVE_FROM: u64 = 256 << 20;
 /// Bytes a second (raw) below which an entry does not hold the output's turn.
 pub const TURN_RATE: u64 = 64 << 10;
 /// First and longest wait between two attempts to reach the coordinator.

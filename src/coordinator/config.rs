@@ -76,6 +76,8 @@ pub struct Limits {
     pub silence_secs: u64,
     /// Seconds that a connected node may take between two entries.
     pub patience_secs: u64,
+    /// MiB of an entry from which it may go into the bundle while it comes; smaller ones wait in the spool until they are whole.
+    pub live_mib: u64,
     /// KiB a second below which an entry does not hold the bundle's turn.
     pub turn_kib_per_sec: u64,
     /// MiB of segments in memory, all bundles together.
@@ -103,6 +105,7 @@ impl Default for Limits {
             stall_secs: engine.stall.as_secs(),
             silence_secs: engine.silence.as_secs(),
             patience_secs: engine.patience.as_secs(),
+            live_mib: engine.live_from / MIB,
             turn_kib_per_sec: engine.turn_rate >> 10,
             memory_mib: engine.memory as u64 / MIB,
             spool_dir: None,
@@ -170,6 +173,7 @@ impl CoordinatorConfig {
             stall: Duration::from_secs(l.stall_secs),
             silence: Duration::from_secs(l.silence_secs),
             patience: Duration::from_secs(l.patience_secs),
+            live_from: l.live_mib.saturating_mul(MIB),
             turn_rate: l.turn_kib_per_sec << 10,
             memory: usize::try_from(l.memory_mib.saturating_mul(MIB)).unwrap_or(usize::MAX),
             spool: l.spool_mib.saturating_mul(MIB),

@@ -56,6 +56,9 @@ pub struct Settings {
     pub stall: Duration,
     /// Raw bytes a second below which an entry does not hold the output's turn.
     pub turn_rate: u64,
+    /// Declared bytes from which an entry may go live before it is whole in the spool. Smaller ones lose nothing when their
+    /// agent restarts.
+    pub live_from: u64,
     /// Bytes of segments in memory, all downloads together.
     pub memory: usize,
     /// Bytes of unlinked spool, all downloads together.
@@ -81,6 +84,7 @@ impl Default for Settings {
             grace: Duration::from_secs(5),
             stall: limits::STALL,
             turn_rate: limits::TURN_RATE,
+            live_from: limits::LIVE_FROM,
             memory: limits::MERGE_MEMORY,
             spool: limits::MERGE_SPOOL,
             spool_dir: std::env::temp_dir(),

@@ -45,9 +45,12 @@ impl Lane {
         }
     }
 
-    /// The output's turn, if nobody wants it and the node sends well.
+    /// The output's turn for an entry that only begins, if it is so large that the spool should not take it whole, its node sends
+    /// well, and nobody else wants the turn.
     fn eager_turn(&self) -> Option<OwnedMutexGuard<Turn>> {
-        if self.tempo.is_eager() { self.run.output.turn_now() } else { None }
+        let declared = self.verifier.inside()?.declared;
+        let eager = declared >= self.run.settings.live_from && self.tempo.is_eager();
+        if eager { self.run.output.turn_now() } else { None }
     }
 
     async fn spool(&mut self, spool: Option<Spool>, verified: Verified) -> Result<(), Over> {

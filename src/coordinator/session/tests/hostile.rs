@@ -245,8 +245,8 @@ async fn half_an_entry_after_a_whole_one() {
 
 #[tokio::test]
 async fn a_lie_inside_an_entry_leaves_it_cut() {
-    for turn_rate in [1, u64::MAX] {
-        let rig = Rig::new(|settings| settings.turn_rate = turn_rate);
+    for live_from in [0, u64::MAX] {
+        let rig = Rig::new(|settings| (settings.live_from, settings.turn_rate) = (live_from, 1));
         let reading = rig.start(Format::TarZst, &["liar"]);
         let mut liar = rig.agent("liar").await.ordered().await;
         let content = super::kit::noise(1, 9 << 20);

@@ -14,12 +14,12 @@ use crate::coordinator::run::{StepState, TaskEnd};
 use crate::limits::{SEGMENT_RAW, STALL};
 use crate::protocol::agents::Down;
 
-const BOTH: [Format; 2] = [Format::TarZst, Format::Tar];
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_nodes_become_one_bundle() {
-    for format in BOTH {
-        let rig = Rig::new(|_| {});
+    for (format, live_from) in
+        [(Format::TarZst, 0), (Format::TarZst, 1 << 30), (Format::Tar, 0), (Format::Tar, 1 << 30)]
+    {
+        let rig = Rig::new(|settings| settings.live_from = live_from);
         let reading = rig.start(format, &["a", "b", "c"]);
         let work = ["a", "b", "c"].into_iter().enumerate().map(async |(seed, node)| {
             let mut agent = rig.agent(node).await.ordered().await;
@@ -90,8 +90,7 @@ async fn a_cut_connection_goes_on_where_it_was() {
 
 #[tokio::test]
 async fn a_restarted_agent_sends_only_what_is_not_held() {
-    // No node is ever eager at this rate, so that the open entry waits in the spool.
-    let rig = Rig::new(|settings| settings.turn_rate = u64::MAX);
+    let rig = Rig::new(|_| {});
     let reading = rig.start(Format::TarZst, &["a"]);
     let mut agent = rig.agent("a").await.ordered().await;
     agent.files(&[("one", b"1"), ("two", b"2")]).await;
@@ -111,8 +110,8 @@ async fn a_restarted_agent_sends_only_what_is_not_held() {
 
 #[tokio::test]
 async fn an_entry_that_was_live_when_its_agent_restarted_stays_cut() {
-    // Any rate is eager: the entry goes live with its first part.
-    let rig = Rig::new(|settings| settings.turn_rate = 1);
+    // No entry is too small and any rate is eager: it goes live with its first part.
+    let rig = Rig::new(|settings| (settings.live_from, settings.turn_rate) = (0, 1));
     let reading = rig.start(Format::TarZst, &["a"]);
     let mut agent = rig.agent("a").await.ordered().await;
     let content = noise(1, 2 * SEGMENT_RAW);
@@ -134,7 +133,7 @@ async fn an_entry_that_was_live_when_its_agent_restarted_stays_cut() {
 
 #[tokio::test]
 async fn notes_reach_the_manifest_also_through_the_spool() {
-    let rig = Rig::new(|settings| settings.turn_rate = u64::MAX);
+    let rig = Rig::new(|_| {});
     let reading = rig.start(Format::TarZst, &["a"]);
     let mut agent = rig.agent("a").await.ordered().await;
     let parts = agent.parts("large", &noise(1, SEGMENT_RAW));
@@ -284,7 +283,7 @@ async fn memory_does_not_grow_with_the_nodes() {
 
 #[tokio::test]
 async fn a_cancelled_download_tells_its_agents_and_frees_everything() {
-    let rig = Rig::new(|settings| settings.turn_rate = u64::MAX);
+    let rig = Rig::new(|_| {});
     let reading = rig.start(Format::TarZst, &["a"]);
     let mut agent = rig.agent("a").await.ordered().await;
     agent.files(&[("x", b"1")]).await;
