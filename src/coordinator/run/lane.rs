@@ -22,11 +22,13 @@ use super::download::Run;
 use crate::bundle::check::Budget;
 use crate::bundle::manifest::NodeRow;
 use crate::bundle::outcome::Outcome;
+use crate::bundle::segment::Note;
 use crate::clock;
 use crate::coordinator::merge::Over;
 use crate::coordinator::receive::Inbound;
 use crate::coordinator::verify::{Verified, Verifier, VerifyError};
 use crate::id::NodeName;
+use crate::limits::HEARTBEAT;
 use crate::protocol::agents::{Down, Finish, Order};
 use crate::report;
 
@@ -34,6 +36,11 @@ use crate::report;
 const ATTEMPTS: u32 = 5;
 /// Between two lines of progress of a node in the task's log.
 const PROGRESS: std::time::Duration = std::time::Duration::from_secs(5);
+/// A node must send this part of the rate that holds a turn, on the whole, and may make these pauses in all.
+const DRIP: u64 = 64;
+const PAUSES: std::time::Duration = std::time::Duration::from_secs(3600);
+/// Bytes that a node's notes may take as JSON.
+const NOTE_BYTES: u64 = 256 << 20;
 /// The shortest time to wait before looking again.
 const TICK: std::time::Duration = std::time::Duration::from_millis(5);
 
@@ -74,6 +81,8 @@ pub(super) struct Lane {
     verifier: Verifier,
     hold: Hold,
     tempo: Tempo,
+    whole: Tempo,
+    notes: (u64, u64),
     instance: Option<uuid::Uuid>,
     row: NodeRow,
     raw: u64,
@@ -96,6 +105,8 @@ impl Lane {
             verifier,
             hold: Hold::Between,
             tempo: Tempo::new(run.settings.turn_rate, run.settings.stall),
+            whole: Tempo::whole_part(run.settings.turn_rate / DRIP, PAUSES),
+            notes: (0, 0),
             instance: None,
             row: NodeRow { name: node.to_string(), ..NodeRow::default() },
             raw: 0,
@@ -164,7 +175,9 @@ impl Lane {
             () = tokio::time::sleep(due) => Event::Nothing,
         };
         let excused = self.door.pace.held_up().saturating_sub(held_up);
-        self.tempo.waited(from.elapsed().saturating_sub(excused));
+        let own = from.elapsed().saturating_sub(excused);
+        self.tempo.waited(own);
+        self.whole.waited(own);
         Ok(event)
     }
 
@@ -179,7 +192,7 @@ impl Lane {
             Hold::Spooled(_) => settings.stall.saturating_sub(still),
             Hold::Live(_) => settings.stall.saturating_sub(still).min(self.tempo.left()),
         };
-        due.max(TICK)
+        due.min(self.whole.left()).max(TICK)
     }
 
     /// How long there was no sign of the node at all.
@@ -190,7 +203,9 @@ impl Lane {
 
     fn quiet_limit(&self) -> std::time::Duration {
         let settings = &self.run.settings;
-        if *self.link.borrow() == Link::Down { settings.stall } else { settings.silence.max(settings.stall) }
+        let gone = *self.link.borrow() == Link::Down;
+        // Whatever is set: a node that is well may be silent between two heartbeats, and lose one.
+        if gone { settings.stall } else { settings.silence.max(settings.stall).max(HEARTBEAT * 2) }
     }
 
     /// Whether the node has stood still for too long.
@@ -198,6 +213,9 @@ impl Lane {
         let settings = &self.run.settings;
         let still = self.door.pace.still();
         let lost = |reason: String| Err(End::Lost(reason));
+        if self.whole.left().is_zero() {
+            return lost(format!("sent too little for too long, {} bytes in all", self.raw));
+        }
         if matches!(self.hold, Hold::Between) {
             if self.quiet() >= self.quiet_limit() {
                 let gone = *self.link.borrow() == Link::Down;
@@ -291,6 +309,11 @@ impl Lane {
                 });
             }
         };
+        if let Err(reason) = self.charge_notes(&verified) {
+            self.run.counts.refused();
+            let _ = reply.send(Answer::Refused(reason.to_owned()));
+            return Err(End::Hostile(reason.to_owned()));
+        }
         self.count(&verified);
         let verified = self.note(verified).await;
         self.door.advance();
@@ -310,12 +333,28 @@ impl Lane {
     fn count(&mut self, verified: &Verified) {
         let (raw, wire) = (verified.raw_bytes(), verified.wire_bytes());
         self.tempo.came(raw);
+        self.whole.came(raw);
         self.raw += raw;
         self.row.wire_bytes += wire;
         self.run.counts.segment(wire);
         if self.row.started_at.is_none() {
             self.row.started_at = Some(clock::rfc3339(self.run.clock.now_ms()));
         }
+    }
+
+    /// Notes cost rows in the manifest, so they are bounded like entries; a segment with neither would cost only time.
+    fn charge_notes(&mut self, verified: &Verified) -> Result<(), &'static str> {
+        if verified.frames().is_empty() && verified.notes().is_empty() {
+            return Err("segment is empty");
+        }
+        let text = |note: &Note| {
+            let texts = [Some(&note.path), Some(&note.reason), note.original.as_ref(), note.link.as_ref()];
+            128 + texts.into_iter().flatten().map(String::len).sum::<usize>() as u64
+        };
+        self.notes.0 += verified.notes().len() as u64;
+        self.notes.1 += verified.notes().iter().map(text).sum::<u64>();
+        let room = self.notes.0 <= self.run.settings.node_entries && self.notes.1 <= NOTE_BYTES;
+        if room { Ok(()) } else { Err("notes are beyond the node's budget") }
     }
 
     /// Writes the entries that end in it into the list of what was delivered.

@@ -68,6 +68,8 @@ fn bounded(mut hello: Hello) -> Hello {
         &mut hello.kernel,
     ];
     texts.into_iter().for_each(cut);
+    hello.labels.retain(|name, _| name.len() <= TEXT);
+    hello.collectors.retain(|name, _| name.len() <= TEXT);
     hello.labels = hello.labels.into_iter().take(LABELS).collect();
     hello.labels.values_mut().for_each(cut);
     hello.collectors = hello.collectors.into_iter().take(COLLECTORS).collect();

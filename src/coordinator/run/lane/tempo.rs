@@ -33,6 +33,12 @@ impl Tempo {
         Self { floor, most, allowance: most, raw: 0.0, time: 0.0, waited: 0.0 }
     }
 
+    /// For the whole of a node's part: `floor` raw bytes a second, and pauses of `pauses` in all. Far below what holds a turn; it
+    /// only keeps a node from dripping for ever.
+    pub(super) fn whole_part(floor: u64, pauses: Duration) -> Self {
+        Self { most: pauses.as_secs_f64(), allowance: pauses.as_secs_f64(), ..Self::new(floor, pauses) }
+    }
+
     /// The node let us wait.
     pub(super) fn waited(&mut self, time: Duration) {
         self.waited += time.as_secs_f64();

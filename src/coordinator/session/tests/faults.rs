@@ -125,6 +125,46 @@ async fn a_node_that_falls_silent_between_entries_keeps_what_it_sent() {
     assert_eq!(bundle.files["nodes/a/x"], b"1");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_node_that_only_drips_is_given_up() {
+    let rig = Rig::new(|_| {});
+    let reading = rig.start(Format::TarZst, &["a"]);
+    let mut agent = rig.agent("a").await.ordered().await;
+    // Never still for long enough to be a stall, and hardly a byte in hours.
+    let dripping = async {
+        for number in 0.. {
+            let tar = agent.entry(&format!("f{number}"), b"drop");
+            let answer = agent.put(&agent.segment(super::kit::frames(&tar), true, Vec::new())).await;
+            if answer.status == StatusCode::GONE {
+                break;
+            }
+            agent.next += 1;
+            for _ in 0..20 {
+                tokio::time::advance(Duration::from_secs(1)).await;
+            }
+        }
+    };
+    soon(dripping).await;
+    let bundle = reading.bundle().await;
+    assert_eq!(bundle.node("a")["outcome"], "truncated");
+    assert!(bundle.warnings.contains("too little for too long"), "{}", bundle.warnings);
+}
+
+#[tokio::test]
+async fn thousands_of_nodes_that_are_not_there_hold_up_nobody() {
+    let rig = Rig::new(|settings| settings.grace = Duration::ZERO);
+    let names: Vec<String> = (0..5000).map(|number| format!("n{number}")).chain(["a".to_owned()]).collect();
+    let agent = rig.agent("a").await;
+    let reading = rig.start(Format::TarZst, &names.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut agent = agent.ordered().await;
+    agent.files(&[("x", b"1")]).await;
+    agent.finish().await;
+    let bundle = reading.bundle().await;
+    assert_eq!(bundle.manifest["nodes"].as_array().map(Vec::len), Some(5001));
+    assert_eq!(bundle.node("a")["outcome"], "collected");
+    rig.all_is_free().await;
+}
+
 #[tokio::test]
 async fn an_agent_that_ends_inside_an_entry_is_cut() {
     let rig = Rig::new(|_| {});

@@ -8,7 +8,7 @@ use super::kit::{Agent, Answer, Rig, frames, head};
 use crate::bundle::Format;
 use crate::bundle::frame::{Compressor, FRAME_RAW};
 use crate::bundle::outcome::Verdict;
-use crate::bundle::segment::Segment;
+use crate::bundle::segment::{Note, Segment};
 use crate::coordinator::receive::BODY;
 use crate::coordinator::run::{Event, Settings};
 
@@ -241,6 +241,20 @@ async fn half_an_entry_after_a_whole_one() {
         a.put(&a.segment(frames(&bytes), false, Vec::new())).await
     };
     out(|_| {}, lie, "part of an entry").await;
+}
+
+#[tokio::test]
+async fn nothing_at_all() {
+    out(|_| {}, async |a: &Agent| a.put(&a.segment(Bytes::new(), true, Vec::new())).await, "empty").await;
+}
+
+#[tokio::test]
+async fn more_notes_than_allowed() {
+    let lie = async |a: &Agent| {
+        let notes = (0..9).map(|n| Note { path: format!("gone{n}"), ..Note::default() }).collect();
+        a.put(&a.segment(Bytes::new(), true, notes)).await
+    };
+    out(|settings| settings.node_entries = 8, lie, "notes are beyond").await;
 }
 
 #[tokio::test]
