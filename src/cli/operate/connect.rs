@@ -183,6 +183,9 @@ impl Coordinator {
             ClientError::Refused { status: StatusCode::UNAUTHORIZED, .. } if self.from_profile => {
                 anyhow::anyhow!("the session of the login profile has ended; run `sheaf login` again")
             }
+            ClientError::Refused { status: StatusCode::UNAUTHORIZED, .. } => {
+                anyhow::anyhow!("the user or the password is wrong; check --user and SHEAF_PASSWORD or --password-file")
+            }
             _ => anyhow::Error::msg(text),
         }
     }
