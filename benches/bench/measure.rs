@@ -18,6 +18,8 @@ pub(crate) struct Cost {
     pub(crate) cpu: f64,
     /// MiB at the peak, of all its processes together; only for processes.
     pub(crate) peak: f64,
+    /// The same without pages of files, such as the programs' own.
+    pub(crate) anonymous: f64,
 }
 
 /// Pairs of costs: ours, the yardstick's.
@@ -102,7 +104,7 @@ pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
 pub(crate) fn here(work: impl FnOnce()) -> Cost {
     let (start, before) = (Instant::now(), usage(UsageWho::RUSAGE_THREAD));
     work();
-    Cost { wall: start.elapsed().as_secs_f64(), cpu: usage(UsageWho::RUSAGE_THREAD) - before, peak: 0.0 }
+    Cost { wall: start.elapsed().as_secs_f64(), cpu: usage(UsageWho::RUSAGE_THREAD) - before, ..Cost::default() }
 }
 
 /// The cost of a pipeline of processes: each reads what the one before it writes, the last writes to `into`.
@@ -118,31 +120,41 @@ pub(crate) fn processes(commands: &mut [Command], into: Stdio) -> Cost {
         command.stdout(if number == last { into.take().unwrap_or_else(Stdio::null) } else { Stdio::piped() });
         children.push(command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")));
     }
-    let mut peaks = vec![0.0_f64; children.len()];
+    let mut peaks = vec![(0.0_f64, 0.0_f64); children.len()];
     loop {
         let mut running = false;
         for (child, peak) in children.iter_mut().zip(&mut peaks) {
-            *peak = peak.max(peak_of(child.id()));
+            let (whole, anonymous) = memory_of(child.id());
+            *peak = (peak.0.max(whole), peak.1.max(anonymous));
             running |= child.try_wait().expect("a child can be waited for").is_none();
         }
         if !running {
             break;
         }
-        std::thread::sleep(POLL);
+        // Short work is waited for more closely, so that the wait does not count.
+        std::thread::sleep(POLL.min(start.elapsed() / 20));
     }
     let wall = start.elapsed().as_secs_f64();
     for (child, command) in children.iter_mut().zip(commands.iter()) {
         let status = child.wait().expect("a child can be waited for");
         assert!(matches!(status.code(), Some(0 | 3)), "{command:?}: {status}");
     }
-    Cost { wall, cpu: usage(UsageWho::RUSAGE_CHILDREN) - before, peak: peaks.iter().sum() }
+    Cost {
+        wall,
+        cpu: usage(UsageWho::RUSAGE_CHILDREN) - before,
+        peak: peaks.iter().map(|p| p.0).sum(),
+        anonymous: peaks.iter().map(|p| p.1).sum(),
+    }
 }
 
-/// `VmHWM` of a process, in MiB; 0 once it is gone.
-fn peak_of(pid: u32) -> f64 {
+/// Peak memory of a process, and its anonymous memory now, in MiB; 0 once it is gone.
+fn memory_of(pid: u32) -> (f64, f64) {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|text| text.trim().trim_end_matches(" kB").parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|text| text.trim().trim_end_matches(" kB").parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
+    };
+    (field("VmHWM:"), field("RssAnon:"))
 }
 
 fn usage(who: UsageWho) -> f64 {

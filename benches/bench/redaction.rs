@@ -19,12 +19,12 @@ pub(crate) fn rows() {
     let rules = naive_rules();
     let mut redactor = Redactor::new(Profile::Secrets, &[]).expect("the built-in rules are usable");
     let kinds = [Kind::Syslog, Kind::Nginx, Kind::Containers, Kind::Journal];
-    let mixed: Vec<Vec<u8>> = kinds.iter().map(|kind| corpus::text(*kind, TEXT / 4, &mut Random(7))).collect();
+    let mixed: Vec<Vec<u8>> = kinds.iter().map(|kind| corpus::text(*kind, TEXT / 4, &mut Random::new(7))).collect();
     let texts = [
         ("redaction, mixed logs, vs each rule on each line", mixed.concat()),
-        ("redaction, syslog, same", corpus::text(Kind::Syslog, TEXT, &mut Random(7))),
-        ("redaction, nginx (nothing to find), same", corpus::text(Kind::Nginx, TEXT, &mut Random(7))),
-        ("redaction, container logs, same", corpus::text(Kind::Containers, TEXT, &mut Random(7))),
+        ("redaction, syslog, same", corpus::text(Kind::Syslog, TEXT, &mut Random::new(7))),
+        ("redaction, nginx (nothing to find), same", corpus::text(Kind::Nginx, TEXT, &mut Random::new(7))),
+        ("redaction, container logs, same", corpus::text(Kind::Containers, TEXT, &mut Random::new(7))),
     ];
     for (name, text) in texts {
         let text: Arc<[u8]> = text.into();
