@@ -8,11 +8,12 @@ mod bench {
     pub(crate) mod checking;
     pub(crate) mod collect;
     pub(crate) mod corpus;
+    pub(crate) mod fleet;
     pub(crate) mod measure;
     pub(crate) mod redaction;
 }
 
-use bench::{checking, collect, corpus, measure, redaction};
+use bench::{checking, collect, corpus, fleet, measure, redaction};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -34,5 +35,8 @@ fn main() {
     }
     if runs("checking") {
         checking::rows(&corpus);
+    }
+    if runs("fleet") {
+        fleet::rows(&corpus);
     }
 }
