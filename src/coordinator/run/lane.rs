@@ -7,6 +7,7 @@
 //! Restarts: a new process of the agent begins a new attempt and is told what is held whole. An entry that was only spooled
 //! is forgotten and sent anew; one that was live is completed with zeros, stays truncated, and counts as held.
 
+mod judge;
 mod place;
 mod tempo;
 
@@ -22,13 +23,11 @@ use super::download::Run;
 use crate::bundle::check::Budget;
 use crate::bundle::manifest::NodeRow;
 use crate::bundle::outcome::Outcome;
-use crate::bundle::segment::Note;
 use crate::clock;
 use crate::coordinator::merge::Over;
 use crate::coordinator::receive::Inbound;
 use crate::coordinator::verify::{Verified, Verifier, VerifyError};
 use crate::id::NodeName;
-use crate::limits::HEARTBEAT;
 use crate::protocol::agents::{Down, Finish, Order};
 use crate::report;
 
@@ -39,10 +38,6 @@ const PROGRESS: std::time::Duration = std::time::Duration::from_secs(5);
 /// A node must send this part of the rate that holds a turn, on the whole, and may make these pauses in all.
 const DRIP: u64 = 64;
 const PAUSES: std::time::Duration = std::time::Duration::from_secs(3600);
-/// Bytes that a node's notes may take as JSON.
-const NOTE_BYTES: u64 = 256 << 20;
-/// The shortest time to wait before looking again.
-const TICK: std::time::Duration = std::time::Duration::from_millis(5);
 
 /// Why a node's part ended.
 #[derive(Debug)]
@@ -181,62 +176,6 @@ impl Lane {
         Ok(event)
     }
 
-    /// Time until [`Lane::judge`] may find something.
-    fn due(&self) -> std::time::Duration {
-        let settings = &self.run.settings;
-        let still = self.door.pace.still();
-        let due = match self.hold {
-            Hold::Between => {
-                (self.quiet_limit().saturating_sub(self.quiet())).min(settings.patience.saturating_sub(still))
-            }
-            Hold::Spooled(_) => settings.stall.saturating_sub(still),
-            Hold::Live(_) => settings.stall.saturating_sub(still).min(self.tempo.left()),
-        };
-        due.min(self.whole.left()).max(TICK)
-    }
-
-    /// How long there was no sign of the node at all.
-    fn quiet(&self) -> std::time::Duration {
-        let still = self.door.pace.still();
-        self.run.roll.silence(&self.node).map_or(still, |heard| heard.min(still))
-    }
-
-    fn quiet_limit(&self) -> std::time::Duration {
-        let settings = &self.run.settings;
-        let gone = *self.link.borrow() == Link::Down;
-        // Whatever is set: a node that is well may be silent between two heartbeats, and lose one.
-        if gone { settings.stall } else { settings.silence.max(settings.stall).max(HEARTBEAT * 2) }
-    }
-
-    /// Whether the node has stood still for too long.
-    fn judge(&mut self) -> Result<(), End> {
-        let settings = &self.run.settings;
-        let still = self.door.pace.still();
-        let lost = |reason: String| Err(End::Lost(reason));
-        if self.whole.left().is_zero() {
-            return lost(format!("sent too little for too long, {} bytes in all", self.raw));
-        }
-        if matches!(self.hold, Hold::Between) {
-            if self.quiet() >= self.quiet_limit() {
-                let gone = *self.link.borrow() == Link::Down;
-                return lost(if gone { "connection lost".to_owned() } else { "no sign of life".to_owned() });
-            }
-            if still >= settings.patience {
-                return lost(format!("sent nothing for {} s", still.as_secs()));
-            }
-            return Ok(());
-        }
-        if still >= settings.stall {
-            let gone = *self.link.borrow() == Link::Down;
-            let why = if gone { "connection lost" } else { "stalled" };
-            return lost(format!("{why} inside a file, nothing came for {} s", still.as_secs_f32().round()));
-        }
-        if matches!(self.hold, Hold::Live(_)) && self.tempo.left().is_zero() && !still.is_zero() {
-            return lost(format!("sent less than {} bytes a second inside a file", settings.turn_rate));
-        }
-        Ok(())
-    }
-
     /// The connection came, went, or is another agent process's.
     async fn linked(&mut self) -> Result<(), End> {
         let link = *self.link.borrow_and_update();
@@ -342,21 +281,6 @@ impl Lane {
         }
     }
 
-    /// Notes cost rows in the manifest, so they are bounded like entries; a segment with neither would cost only time.
-    fn charge_notes(&mut self, verified: &Verified) -> Result<(), &'static str> {
-        if verified.frames().is_empty() && verified.notes().is_empty() {
-            return Err("segment is empty");
-        }
-        let text = |note: &Note| {
-            let texts = [Some(&note.path), Some(&note.reason), note.original.as_ref(), note.link.as_ref()];
-            128 + texts.into_iter().flatten().map(String::len).sum::<usize>() as u64
-        };
-        self.notes.0 += verified.notes().len() as u64;
-        self.notes.1 += verified.notes().iter().map(text).sum::<u64>();
-        let room = self.notes.0 <= self.run.settings.node_entries && self.notes.1 <= NOTE_BYTES;
-        if room { Ok(()) } else { Err("notes are beyond the node's budget") }
-    }
-
     /// Writes the entries that end in it into the list of what was delivered.
     async fn note(&self, verified: Verified) -> Verified {
         if verified.rows().is_empty() {
@@ -412,21 +336,6 @@ impl Lane {
         }
         self.run.events.ended(&self.row, self.index, matches!(end, End::Hostile(_)), self.raw).await;
         self.row
-    }
-
-    fn outcome(&self, end: &End, reason: String) -> (Outcome, String) {
-        let nothing = self.raw == 0;
-        match end {
-            End::Finished(Outcome::Collected, _) if self.cut > 0 => {
-                (Outcome::Truncated, "a file was cut when its agent was restarted".to_owned())
-            }
-            End::Finished(Outcome::Skipped, _) if !nothing => (Outcome::Truncated, reason),
-            End::Finished(outcome, _) => (*outcome, reason),
-            End::Hostile(_) => (Outcome::Failed, format!("broke a rule: {reason}")),
-            End::Lost(_) if nothing => (Outcome::Skipped, reason),
-            End::Lost(_) => (Outcome::Truncated, reason),
-            End::Over => (Outcome::Skipped, "the download is over".to_owned()),
-        }
     }
 }
 

@@ -166,17 +166,21 @@ async fn a_slow_reader_is_no_stall_of_the_node() {
     });
     let mut bytes = 0;
     for waits in 1..=3 {
-        while bytes < waits * 3 * SEGMENT_RAW {
-            bytes += download.body.next().await.expect("a piece").expect("no error").len();
+        // So little that much more is left than there is room for on the way.
+        while bytes < waits * 2 * SEGMENT_RAW {
+            bytes += soon(download.body.next()).await.expect("a piece").expect("no error").len();
         }
         // Until the node waits for us, and then for much longer than a stall.
         let before = door.pace.held_up();
-        while door.pace.held_up() == before {
-            tokio::time::advance(Duration::from_millis(1)).await;
-        }
+        soon(async {
+            while door.pace.held_up() == before {
+                tokio::time::advance(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
         tokio::time::advance(STALL * 3).await;
     }
-    while let Some(piece) = download.body.next().await {
+    while let Some(piece) = soon(download.body.next()).await {
         bytes += piece.expect("no error").len();
     }
     sender.await.expect("sent");
