@@ -139,6 +139,7 @@ const TRUE: &[(&str, &str)] = &[
     ("jwt", r#"{"log":"got\n«eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.Sfl»\n"}"#),
     ("package-token", "//registry.npmjs.org/:_auth «npm_0123456789abcdefghijABCDEFGHIJ012345»"),
     ("stripe-key", "charge by «sk_live_0123456789abcdef»"),
+    ("stripe-key", "\"whsec_0123\" and «whsec_0123456789abcdef»"),
     ("google-key", "maps?v=1 «AIzaSyA0123456789abcdefghijABCDEFGHIJ01»"),
     ("agent-secret", "enrolled by «sheaf1.0011223344556677.abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ»"),
     ("cloud-token", "vault «hvs.CAESIJabcdefghijklmnopqrstuv» ok"),
@@ -146,6 +147,7 @@ const TRUE: &[(&str, &str)] = &[
     ("password-hash", "root:«$y$j9T$abcdefghijkl$abcdefghijklmnopqrstuvwxyzABCDEFGHIJ/.0123»:19000::"),
     ("password-hash", "bob:«$2y$10$abcdefghijklmnopqrstuvwxyzABCDEFGHIJ/.01234567890abcd»"),
     ("password-hash", "h=«$argon2id$v=19$m=4096,t=3,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo» x"),
+    ("password-hash", "h=pbkdf2_sha256«$260000$saltsalt$c2FsdHNhbHRzYWx0c2FsdA==»"),
     ("password-hash", "x: {SSHA}«0c0blFTXXNuAMHECS4uxrj3ZieMoWImr»"),
     // Keys.
     ("private-key", "key «LS0tLS1CRUdJTiBSU0EgUFJJVkFURSBLRVktLS0tLQpNSUlFcEFJQkFBS0NBUUVB» end"),
