@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use super::entry::{EntryError, Head, Kind};
+use super::entry::{EntryError, Head, Kind, padding};
 use super::frame::{Decompressor, FRAME_RAW, Frame, FrameError, split};
 use super::names::Names;
 use super::path::EntryPath;
@@ -68,6 +68,9 @@ pub enum Fault {
     /// Neither whole entries only, nor one part of one entry.
     #[error("segment holds part of an entry and something else")]
     Segment,
+    /// It goes on from an earlier attempt, and nothing is open, or it is not the first of its attempt.
+    #[error("segment goes on where there is nothing to go on with")]
+    Continues,
 }
 
 /// An entry that is whole.
@@ -111,6 +114,20 @@ pub struct Inside {
     pub declared: u64,
     /// Bytes still to come, tar's padding included.
     pub missing: u64,
+    /// BLAKE3 of the content so far, padding not included.
+    pub content: blake3::Hash,
+}
+
+impl Inside {
+    /// Bytes of content so far.
+    pub fn length(&self) -> u64 {
+        self.declared - self.missing.saturating_sub(padding(self.declared))
+    }
+
+    /// Whether some of the padding is there already, but not all of it. Writers of whole blocks never stop there.
+    pub fn is_in_padding(&self) -> bool {
+        self.missing < padding(self.declared)
+    }
 }
 
 /// Checks the segments of one node in order.
@@ -291,7 +308,7 @@ impl Checker {
             return Err(Fault::Outside);
         }
         let path = EntryPath::parse(&whole[self.bundle..]).map_err(EntryError::Path)?;
-        let charged = head.entry.size.saturating_add(super::entry::padding(head.entry.size) + head.blocks.len() as u64);
+        let charged = head.entry.size.saturating_add(padding(head.entry.size) + head.blocks.len() as u64);
         self.state.left.bytes = self.state.left.bytes.checked_sub(charged).ok_or(Fault::Bytes)?;
         let names = self.names.add(&path, head.kind).ok_or(Fault::Repeated)?;
         // A folder that was implied before still costs an entry.
@@ -304,7 +321,8 @@ impl Checker {
     pub fn inside(&self) -> Option<Inside> {
         let open = self.state.open.as_ref()?;
         let missing = self.state.parser.missing()?;
-        Some(Inside { path: open.path.clone(), declared: open.head.entry.size, missing })
+        let content = open.content.finalize();
+        Some(Inside { path: open.path.clone(), declared: open.head.entry.size, missing, content })
     }
 
     /// What is left of the budget.

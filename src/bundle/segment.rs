@@ -4,6 +4,9 @@
 //! merging simple: **a segment either holds only whole entries, or is one part of one large entry that begins at a
 //! segment's start and ends at a segment's end.** It never carries the end of an archive.
 //!
+//! A restarted agent begins a new attempt, whose first segment may be the next part of the entry that the last attempt left
+//! open; it says so ([`SegmentHead::continues`]), since else that entry is given up before the segment is looked at.
+//!
 //! On the wire: the head's length (`u32`, big-endian), the head as JSON, then the frames.
 
 use std::collections::BTreeMap;
@@ -12,6 +15,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use super::outcome::Outcome;
+use super::path::EntryPath;
 use crate::id::TaskId;
 use crate::limits::{SEGMENT_HEAD, SEGMENT_WIRE};
 
@@ -33,6 +37,9 @@ pub struct SegmentHead {
     pub digest: String,
     /// Whether the frames end where an entry ends.
     pub boundary: bool,
+    /// Whether it goes on inside the entry that the attempt before left open; only the first segment of an attempt may.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub continues: bool,
     /// What the node says of entries that end in this segment, and of sources that gave none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<Note>,
@@ -69,6 +76,30 @@ pub struct Note {
     /// Replacements per redaction rule.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub redacted: BTreeMap<String, u64>,
+}
+
+impl Note {
+    /// What stands for it where lists of notes must be short: the first half of its BLAKE3, in hex.
+    pub fn key(&self) -> String {
+        let json = serde_json::to_vec(self).expect("plain values serialise");
+        blake3::hash(&json).to_hex()[..32].to_owned()
+    }
+}
+
+/// An entry of which the coordinator holds the start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenEntry {
+    /// Path below `nodes/<node>/`.
+    pub path: EntryPath,
+    /// Bytes its header declares.
+    pub size: u64,
+    /// Bytes of content that are held.
+    pub sent: u64,
+    /// BLAKE3 of those, hex.
+    pub blake3: String,
+    /// Whether some of it is in the bundle already, so that its name stays taken if it is given up.
+    #[serde(default)]
+    pub placed: bool,
 }
 
 /// A segment as it travels.
@@ -148,8 +179,8 @@ mod tests {
     fn sample(frames: Vec<u8>) -> Segment {
         let digest = blake3::hash(&frames).to_hex().to_string();
         let notes = vec![Note { path: "files/x".into(), entry: true, ..Note::default() }];
-        let head =
-            SegmentHead { version: VERSION, task: TaskId(7), attempt: 2, number: 9, digest, boundary: true, notes };
+        let (task, attempt, number, boundary, continues) = (TaskId(7), 2, 0, true, true);
+        let head = SegmentHead { version: VERSION, task, attempt, number, digest, boundary, continues, notes };
         Segment { head, frames: frames.into() }
     }
 

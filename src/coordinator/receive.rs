@@ -45,6 +45,11 @@ impl Inbound {
         address(&self.segment.head)
     }
 
+    /// Whether it goes on inside the entry that the last attempt left open.
+    pub fn continues(&self) -> bool {
+        self.segment.head.continues
+    }
+
     /// The segment, and the memory to give back when it is gone.
     pub fn into_parts(self) -> (Segment, Lease) {
         (self.segment, self.lease)

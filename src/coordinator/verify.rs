@@ -119,7 +119,8 @@ impl Verifier {
         let mut checker = self.checker.take().ok_or(VerifyError::Broken)?;
         let permit = Arc::clone(&self.bench.0).acquire_owned().await.map_err(|_| VerifyError::Broken)?;
         let checking = tokio::task::spawn_blocking(move || {
-            let piece = checker.check(&frames, head.boundary);
+            let lost = head.continues && (head.number > 0 || checker.inside().is_none());
+            let piece = if lost { Err(Fault::Continues) } else { checker.check(&frames, head.boundary) };
             drop(permit);
             (checker, piece)
         });

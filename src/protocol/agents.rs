@@ -7,9 +7,14 @@
 //! 4. `PUT /agent/v1/tasks/{task}/attempts/{attempt}/segments/{number}`, body a [`crate::bundle::segment::Segment`]: answers
 //!    [`Ack`] once it is held. The same number again answers the same. 409 with an [`Ack`] when another number is next;
 //!    410 when the task is over; 422 with a `Problem` when the segment breaks a rule, and the node is out of that task.
-//! 5. `GET /agent/v1/tasks/{task}/held`: lines of JSON strings, the paths below `nodes/<node>/` that are held whole, so
-//!    that a restarted agent does not send them again.
+//! 5. `GET /agent/v1/tasks/{task}/held`: lines of JSON, each a [`Held`], so that a restarted agent does not send again what
+//!    is held whole.
 //! 6. `POST /agent/v1/tasks/{task}/finish`, body [`Finish`]: after the last segment is acknowledged, or to refuse.
+//!
+//! After a restart (another [`Hello::instance`]) the order comes with the next attempt, and its segments count from 0. Where the
+//! last attempt ended inside a large entry, [`Order::open`] says which: an agent whose source still begins with what is held
+//! of it sends the rest, and marks the first segment with `continues`. A first segment without the mark, or the end, gives
+//! that entry up: it is forgotten, or, where some of it is in the bundle already, completed with zeros under its name.
 //!
 //! All but the first carry `Authorization: Bearer <access token>`; the node is the token's, never one named in a body.
 
@@ -19,6 +24,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::bundle::outcome::Outcome;
+use crate::bundle::path::EntryPath;
+use crate::bundle::segment::OpenEntry;
 use crate::id::TaskId;
 
 /// What an agent says first.
@@ -116,6 +123,22 @@ pub struct Order {
     /// Case id, for the node's own journal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub case: Option<String>,
+    /// The entry that the last attempt left open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open: Option<OpenEntry>,
+}
+
+/// What need not be sent again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Held {
+    /// An entry, by its path below `nodes/<node>/`.
+    Entry(EntryPath),
+    /// What was said of a source without an entry.
+    Noted {
+        /// [`crate::bundle::segment::Note::key`].
+        noted: String,
+    },
 }
 
 /// Sent every 15 s.

@@ -102,13 +102,8 @@ impl Node {
 
     /// The bundle holds each log of the node, byte for byte.
     pub fn stands_in(&self, bundle: &Path, node: &str) {
-        self.stands_in_but(bundle, node, &[]);
-    }
-
-    /// The same for all logs but some.
-    pub fn stands_in_but(&self, bundle: &Path, node: &str, but: &[&str]) {
         let mut reader = Reader::open(File::open(bundle).expect("opened")).expect("a bundle");
-        for (name, content) in self.logs.iter().filter(|(name, _)| !but.contains(&name.as_str())) {
+        for (name, content) in &self.logs {
             let row = reader.find(&format!("nodes/{node}/files/var/log/{name}")).expect("a row");
             let mut copy = Vec::new();
             reader.copy(&row, &mut copy).expect("copied");

@@ -8,6 +8,10 @@ use crate::kit::{Site, text, verify};
 
 const LARGE: usize = 48 << 20;
 const BREAK: u64 = 6 << 20;
+/// Far inside the large entry.
+const FAR: u64 = 16 << 20;
+/// What is on its way when an agent dies, and what is said around it.
+const LOST: u64 = 6 << 20;
 
 #[test]
 fn a_cut_connection_goes_on_where_it_was() {
@@ -37,11 +41,12 @@ fn a_restarted_agent_goes_on_with_what_is_missing() {
     let proxy = Proxy::to(site.agents);
     let mut node = site.started("node", &root, proxy.address);
     site.online(&["node"]);
-    proxy.stall_at(proxy.up() + BREAK);
+    let before = proxy.up();
+    proxy.stall_at(before + FAR);
 
     let output = site.folder.path().join("restarted.tar.zst");
     let download = site.bundle(&output, &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("sheaf runs");
-    proxy.wait("the agent is inside its large entry", |up, _, _| up >= BREAK);
+    proxy.wait("the agent is inside its large entry", |up, _, _| up >= before + FAR);
     node.kill();
     proxy.release();
     node.start();
@@ -51,4 +56,8 @@ fn a_restarted_agent_goes_on_with_what_is_missing() {
     same_tree(&root.join("var"), &folder.join("nodes/node/files/var"));
     let manifest = std::fs::read_to_string(folder.join("manifest.json")).expect("manifest");
     assert!(manifest.contains("\"attempts\":2"), "{manifest}");
+    let row = manifest.lines().find(|line| line.contains("large.log")).expect("a row");
+    assert!(row.contains("\"outcome\":\"collected\""), "{row}");
+    let (sent, size) = (proxy.up() - before, std::fs::metadata(&output).expect("the bundle").len());
+    assert!(sent < size + LOST, "{sent} bytes went up for a bundle of {size}: what was held went up again");
 }

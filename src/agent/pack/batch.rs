@@ -52,9 +52,15 @@ impl Batch {
         self.rows.push(row);
     }
 
-    /// Closes the segment and begins the next.
+    /// Closes the segment and begins the next. Notes stay until an entry ends, since a part may be thrown away with its entry.
     pub(super) fn take(&mut self, boundary: bool) -> Packed {
-        let Self { frames, raw, notes, rows, .. } = std::mem::take(self);
-        Packed { frames, raw, boundary, notes, rows }
+        let before = std::mem::take(self);
+        let Self { frames, raw, notes, rows, note_bytes } = before;
+        let mut packed = Packed { frames, raw, boundary, continues: false, notes, rows };
+        if !boundary {
+            self.notes = std::mem::take(&mut packed.notes);
+            self.note_bytes = note_bytes;
+        }
+        packed
     }
 }

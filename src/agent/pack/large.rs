@@ -97,7 +97,7 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
     }
 
     /// Ends an entry whose frames are all in segments but the open one.
-    fn end_parts(&mut self, entry: Entry, report: CleanReport, whole: bool) -> Result<(), PackError> {
+    pub(super) fn end_parts(&mut self, entry: Entry, report: CleanReport, whole: bool) -> Result<(), PackError> {
         if whole {
             // It shares its segment and its last frame with what follows.
             self.end(entry, report);
@@ -146,40 +146,55 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
         self.stage[..head.len()].copy_from_slice(&head);
         self.used = head.len();
         while self.fill(&mut input, &mut entry) == Filled::Frame {
-            let frame = self.compress(FRAME_RAW)?;
-            self.used = 0;
-            self.part(frame)?;
+            self.full_frame()?;
         }
         if entry.cut.is_some() && entry.bytes == length && length < budget {
             entry.cut = Some("it grew while it was read twice, for want of room to spool it".to_owned());
         }
         let report = judge(input.finish(), &entry);
-        let report = self.fill_up(&mut entry, length, report)?;
+        let report = self.fill_up(&mut entry, report, "it shrank while it was read twice")?;
         self.pad();
         let whole = entry.padded() <= SEGMENT_RAW as u64;
         self.end_parts(entry, report, whole)
     }
 
-    /// Zeros up to the length that the header declares already.
-    fn fill_up(&mut self, entry: &mut Entry, length: u64, report: CleanReport) -> Result<CleanReport, PackError> {
-        if entry.bytes == length {
+    /// Zeros up to the length that the header declares already; `shrank` is the reason where nobody knows a better one.
+    pub(super) fn fill_up(
+        &mut self,
+        entry: &mut Entry,
+        report: CleanReport,
+        shrank: &str,
+    ) -> Result<CleanReport, PackError> {
+        if entry.bytes == entry.head.size {
             return Ok(report);
         }
         entry.length = Some(entry.bytes);
-        while entry.bytes < length {
-            let room = (length - entry.bytes).min((FRAME_RAW - self.used) as u64) as usize;
-            self.stage[self.used..self.used + room].fill(0);
-            entry.took(&self.stage[self.used..self.used + room]);
+        self.zeros(entry.head.size - entry.bytes, |zeros| entry.took(zeros))?;
+        let reason = if report.reason.is_empty() { shrank.to_owned() } else { report.reason };
+        Ok(CleanReport { outcome: Outcome::Truncated, reason, ..report })
+    }
+
+    /// Adds zeros to an entry whose frames go out as they fill, and shows each piece of them to `each`.
+    pub(super) fn zeros(&mut self, mut count: u64, mut each: impl FnMut(&[u8])) -> Result<(), PackError> {
+        while count > 0 {
+            let room = count.min((FRAME_RAW - self.used) as u64) as usize;
+            let zeros = &mut self.stage[self.used..self.used + room];
+            zeros.fill(0);
+            each(zeros);
             self.used += room;
+            count -= room as u64;
             if self.used == FRAME_RAW {
-                let frame = self.compress(FRAME_RAW)?;
-                self.used = 0;
-                self.part(frame)?;
+                self.full_frame()?;
             }
         }
-        let reason =
-            if report.reason.is_empty() { "it shrank while it was read twice".to_owned() } else { report.reason };
-        Ok(CleanReport { outcome: Outcome::Truncated, reason, ..report })
+        Ok(())
+    }
+
+    /// The open frame is full, and one of a large entry's.
+    pub(super) fn full_frame(&mut self) -> Result<(), PackError> {
+        let frame = self.compress(FRAME_RAW)?;
+        self.used = 0;
+        self.part(frame)
     }
 
     /// Adds a frame of a large entry; a full segment goes out as a part of it.

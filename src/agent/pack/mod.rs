@@ -9,6 +9,7 @@ mod input;
 mod large;
 mod names;
 mod packer;
+mod resume;
 mod spool;
 
 use crate::bundle::check::EntryRow;
@@ -26,6 +27,8 @@ pub struct Packed {
     pub raw: u64,
     /// Whether they end where an entry ends.
     pub boundary: bool,
+    /// Whether they go on inside an entry that an earlier attempt left open.
+    pub continues: bool,
     /// Notes on entries that end here, and on sources that gave none.
     pub notes: Vec<Note>,
     /// Rows of the entries that end here, where they were asked for ([`Settings::rows`]).

@@ -29,6 +29,23 @@ impl Names {
         self.held.insert(key(path));
     }
 
+    /// Takes `path` for good, whatever is packed.
+    pub(super) fn reserve(&mut self, path: &EntryPath) {
+        // Where it does not fit it was in nobody's way.
+        if self.taken.add(path, Kind::File).is_some() {
+            self.taken.mark();
+        } else {
+            self.taken.undo();
+        }
+    }
+
+    /// Whether what would be packed as `path` is `wanted`.
+    pub(super) fn gives(&mut self, path: &EntryPath, wanted: &EntryPath) -> bool {
+        let (free, _) = self.take(path);
+        self.give_back();
+        free == *wanted
+    }
+
     /// Whether what would be packed as `path` is held already. The path is taken then, as if it had been packed again.
     pub(super) fn skip(&mut self, path: &EntryPath) -> bool {
         if self.held.is_empty() {

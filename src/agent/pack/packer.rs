@@ -4,6 +4,7 @@
 //! What outgrows the frame is compressed on, and its frames wait in the spool. Where the spool has no room, the source is
 //! read twice; where that cannot be, its start is kept.
 
+use std::collections::HashSet;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -23,7 +24,7 @@ use crate::bundle::entry::{BLOCK, EntryHead, Kind};
 use crate::bundle::frame::{Compressor, FRAME_RAW, Frame};
 use crate::bundle::outcome::Outcome;
 use crate::bundle::path::EntryPath;
-use crate::bundle::segment::Note;
+use crate::bundle::segment::{Note, OpenEntry};
 use crate::id::{BundleName, NodeName};
 use crate::limits::{NODE_BYTES, NODE_ENTRIES, PAX_BYTES};
 use crate::report;
@@ -95,6 +96,12 @@ pub struct Packer<S> {
     /// Names and bytes as a checker charges them.
     pub(super) charged: (u64, u64),
     pub(super) last: Instant,
+    /// What was said of sources without an entry, and is held from an earlier attempt.
+    noted: HashSet<String>,
+    /// The entry that an earlier attempt left open, until it is gone on with or given up.
+    pub(super) open: Option<OpenEntry>,
+    /// Whether the next segment goes on inside it.
+    pub(super) continues: bool,
     /// The `.err` of a source that failed, until it is known that the source brings none itself.
     owed: Option<Reason>,
 }
@@ -128,6 +135,9 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
             // The folders `nodes` and the node's own count too.
             charged: (2, 0),
             last: Instant::now(),
+            noted: HashSet::new(),
+            open: None,
+            continues: false,
             owed: None,
         })
     }
@@ -135,6 +145,17 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
     /// Notes that the coordinator holds `path` already, from an earlier attempt.
     pub fn hold(&mut self, path: &EntryPath) {
         self.names.hold(path);
+    }
+
+    /// Notes that the coordinator holds a note of this [`Note::key`] already.
+    pub fn hold_note(&mut self, key: String) {
+        self.noted.insert(key);
+    }
+
+    /// Notes that the coordinator stands inside an entry. The packer goes on with it, if its source comes before any other that
+    /// gives something, and still begins with what is held.
+    pub fn resume(&mut self, open: OpenEntry) {
+        self.open = Some(open);
     }
 
     /// Whether the next source of `path` is held already and need not be read.
@@ -162,7 +183,12 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
     pub fn note(&mut self, mut note: Note) -> Result<(), PackError> {
         note.reason = report::brief(&note.reason, REASON);
         self.totals.missing += 1;
-        self.batch.note(note);
+        if self.noted.is_empty() || !self.noted.contains(&note.key()) {
+            self.batch.note(note);
+        }
+        if self.batch.is_noted() {
+            self.give_up();
+        }
         self.flush_noted()
     }
 
@@ -172,6 +198,7 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
     /// As [`Packer::add`].
     pub fn finish(mut self) -> Result<Totals, PackError> {
         self.explain(None)?;
+        self.give_up();
         self.flush()?;
         Ok(self.totals)
     }
@@ -183,7 +210,8 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
     pub fn flush(&mut self) -> Result<(), PackError> {
         self.close_frame(self.used)?;
         self.used = 0;
-        if self.batch.is_empty() { Ok(()) } else { self.emit(true) }
+        // The first segment after a restart says whether the open entry is gone on with: that must be known first.
+        if self.batch.is_empty() || self.open.is_some() { Ok(()) } else { self.emit(true) }
     }
 
     pub(super) fn flush_noted(&mut self) -> Result<(), PackError> {
@@ -206,6 +234,12 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
         if self.names.skip(input.path()) {
             return Ok(());
         }
+        if self.open.as_ref().is_some_and(|open| self.names.gives(input.path(), &open.path)) {
+            match self.go_on(input)? {
+                Some(back) => input = back,
+                None => return Ok(()),
+            }
+        }
         let (path, names) = self.names.take(input.path());
         let mut entry = match self.begin(&input, path, names) {
             Ok(entry) => entry,
@@ -221,6 +255,7 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
         entry.start = self.used;
         self.used += entry.head_length;
         if self.fill(&mut input, &mut entry) == Filled::Frame {
+            self.give_up();
             return self.large(input, entry);
         }
         let report = judge(input.finish(), &entry);
@@ -233,11 +268,12 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
             }
             return self.note(note);
         }
+        self.give_up();
         self.end_small(entry, report)
     }
 
     /// The entry's header without its size, unless the node has no room for it.
-    fn begin(&self, input: &impl Input, path: EntryPath, names: u64) -> Result<Entry, String> {
+    pub(super) fn begin(&self, input: &impl Input, path: EntryPath, names: u64) -> Result<Entry, String> {
         let (entries, bytes) = self.most;
         if self.charged.0 + names > entries {
             return Err(format!("the node may give {entries} entries"));
@@ -371,7 +407,8 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
     }
 
     pub(super) fn emit(&mut self, boundary: bool) -> Result<(), PackError> {
-        let packed = self.batch.take(boundary);
+        let mut packed = self.batch.take(boundary);
+        packed.continues = std::mem::take(&mut self.continues);
         self.totals.wire += packed.wire();
         self.last = Instant::now();
         match (self.sink)(packed) {

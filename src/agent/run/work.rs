@@ -15,9 +15,8 @@ use super::pipeline::{Pipeline, in_background, pipeline};
 use crate::agent::pack::{Packed, Packer, Settings, Totals};
 use crate::agent::send::{Link, UploadError, Uploader};
 use crate::bundle::outcome::Outcome;
-use crate::bundle::path::EntryPath;
 use crate::id::{BundleName, NodeName};
-use crate::protocol::agents::{Finish, Order};
+use crate::protocol::agents::{Finish, Held, Order};
 use crate::report;
 
 /// Time that a pipeline has to notice that it was stopped.
@@ -134,7 +133,7 @@ impl Work<'_> {
         running: &mut Running,
         stop: CancellationToken,
     ) -> Result<Totals, Ended> {
-        let mut held: Vec<EntryPath> = Vec::new();
+        let mut held: Vec<Held> = Vec::new();
         if self.order.attempt > 1 {
             uploader.held(|path| held.push(path)).await?;
         }
@@ -151,7 +150,7 @@ impl Work<'_> {
     /// Starts the pipeline on its thread; segments come out of the channel, and how it ended out of the answer.
     fn start(
         &self,
-        held: Vec<EntryPath>,
+        held: Vec<Held>,
         segments: mpsc::Sender<Packed>,
         stop: CancellationToken,
     ) -> Result<oneshot::Receiver<Result<Totals, Pipeline>>, Ended> {
@@ -173,15 +172,22 @@ impl Work<'_> {
             (plan.known.clock_offset_ms, plan.known.round_trip_ms) = (Some(offset), Some(round_trip));
         }
         let (done, done_out) = oneshot::channel();
-        let shared = Arc::clone(self.shared);
+        let (shared, open) = (Arc::clone(self.shared), self.order.open.clone());
         let body = move || {
             let sink = |packed| match segments.blocking_send(packed) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(_) => ControlFlow::Break(()),
             };
             let result = Packer::new(settings, sink).map_err(Pipeline::from).and_then(|mut packer| {
-                held.iter().for_each(|path| packer.hold(path));
-                drop(held);
+                for one in held {
+                    match one {
+                        Held::Entry(path) => packer.hold(&path),
+                        Held::Noted { noted } => packer.hold_note(noted),
+                    }
+                }
+                if let Some(open) = open {
+                    packer.resume(open);
+                }
                 pipeline(&plan, &shared.host, &stop, packer)
             });
             let _ = done.send(result);

@@ -13,12 +13,11 @@ use super::backoff::Backoff;
 use super::link::{Link, LinkError, Pieces, refusal};
 use super::session::Lines;
 use crate::agent::pack::Packed;
-use crate::bundle::path::EntryPath;
 use crate::bundle::segment::{SegmentHead, VERSION};
 use crate::id::TaskId;
 use crate::limits::{BODY_IDLE, JSON_BODY};
 use crate::net::body::capped;
-use crate::protocol::agents::{Ack, Finish, Order};
+use crate::protocol::agents::{Ack, Finish, Held, Order};
 use crate::report;
 
 /// Time for the answer to a short call.
@@ -90,6 +89,7 @@ impl Uploader {
             number: self.next,
             digest: digest.finalize().to_hex().to_string(),
             boundary: packed.boundary,
+            continues: packed.continues,
             notes: packed.notes,
         };
         let prefix = [head.prefix()];
@@ -121,11 +121,11 @@ impl Uploader {
         if answer.status().is_success() { Ok(()) } else { Err(refused(answer).await) }
     }
 
-    /// Tells `each` the paths that the coordinator holds whole from earlier attempts.
+    /// Tells `each` what the coordinator holds from earlier attempts.
     ///
     /// # Errors
     /// When the task is over.
-    pub async fn held(&mut self, mut each: impl FnMut(EntryPath)) -> Result<(), UploadError> {
+    pub async fn held(&mut self, mut each: impl FnMut(Held)) -> Result<(), UploadError> {
         let path = format!("/agent/v1/tasks/{}/held", self.task);
         let mut backoff = Backoff::default();
         loop {
@@ -209,7 +209,7 @@ async fn refused(answer: Response<Incoming>) -> UploadError {
     }
 }
 
-async fn read_held(answer: Response<Incoming>, each: &mut impl FnMut(EntryPath)) -> Result<(), LinkError> {
+async fn read_held(answer: Response<Incoming>, each: &mut impl FnMut(Held)) -> Result<(), LinkError> {
     let mut lines = Lines::new(answer.into_body());
     while let Some(line) = lines.next().await? {
         each(serde_json::from_slice(&line).map_err(LinkError::Json)?);

@@ -12,9 +12,10 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::bundle::check::EntryRow;
+use crate::bundle::segment::Note;
 use crate::coordinator::merge::{Charged, Quota};
 use crate::coordinator::receive::{Address, Inbound, Pace, Share};
-use crate::protocol::agents::Finish;
+use crate::protocol::agents::{Finish, Held};
 
 /// What the listener tells the lane.
 pub(super) enum Message {
@@ -58,7 +59,7 @@ struct Position {
     over: bool,
 }
 
-/// What a node has delivered whole: one JSON string a line, in an unlinked file.
+/// What a node has delivered whole: a [`Held`] a line, in an unlinked file.
 enum Ledger {
     None,
     Kept(Arc<Mutex<Charged>>),
@@ -212,9 +213,13 @@ impl Door {
         }
     }
 
-    /// Notes entries as delivered. Blocks. Without room the list is lost, and with it only the way back after a restart.
-    pub(super) fn note(&self, rows: &[EntryRow], folder: &str, spool: &Path, quota: &Quota) {
+    /// Notes entries, and what was said of sources without one, as delivered. Blocks. Without room the list is lost, and with it only the way back after a restart.
+    pub(super) fn note(&self, (rows, notes): (&[EntryRow], &[Note]), folder: &str, spool: &Path, quota: &Quota) {
         let mut lines = Vec::new();
+        for note in notes.iter().filter(|note| !note.entry) {
+            lines.extend(serde_json::to_vec(&Held::Noted { noted: note.key() }).unwrap_or_default());
+            lines.push(b'\n');
+        }
         for row in rows {
             let below = row.path.as_str().strip_prefix(folder).unwrap_or(row.path.as_str());
             lines.extend(serde_json::to_vec(below).unwrap_or_default());

@@ -4,11 +4,11 @@
 //! as a reason, and costs this node alone. Only time that the node takes for itself counts against it: while the lane waits for the
 //! output's turn, or a request waits for memory, the node is excused.
 //!
-//! Restarts: a new process of the agent begins a new attempt and is told what is held whole. An entry that was only spooled
-//! is forgotten and sent anew; one that was live is completed with zeros, stays truncated, and counts as held.
+//! A new process of the agent may go on inside the entry that the old one left open: see `restart`.
 
 mod judge;
 mod place;
+mod restart;
 mod tempo;
 
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use self::place::Hold;
+use self::restart::RESTARTED;
 use self::tempo::Tempo;
 use super::door::{Answer, Door, Link, Message};
 use super::download::Run;
@@ -31,8 +32,6 @@ use crate::id::NodeName;
 use crate::protocol::agents::{Down, Finish, Order};
 use crate::report;
 
-/// Agent processes that may try before the node is given up.
-const ATTEMPTS: u32 = 5;
 /// Between two lines of progress of a node in the task's log.
 const PROGRESS: std::time::Duration = std::time::Duration::from_secs(5);
 /// A node must send this part of the rate that holds a turn, on the whole, and may make these pauses in all.
@@ -75,6 +74,8 @@ pub(super) struct Lane {
     has_turn: watch::Sender<bool>,
     verifier: Verifier,
     hold: Hold,
+    /// A new process of the agent was told of the open entry, and has not said yet whether it goes on with it.
+    resuming: bool,
     tempo: Tempo,
     whole: Tempo,
     notes: (u64, u64),
@@ -99,6 +100,7 @@ impl Lane {
         Self {
             verifier,
             hold: Hold::Between,
+            resuming: false,
             tempo: Tempo::new(run.settings.turn_rate, run.settings.stall),
             whole: Tempo::whole_part(run.settings.turn_rate / DRIP, PAUSES),
             notes: (0, 0),
@@ -140,6 +142,7 @@ impl Lane {
             match self.next().await? {
                 Event::Link => self.linked().await?,
                 Event::Message(message) => self.message(*message).await?,
+                Event::Nothing if self.is_late_to_resume() => self.order_anew().await?,
                 Event::Nothing => self.judge()?,
             }
         }
@@ -191,6 +194,12 @@ impl Lane {
             self.row.agent_version = online.hello.agent_version.clone();
             self.row.clock_offset_ms = online.clock_offset_ms;
         }
+        self.order();
+        Ok(())
+    }
+
+    /// Says what to collect, and from where on.
+    fn order(&self) {
         let (attempt, next) = self.door.position();
         let order = Order {
             task: self.run.task,
@@ -201,25 +210,10 @@ impl Lane {
             collectors: self.run.collectors.clone(),
             requested_by: self.run.requested_by.clone(),
             case: self.run.case.clone(),
+            open: if self.resuming { self.open_entry() } else { None },
         };
         // Not sent means not connected: the next session brings it.
         self.run.roll.dispatch(&self.node, order);
-        Ok(())
-    }
-
-    async fn restarted(&mut self) -> Result<(), End> {
-        self.forget_open_entry("its agent was restarted").await?;
-        if !self.door.knows_held() {
-            return Err(End::Lost(
-                "its agent was restarted, and there was no room to remember what it had sent".into(),
-            ));
-        }
-        let attempt = self.door.begin_attempt();
-        if attempt > ATTEMPTS {
-            return Err(End::Lost(format!("its agent was restarted {} times", attempt - 1)));
-        }
-        self.door.pace.moved();
-        Ok(())
     }
 
     async fn message(&mut self, message: Message) -> Result<(), End> {
@@ -235,6 +229,9 @@ impl Lane {
         if let Some(answer) = self.door.look(inbound.address()) {
             let _ = reply.send(answer);
             return Ok(());
+        }
+        if std::mem::take(&mut self.resuming) {
+            self.resumed(inbound.continues()).await?;
         }
         let verified = match self.verifier.check(inbound).await {
             Ok(verified) => verified,
@@ -281,15 +278,15 @@ impl Lane {
         }
     }
 
-    /// Writes the entries that end in it into the list of what was delivered.
+    /// Writes the entries that end in it, and what it says of sources without one, into the list of what was delivered.
     async fn note(&self, verified: Verified) -> Verified {
-        if verified.rows().is_empty() {
+        if verified.rows().is_empty() && verified.notes().is_empty() {
             return verified;
         }
         let (door, run) = (Arc::clone(&self.door), Arc::clone(&self.run));
         let folder = format!("nodes/{}/", self.node);
         let noting = tokio::task::spawn_blocking(move || {
-            door.note(verified.rows(), &folder, &run.settings.spool_dir, &run.quota);
+            door.note((verified.rows(), verified.notes()), &folder, &run.settings.spool_dir, &run.quota);
             verified
         });
         noting.await.expect("noting does not panic")
@@ -307,7 +304,7 @@ impl Lane {
         }
         self.door.took(finish.clone());
         let _ = reply.send(Answer::Held(next));
-        if !matches!(self.hold, Hold::Between) {
+        if !self.resuming && !matches!(self.hold, Hold::Between) {
             return Err(End::Lost("its agent ended inside a file".to_owned()));
         }
         Err(End::Finished(finish.outcome, report::brief(&finish.reason, 500)))
@@ -321,7 +318,8 @@ impl Lane {
         };
         if !matches!(end, End::Over) {
             // An output that is over has no use for the rest.
-            let _ = self.complete_open_entry(&reason).await;
+            let reason = if self.resuming { RESTARTED } else { &reason };
+            let _ = self.complete_open_entry(reason).await;
         }
         self.hold = Hold::Between;
         self.has_turn.send_replace(false);

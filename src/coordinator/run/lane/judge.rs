@@ -21,10 +21,10 @@ impl Lane {
     pub(super) fn due(&self) -> Duration {
         let settings = &self.run.settings;
         let still = self.door.pace.still();
+        let between = || self.quiet_limit().saturating_sub(self.quiet()).min(settings.patience.saturating_sub(still));
         let due = match self.hold {
-            Hold::Between => {
-                (self.quiet_limit().saturating_sub(self.quiet())).min(settings.patience.saturating_sub(still))
-            }
+            _ if self.resuming => self.time_to_resume().map_or(between(), |t| between().min(t.saturating_sub(still))),
+            Hold::Between => between(),
             Hold::Spooled(_) => settings.stall.saturating_sub(still),
             Hold::Live(_) => settings.stall.saturating_sub(still).min(self.tempo.left()),
         };
@@ -52,7 +52,7 @@ impl Lane {
         if self.whole.left().is_zero() {
             return lost(format!("sent too little for too long, {} bytes in all", self.raw));
         }
-        if matches!(self.hold, Hold::Between) {
+        if self.resuming || matches!(self.hold, Hold::Between) {
             if self.quiet() >= self.quiet_limit() {
                 let gone = *self.link.borrow() == Link::Down;
                 return lost(if gone { "connection lost".to_owned() } else { "no sign of life".to_owned() });

@@ -5,7 +5,6 @@
 use tokio::sync::OwnedMutexGuard;
 
 use super::{End, Lane};
-use crate::bundle::entry::padding;
 use crate::coordinator::merge::{Over, Spool, Turn};
 use crate::coordinator::verify::Verified;
 
@@ -130,10 +129,9 @@ impl Lane {
             let zeros = self.note(zeros).await;
             turn.append(&self.node, zeros).await?;
         }
-        let missing = inside.missing.saturating_sub(padding(inside.declared));
-        if missing > 0 {
+        let length = inside.length();
+        if length < inside.declared {
             self.cut += 1;
-            let length = inside.declared.saturating_sub(missing);
             turn.truncated(&self.node, inside.path, length, reason.to_owned()).await?;
         }
         Ok(())

@@ -413,6 +413,7 @@ impl Agent {
             number: self.next,
             digest: blake3::hash(&frames).to_hex().to_string(),
             boundary,
+            continues: false,
             notes,
         };
         Segment { head, frames }
@@ -430,6 +431,13 @@ impl Agent {
         let answer = self.put(&self.segment(frames, boundary, Vec::new())).await;
         assert_eq!(answer.ack(), (200, self.next + 1), "{answer:?}");
         self.next += 1;
+    }
+
+    /// The same for a segment that goes on inside the entry that the last process left open.
+    pub(super) fn continuing(&self, frames: Bytes, boundary: bool) -> Segment {
+        let mut segment = self.segment(frames, boundary, Vec::new());
+        segment.head.continues = true;
+        segment
     }
 
     /// Sends small files, in one segment.
@@ -474,11 +482,17 @@ impl Agent {
 
     /// The paths that the coordinator holds.
     pub(super) async fn held(&self) -> Vec<String> {
+        let lines = self.held_lines().await;
+        lines.into_iter().map(|line| line.as_str().expect("a string").to_owned()).collect()
+    }
+
+    /// All that the coordinator holds.
+    pub(super) async fn held_lines(&self) -> Vec<Value> {
         let answer =
             self.call(Method::GET, &format!("/agent/v1/tasks/{}/held", self.order().task), Body::empty()).await;
         assert_eq!(answer.status, StatusCode::OK);
         let text = String::from_utf8(answer.body.to_vec()).expect("text");
-        text.lines().map(|line| serde_json::from_str(line).expect("a string")).collect()
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
 }
 

@@ -89,49 +89,6 @@ async fn a_cut_connection_goes_on_where_it_was() {
 }
 
 #[tokio::test]
-async fn a_restarted_agent_sends_only_what_is_not_held() {
-    let rig = Rig::new(|_| {});
-    let reading = rig.start(Format::TarZst, &["a"]);
-    let mut agent = rig.agent("a").await.ordered().await;
-    agent.files(&[("one", b"1"), ("two", b"2")]).await;
-    let parts = agent.parts("large", &noise(1, 2 * SEGMENT_RAW));
-    agent.send(parts[0].clone(), false).await;
-    let mut agent = agent.restarted().await.ordered().await;
-    assert_eq!(agent.order.as_ref().map(|order| (order.attempt, order.next)), Some((2, 0)));
-    assert_eq!(agent.held().await, ["one", "two"]);
-    let content = noise(2, 2 * SEGMENT_RAW);
-    agent.large("large", &content).await;
-    agent.finish().await;
-    let bundle = reading.bundle().await;
-    assert_eq!(bundle.verdict, Verdict::Complete);
-    assert!(bundle.files["nodes/a/large"] == content, "the second process's bytes stand there");
-    assert_eq!(bundle.node("a")["attempts"], 2);
-}
-
-#[tokio::test]
-async fn an_entry_that_was_live_when_its_agent_restarted_stays_cut() {
-    // No entry is too small and any rate is eager: it goes live with its first part.
-    let rig = Rig::new(|settings| (settings.live_from, settings.turn_rate) = (0, 1));
-    let reading = rig.start(Format::TarZst, &["a"]);
-    let mut agent = rig.agent("a").await.ordered().await;
-    let content = noise(1, 2 * SEGMENT_RAW);
-    let parts = agent.parts("large", &content);
-    agent.send(parts[0].clone(), false).await;
-    let mut agent = agent.restarted().await.ordered().await;
-    assert_eq!(agent.held().await, ["large"]);
-    agent.files(&[("small", b"s")]).await;
-    agent.finish().await;
-    let bundle = reading.bundle().await;
-    assert_eq!(bundle.verdict, Verdict::Partial);
-    let row = bundle.file("nodes/a/large");
-    let length = SEGMENT_RAW - 512;
-    assert_eq!((&row["outcome"], &row["length"]), (&json!("truncated"), &json!(length)));
-    assert!(bundle.files["nodes/a/large"][..length] == content[..length]);
-    assert!(bundle.files["nodes/a/large"][length..].iter().all(|byte| *byte == 0));
-    assert_eq!(bundle.node("a")["outcome"], "truncated");
-}
-
-#[tokio::test]
 async fn notes_reach_the_manifest_also_through_the_spool() {
     let rig = Rig::new(|_| {});
     let reading = rig.start(Format::TarZst, &["a"]);
