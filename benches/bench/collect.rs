@@ -50,13 +50,6 @@ fn gather(corpus: &Corpus, work: &Path, name: &str, folders: &[&str], bundle: &P
         goal: 0.55,
     });
     pairs.row(&Row { name: "  same", unit: "CPU s", of: |cost: &Cost| cost.cpu, gate: 0.60, goal: 0.42 });
-    pairs.row(&Row {
-        name: "  same",
-        unit: "peak MiB",
-        of: |cost: &Cost| cost.peak,
-        gate: f64::INFINITY,
-        goal: f64::INFINITY,
-    });
     figure("  peak memory of the agent (MiB)", pairs.ours(|cost| cost.peak), 16.0, 8.0);
     figure(
         "  of it anonymous, the rest being pages of the program (MiB)",
