@@ -86,7 +86,7 @@ fn the_operators_verbs() {
         .output();
     let wrong = wrong.expect("run");
     assert_eq!(wrong.status.code(), Some(1));
-    assert!(text(&wrong).contains("wrong or expired"), "{}", text(&wrong));
+    assert!(text(&wrong).contains("password is wrong"), "{}", text(&wrong));
 
     let password = desk.path().join("password");
     fs::write(&password, format!("{}\n", kept.text("password"))).expect("written");
