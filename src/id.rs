@@ -70,31 +70,52 @@ name! {
     ClusterName, "a cluster's name"
 }
 name! {
+    /// A fleet's name, as people type it.
+    FleetName, "a fleet's name"
+}
+name! {
+    /// A deployment's name.
+    DeploymentName, "a deployment's name"
+}
+name! {
     /// A collector's name.
     CollectorName, "a collector's name"
 }
 
-/// A cluster's id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ClusterId(pub Uuid);
+macro_rules! uuid {
+    ($(#[$doc:meta])* $type:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $type(pub Uuid);
 
-impl ClusterId {
-    /// A new random id.
-    pub fn random() -> Self {
-        Self(Uuid::new_v4())
-    }
+        impl $type {
+            /// A new random id.
+            pub fn random() -> Self {
+                Self(Uuid::new_v4())
+            }
+        }
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+        impl FromStr for $type {
+            type Err = uuid::Error;
+            fn from_str(text: &str) -> Result<Self, uuid::Error> {
+                text.parse().map(Self)
+            }
+        }
+    };
 }
-impl fmt::Display for ClusterId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
+
+uuid! {
+    /// A cluster's id.
+    ClusterId
 }
-impl FromStr for ClusterId {
-    type Err = uuid::Error;
-    fn from_str(text: &str) -> Result<Self, uuid::Error> {
-        text.parse().map(Self)
-    }
+uuid! {
+    /// A fleet's id.
+    FleetId
 }
 
 /// A task's number, counted from 1 for the life of the coordinator's state.

@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use super::config::CoordinatorConfig;
 use super::pki::{Names, Pki, PkiError, renew_after};
+use super::principal::Role;
 use super::refusal::Refusal;
 use super::roster::{ClusterKind, ClusterRow, DEFAULT_CLUSTER};
 use super::run::{Engine, Parts};
@@ -26,7 +27,7 @@ use super::session;
 use super::store::vault::{Vault, VaultError};
 use super::store::{Store, StoreError};
 use super::tasks::Tasks;
-use super::users::{Role, Users};
+use super::users::Users;
 use super::verbs::{Rooms, Verbs};
 use crate::clock::Clock;
 use crate::id::ClusterId;

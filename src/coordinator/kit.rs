@@ -7,7 +7,7 @@ use super::config::CoordinatorConfig;
 use super::init::{self, Bound};
 use super::store::Store;
 use super::store::vault::Vault;
-use super::verbs::{Principal, Role, Verbs};
+use super::verbs::{Door, Principal, Role, Scope, Verbs};
 use crate::clock::Clock;
 use crate::secret::Secret;
 use crate::shutdown::Shutdown;
@@ -55,7 +55,7 @@ impl Kit {
 
     /// The admin.
     pub fn admin(&self) -> Principal {
-        Principal { name: "admin".into(), role: Role::Admin }
+        Principal::new("admin", Role::Admin, Scope::All, Door::Password)
     }
 
     /// The coordinator itself.

@@ -7,6 +7,7 @@ pub mod init;
 pub(crate) mod kit;
 pub mod merge;
 pub mod pki;
+pub mod principal;
 pub mod receive;
 pub mod refusal;
 pub mod roster;

@@ -14,6 +14,7 @@ use ring::hmac;
 use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
+use super::principal::{Door, Principal, Role, Scope};
 use super::refusal::Refusal;
 use super::store::Store;
 use crate::clock::Clock;
@@ -31,52 +32,6 @@ const REMEMBERED: Duration = Duration::from_secs(300);
 const MEMORY: usize = 4096;
 /// Bytes of a name or a password that anybody has.
 const LONGEST: usize = 1024;
-
-/// What a user may do; each role may all that the ones below it may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Role {
-    /// Read.
-    Viewer,
-    /// Collect, and read.
-    Operator,
-    /// Everything.
-    Admin,
-}
-
-impl Role {
-    /// The word for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Viewer => "viewer",
-            Self::Operator => "operator",
-            Self::Admin => "admin",
-        }
-    }
-
-    /// The role of a word.
-    pub fn parse(word: &str) -> Option<Self> {
-        [Self::Viewer, Self::Operator, Self::Admin].into_iter().find(|role| role.as_str() == word)
-    }
-}
-
-/// Whoever stands behind a credential that was checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Principal {
-    /// The user's name.
-    pub name: String,
-    /// The user's role.
-    pub role: Role,
-}
-
-impl Principal {
-    /// Refuses whoever has less than `role`.
-    ///
-    /// # Errors
-    /// [`Refusal::Forbidden`].
-    pub fn needs(&self, role: Role) -> Result<(), Refusal> {
-        if self.role >= role { Ok(()) } else { Err(Refusal::Forbidden) }
-    }
-}
 
 /// An open session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,7 +111,7 @@ impl Users {
         if let (Some(key), Some((_, role))) = (&key, &found)
             && self.is_remembered(key)
         {
-            return Ok(Principal { name: name.to_owned(), role: *role });
+            return Ok(Principal::new(name, *role, Scope::All, Door::Password));
         }
         let good = match &found {
             Some((hash, _)) => self.verify(hash.clone(), password).await?,
@@ -170,7 +125,7 @@ impl Users {
             (true, Some(key), Some((_, role))) => {
                 self.remember(key);
                 info!(target: "audit", user = name, "password accepted");
-                Ok(Principal { name: name.to_owned(), role })
+                Ok(Principal::new(name, role, Scope::All, Door::Password))
             }
             _ => {
                 warn!(target: "audit", user = report::brief(name, 64), "wrong user or password");

@@ -21,7 +21,7 @@ use sheaf::bundle::verify::verify;
 use sheaf::clock::Clock;
 use sheaf::coordinator::config::CoordinatorConfig;
 use sheaf::coordinator::init;
-use sheaf::coordinator::users::Principal;
+use sheaf::coordinator::principal::Principal;
 use sheaf::coordinator::verbs::{BundleRequest, Verbs};
 use sheaf::shutdown::Shutdown;
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use sheaf::coordinator::users::Role;
+use sheaf::coordinator::principal::Role;
 
 use crate::house::{Answered, House};
 

@@ -7,6 +7,35 @@ use super::{Store, StoreError};
 use crate::coordinator::secrets::{SecretRow, SecretStatus};
 use crate::id::ClusterId;
 
+/// The tables of this room.
+pub(super) const TABLES: &str = "
+CREATE TABLE secrets (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    cluster TEXT NOT NULL REFERENCES clusters (id),
+    revoked INTEGER NOT NULL DEFAULT 0,
+    generation INTEGER NOT NULL DEFAULT 0, -- the one in use
+    issued INTEGER NOT NULL DEFAULT 0,     -- the latest handed out: this one, or the one after
+    created_ms INTEGER NOT NULL,
+    modified_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE agent_tokens (
+    digest TEXT PRIMARY KEY,
+    secret TEXT NOT NULL REFERENCES secrets (id) ON DELETE CASCADE,
+    expires_ms INTEGER NOT NULL
+) STRICT;
+CREATE INDEX agent_tokens_of_secret ON agent_tokens (secret, expires_ms);
+
+CREATE TABLE bundle_tokens (
+    cluster TEXT PRIMARY KEY REFERENCES clusters (id) ON DELETE CASCADE,
+    digest TEXT NOT NULL,
+    sealed BLOB NOT NULL,
+    user TEXT NOT NULL REFERENCES users (name) ON DELETE CASCADE,
+    expires_ms INTEGER NOT NULL
+) STRICT;
+";
+
 /// Tokens of one secret at the same time; past it, the one that would expire first goes.
 pub const TOKENS: u32 = 64;
 

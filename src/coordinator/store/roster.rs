@@ -7,6 +7,25 @@ use super::{Store, StoreError};
 use crate::coordinator::roster::{About, ClusterKind, ClusterRow, NodeRow};
 use crate::id::{ClusterId, NodeName};
 
+/// The tables of this room.
+pub(super) const TABLES: &str = "
+CREATE TABLE clusters (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    kind TEXT NOT NULL,
+    created_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE nodes (
+    name TEXT PRIMARY KEY,
+    cluster TEXT NOT NULL REFERENCES clusters (id),
+    about TEXT NOT NULL,
+    first_seen_ms INTEGER NOT NULL,
+    last_seen_ms INTEGER NOT NULL
+) STRICT;
+CREATE INDEX nodes_of_cluster ON nodes (cluster, name);
+";
+
 const CLUSTER: &str = "SELECT id, name, kind, created_ms FROM clusters";
 const NODE: &str = "SELECT n.name, n.cluster, c.name, n.about, n.first_seen_ms, n.last_seen_ms
     FROM nodes n JOIN clusters c ON c.id = n.cluster";

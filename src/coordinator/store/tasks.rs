@@ -9,6 +9,30 @@ use crate::coordinator::tasks::{Log, LogPart, NewTask, TaskFilter, TaskRow, lega
 use crate::id::{ClusterId, TaskId};
 use crate::protocol::control::TaskState;
 
+/// The tables of this room.
+pub(super) const TABLES: &str = "
+CREATE TABLE tasks (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL,
+    description TEXT NOT NULL,
+    state TEXT NOT NULL,
+    user TEXT NOT NULL,
+    cluster TEXT,
+    created_ms INTEGER NOT NULL,
+    started_ms INTEGER,
+    finished_ms INTEGER,
+    result TEXT
+) STRICT;
+
+CREATE TABLE task_logs (
+    task INTEGER NOT NULL REFERENCES tasks (id) ON DELETE CASCADE,
+    log TEXT NOT NULL,
+    start INTEGER NOT NULL, -- where these bytes begin in the whole log
+    bytes BLOB NOT NULL,
+    PRIMARY KEY (task, log, start)
+) STRICT, WITHOUT ROWID;
+";
+
 /// Tasks that are kept; of older ones, those that are over are forgotten.
 const KEPT: i64 = 2000;
 /// Bytes of one log at most; what comes later is left out.

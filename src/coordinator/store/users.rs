@@ -4,7 +4,26 @@ use rusqlite::{OptionalExtension as _, Row};
 
 use super::roster::unreadable;
 use super::{Store, StoreError};
-use crate::coordinator::users::{Principal, Role, Session};
+use crate::coordinator::principal::{Door, Principal, Role, Scope};
+use crate::coordinator::users::Session;
+
+/// The tables of this room.
+pub(super) const TABLES: &str = "
+CREATE TABLE users (
+    name TEXT PRIMARY KEY,
+    hash TEXT NOT NULL,
+    role TEXT NOT NULL,
+    created_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE sessions (
+    digest TEXT PRIMARY KEY,
+    user TEXT NOT NULL REFERENCES users (name) ON DELETE CASCADE,
+    created_ms INTEGER NOT NULL,
+    used_ms INTEGER NOT NULL
+) STRICT;
+CREATE INDEX sessions_of_user ON sessions (user, used_ms);
+";
 
 /// Sessions of one user at the same time; past it, the one that was not used for longest goes.
 const SESSIONS: u32 = 256;
@@ -100,7 +119,8 @@ impl Store {
                      WHERE s.digest = ?1 AND s.used_ms > ?2",
                     (&digest, now_ms - idle_ms),
                     |row| {
-                        let principal = Principal { name: row.get(0)?, role: role(row, 1)? };
+                        let name: String = row.get(0)?;
+                        let principal = Principal::new(&name, role(row, 1)?, Scope::All, Door::Session);
                         Ok(Session { principal, created_ms: row.get(2)?, last_used_ms: row.get(3)? })
                     },
                 )

@@ -72,10 +72,11 @@ async fn a_session_is_good_while_it_is_used() {
     let users = users(&kit);
     let id = users.open_session(&kit.admin()).await.expect("opened");
     let opened = kit.clock.now_ms();
+    let by_session = Principal { door: Door::Session, ..kit.admin() };
     for _ in 0..3 {
         kit.clock.advance(limits::SESSION - Duration::from_millis(1));
         let session = users.session(id.expose()).await.expect("good");
-        assert_eq!((session.principal, session.created_ms), (kit.admin(), opened));
+        assert_eq!((session.principal, session.created_ms), (by_session.clone(), opened));
     }
     kit.clock.advance(limits::SESSION);
     assert_eq!(users.session(id.expose()).await.map(drop), Err(Refusal::Unauthenticated));
@@ -120,7 +121,7 @@ async fn unusable_names_and_passwords_are_refused() {
 
 #[test]
 fn a_role_may_what_those_below_it_may() {
-    let who = |role| Principal { name: "x".into(), role };
+    let who = |role| Principal::new("x", role, Scope::All, Door::Password);
     assert!(who(Role::Admin).needs(Role::Operator).is_ok());
     assert_eq!(who(Role::Viewer).needs(Role::Operator), Err(Refusal::Forbidden));
     assert_eq!(who(Role::Operator).needs(Role::Admin), Err(Refusal::Forbidden));

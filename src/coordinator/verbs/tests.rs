@@ -7,9 +7,12 @@ use uuid::Uuid;
 
 use super::*;
 use crate::coordinator::kit::Kit;
+use crate::coordinator::session::{AgentAuth as _, NodeIdentity};
+use crate::id::{ClusterId, ClusterName, NodeName, TaskId};
+use crate::protocol::agents::Hello;
 
 fn who(role: Role) -> Principal {
-    Principal { name: "admin".into(), role }
+    Principal::new("admin", role, Scope::All, Door::Password)
 }
 
 fn name(text: &str) -> ClusterName {
@@ -180,7 +183,8 @@ async fn a_download_token_is_the_same_until_it_is_used_or_over() {
         assert_eq!(kit.verbs.use_bundle_token(cluster, wrong).await.map(drop), Err(Refusal::Unauthenticated));
     }
     assert!(kit.verbs.use_bundle_token(ClusterId::random(), first.token.expose()).await.is_err());
-    assert_eq!(kit.verbs.use_bundle_token(cluster, first.token.expose()).await.expect("good"), admin);
+    let asked = kit.verbs.use_bundle_token(cluster, first.token.expose()).await.expect("good");
+    assert_eq!(asked, Principal { door: Door::DownloadToken, ..admin.clone() });
     let used = kit.verbs.use_bundle_token(cluster, first.token.expose()).await.map(drop);
     assert_eq!(used, Err(Refusal::Unauthenticated));
     let second = kit.verbs.bundle_token(&admin, cluster).await.expect("given");

@@ -1,0 +1,42 @@
+//! What the agents' listener asks: whose token this is, and that a node came or left.
+//!
+//! Identity comes from the token alone. What a node says of itself goes to the roster, cut to size.
+
+use futures_util::future::BoxFuture;
+use tracing::info;
+
+use super::Verbs;
+use crate::coordinator::roster::About;
+use crate::coordinator::session::{AgentAuth, NodeIdentity};
+use crate::coordinator::store::StoreError;
+use crate::protocol::agents::Hello;
+use crate::report;
+
+/// What the agents' listener asks.
+impl AgentAuth for Verbs {
+    fn agent_by_token<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Option<NodeIdentity>> {
+        Box::pin(std::future::ready(self.rooms.secrets.agent_by_token(token)))
+    }
+
+    fn joined<'a>(&'a self, node: &'a NodeIdentity, hello: &'a Hello) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let seen = self.rooms.store.node_seen(&node.node, &About::of(hello), self.rooms.clock.now_ms()).await;
+            info!(target: "audit", node = node.node.as_str(), cluster = node.cluster_name, "node connected");
+            logged(seen);
+        })
+    }
+
+    fn left<'a>(&'a self, node: &'a NodeIdentity) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            info!(target: "audit", node = node.node.as_str(), "node disconnected");
+            logged(self.rooms.store.node_left(&node.node, self.rooms.clock.now_ms()).await);
+        })
+    }
+}
+
+/// The node goes on all the same; the list of nodes is what suffers.
+fn logged(result: Result<(), StoreError>) {
+    if let Err(error) = result {
+        tracing::error!(error = report::chain(&error), "a node's session could not be written to the state");
+    }
+}

@@ -1,0 +1,136 @@
+//! The verbs: the only door through which the API rooms reach the coordinator.
+//!
+//! Calls come from faces, already translated, with the [`Principal`] whose credential was checked at the door; each verb
+//! checks the role, asks the rooms below, and answers with plain rows or a [`Refusal`]. It speaks no dialect and knows no HTTP.
+
+mod agents;
+mod bundles;
+mod enter;
+mod roster;
+mod secrets;
+mod tasks;
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::run::Engine;
+use super::secrets::Secrets;
+use super::store::Store;
+use super::store::vault::Vault;
+use super::tasks::Tasks;
+use super::users::Users;
+use crate::bundle::Format;
+use crate::bundle::seal::PublicKey;
+use crate::clock::Clock;
+use crate::protocol::control::TaskState;
+use crate::secret::Secret;
+use crate::shutdown::Shutdown;
+
+pub use super::principal::{Door, Principal, Reach, Role, Scope};
+pub use super::refusal::Refusal;
+pub use super::roster::{ClusterKind, ClusterRow, NodeRow};
+pub use super::run::{Body, Download, Figures, Online};
+pub use super::secrets::{Exchanged, SecretRow, SecretStatus};
+pub use super::tasks::{Log, LogPart, TaskFilter, TaskRow};
+pub use super::users::Session;
+
+/// A cluster with what is counted about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// The cluster.
+    pub row: ClusterRow,
+    /// Its nodes.
+    pub nodes: u64,
+}
+
+/// A node with what its connection tells.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// What is stored.
+    pub row: NodeRow,
+    /// What is known while it is connected.
+    pub online: Option<Online>,
+    /// When it was last heard of, milliseconds since 1970.
+    pub last_seen_ms: Option<i64>,
+}
+
+/// A new agent secret: the only time that it is shown.
+#[derive(Clone, Debug)]
+pub struct NewSecret {
+    /// What a list shows of it.
+    pub row: SecretRow,
+    /// The secret.
+    pub secret: Secret,
+}
+
+/// A download token of the vCenter API.
+#[derive(Clone, Debug)]
+pub struct BundleToken {
+    /// The token.
+    pub token: Secret,
+    /// Until when it is good, milliseconds since 1970.
+    pub expires_ms: i64,
+}
+
+/// What is wanted of a bundle.
+#[derive(Clone, Debug)]
+pub struct BundleRequest {
+    /// Id or name of the cluster.
+    pub cluster: String,
+    /// Globs on names of nodes; empty for all.
+    pub nodes: Vec<String>,
+    /// Collectors; empty for each node's default.
+    pub collectors: Vec<String>,
+    /// How it is laid out.
+    pub format: Format,
+    /// Case id.
+    pub case: Option<String>,
+    /// Note.
+    pub note: Option<String>,
+}
+
+/// Figures for the metrics.
+#[derive(Clone, Debug, Default)]
+pub struct Numbers {
+    /// The engine's.
+    pub engine: Figures,
+    /// Nodes known.
+    pub nodes: u64,
+    /// Clusters.
+    pub clusters: u64,
+    /// Tasks by state, of those that are kept.
+    pub tasks: Vec<(TaskState, u64)>,
+    /// Seconds since the coordinator started.
+    pub uptime_secs: u64,
+}
+
+/// What the verbs stand on.
+pub(super) struct Rooms {
+    pub(super) store: Store,
+    pub(super) vault: Vault,
+    pub(super) users: Users,
+    pub(super) secrets: Secrets,
+    pub(super) tasks: Tasks,
+    pub(super) engine: Engine,
+    pub(super) seal: PublicKey,
+    pub(super) external_url: Option<String>,
+    pub(super) clock: Clock,
+    pub(super) shutdown: Shutdown,
+}
+
+/// The door; cheap to clone.
+#[derive(Clone)]
+pub struct Verbs {
+    rooms: Arc<Rooms>,
+    started: Instant,
+}
+
+impl Verbs {
+    pub(super) fn new(rooms: Rooms) -> Self {
+        Self { rooms: Arc::new(rooms), started: Instant::now() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

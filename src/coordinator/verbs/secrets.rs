@@ -1,0 +1,66 @@
+//! Agent secrets: made, listed, revoked, traded.
+//!
+//! Names come from faces, secrets from `coordinator::secrets`; a secret is shown once and never again.
+
+use tracing::info;
+
+use super::{Exchanged, NewSecret, Principal, Refusal, Role, SecretRow, Verbs};
+use crate::coordinator::roster::DEFAULT_CLUSTER;
+use crate::id::NodeName;
+
+/// Agent secrets.
+impl Verbs {
+    /// Makes an agent secret for a node of that name in `cluster` (id or name; `default` when absent).
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] for a name that is none and for an unknown cluster; [`Refusal::Conflict`] for a taken name, also
+    /// a revoked one's.
+    pub async fn create_secret(
+        &self,
+        who: &Principal,
+        name: &str,
+        cluster: Option<&str>,
+    ) -> Result<NewSecret, Refusal> {
+        who.needs(Role::Admin)?;
+        let name: NodeName = name.parse().map_err(|e: crate::id::NameError| Refusal::Invalid(e.to_string()))?;
+        let cluster = self.cluster(who, cluster.unwrap_or(DEFAULT_CLUSTER)).await.map_err(|refusal| match refusal {
+            Refusal::NotFound(what) => Refusal::Invalid(format!("{what} not found")),
+            other => other,
+        })?;
+        let (row, secret) = self.rooms.secrets.create(&name, cluster.row.id).await?;
+        info!(target: "audit", user = who.name, node = row.name, cluster = row.cluster_name, "agent secret made");
+        Ok(NewSecret { row, secret })
+    }
+
+    /// All agent secrets, by name; never the secrets themselves.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn secrets(&self, who: &Principal) -> Result<Vec<SecretRow>, Refusal> {
+        who.needs(Role::Viewer)?;
+        self.rooms.secrets.list().await
+    }
+
+    /// Revokes an agent secret, for good; with `now` its tokens and its connection end too.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`].
+    pub async fn revoke_secret(&self, who: &Principal, name: &str, now: bool) -> Result<SecretRow, Refusal> {
+        who.needs(Role::Admin)?;
+        let row =
+            self.rooms.secrets.revoke(name, now).await?.ok_or_else(|| Refusal::not_found("agent secret", name))?;
+        if now {
+            self.disconnect(name);
+        }
+        info!(target: "audit", user = who.name, node = row.name, now, "agent secret revoked");
+        Ok(row)
+    }
+
+    /// Trades an agent secret for an access token; needs no other credential. `ttl_ms` absent or 0 means half an hour.
+    ///
+    /// # Errors
+    /// [`Refusal::Unauthenticated`] for a bad or revoked secret, [`Refusal::Invalid`] for a bad ttl.
+    pub async fn exchange_secret(&self, secret: &str, ttl_ms: Option<u64>) -> Result<Exchanged, Refusal> {
+        self.rooms.secrets.exchange(secret, ttl_ms).await
+    }
+}

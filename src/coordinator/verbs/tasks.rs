@@ -1,0 +1,91 @@
+//! Tasks, and what machines that watch us ask.
+//!
+//! Rows and logs come from `coordinator::tasks`, figures from the engine. It starts no work.
+
+use tracing::info;
+
+use super::{Log, LogPart, Numbers, Principal, Refusal, Role, TaskFilter, TaskRow, Verbs};
+use crate::id::TaskId;
+use crate::protocol::control::TaskState;
+
+/// Tasks and health.
+impl Verbs {
+    /// Tasks, newest first.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn tasks(&self, who: &Principal, filter: TaskFilter) -> Result<Vec<TaskRow>, Refusal> {
+        who.needs(Role::Viewer)?;
+        self.rooms.tasks.list(filter).await
+    }
+
+    /// One task.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`].
+    pub async fn task(&self, who: &Principal, id: TaskId) -> Result<TaskRow, Refusal> {
+        who.needs(Role::Viewer)?;
+        self.rooms.tasks.find(id).await
+    }
+
+    /// A part of one of a task's logs from byte `from`, `most` bytes at most. What was read once never changes.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`].
+    pub async fn task_log(
+        &self,
+        who: &Principal,
+        id: TaskId,
+        log: Log,
+        from: u64,
+        most: usize,
+    ) -> Result<LogPart, Refusal> {
+        who.needs(Role::Viewer)?;
+        self.rooms.tasks.read(id, log, from, most).await
+    }
+
+    /// Asks a task to stop.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`]; [`Refusal::Conflict`] when it is over already.
+    pub async fn cancel_task(&self, who: &Principal, id: TaskId) -> Result<TaskRow, Refusal> {
+        who.needs(Role::Operator)?;
+        let tasks = &self.rooms.tasks;
+        // Asking twice is no mistake.
+        if tasks.find(id).await?.state != TaskState::Cancelling {
+            tasks.cancelling(id).await?;
+        }
+        info!(target: "audit", user = who.name, task = id.0, "task asked to stop");
+        if !self.rooms.engine.cancel(id) {
+            // The engine does not know it: it ended in this moment and says so itself, or was never begun.
+            let _ = tasks.end(id, TaskState::Cancelled, "cancelled").await;
+        }
+        tasks.find(id).await
+    }
+
+    /// Whether requests can be served: the state answers and the coordinator is not stopping.
+    ///
+    /// # Errors
+    /// When they cannot.
+    pub async fn ready(&self) -> Result<(), Refusal> {
+        if self.rooms.shutdown.is_stopping() {
+            return Err(Refusal::Busy);
+        }
+        Ok(self.rooms.store.alive().await?)
+    }
+
+    /// Figures for the metrics.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn numbers(&self) -> Result<Numbers, Refusal> {
+        let clusters = self.rooms.store.clusters().await?;
+        Ok(Numbers {
+            engine: self.rooms.engine.figures(),
+            nodes: clusters.iter().map(|(_, nodes)| nodes).sum(),
+            clusters: clusters.len() as u64,
+            tasks: self.rooms.store.task_counts().await?,
+            uptime_secs: self.started.elapsed().as_secs(),
+        })
+    }
+}
