@@ -2,9 +2,11 @@
 //!
 //! This file holds the tree and the way out: what a verb returns becomes the exit code, what it fails with becomes one line.
 
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::report;
 use crate::telemetry::Logging;
@@ -91,7 +93,7 @@ impl Command {
 pub fn conclude(result: anyhow::Result<ExitCode>) -> ExitCode {
     match result {
         Ok(code) => code,
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) && reader_left(std::io::stdout()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", report::chain(error.as_ref()));
             ExitCode::FAILURE
@@ -103,6 +105,13 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()
         .any(|cause| cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe))
+}
+
+/// Whether whoever read our output closed its end: a pipe to a peer or a child may break too, and that is an error.
+fn reader_left(output: impl AsFd) -> bool {
+    let mut fds = [PollFd::new(&output, PollFlags::OUT)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
 }
 
 #[cfg(test)]
@@ -121,5 +130,13 @@ mod tests {
         let pipe = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
         assert!(is_broken_pipe(&anyhow::Error::new(pipe).context("writing the list")));
         assert!(!is_broken_pipe(&anyhow::anyhow!("broken pipe in words only")));
+    }
+
+    #[test]
+    fn only_a_reader_of_ours_that_left_counts() {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        assert!(!reader_left(&writer), "the reader is there");
+        drop(reader);
+        assert!(reader_left(&writer), "the reader closed its end");
     }
 }

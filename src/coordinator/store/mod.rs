@@ -7,6 +7,7 @@
 use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -130,7 +131,10 @@ impl Store {
             .name("state".into())
             .spawn(move || {
                 while let Some(job) = queue.blocking_recv() {
-                    job(&mut connection);
+                    // A fault in one operation undoes that one, and its caller sees `Closed`; the others must go on.
+                    if catch_unwind(AssertUnwindSafe(|| job(&mut connection))).is_err() {
+                        tracing::error!("an operation on the state panicked and was undone");
+                    }
                 }
             })
             .map_err(open)?;

@@ -162,3 +162,18 @@ async fn old_tasks_are_forgotten_with_their_logs_and_numbers_never_come_back() {
         store.quick(|tx| Ok(tx.query_row("SELECT count(*) FROM task_logs", [], |r| r.get(0))?)).await.expect("read");
     assert_eq!(logs, 0);
 }
+
+#[tokio::test]
+async fn a_panic_undoes_its_own_operation_alone() {
+    let (_keep, path) = folder();
+    let store = Store::open(&path).expect("made");
+    let fault: Result<(), _> = store
+        .sure(|tx| {
+            tx.execute("INSERT INTO meta (key, value) VALUES ('half', x'00')", [])?;
+            panic!("a fault of the test's own")
+        })
+        .await;
+    assert!(matches!(fault, Err(StoreError::Closed)), "{fault:?}");
+    store.alive().await.expect("the others go on");
+    assert_eq!(store.meta("half").await.expect("read"), None);
+}
