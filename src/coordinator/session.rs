@@ -12,13 +12,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post, put};
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use uuid::Uuid;
 
 use crate::coordinator::run::Engine;
 use crate::id::{ClusterId, NodeName};
@@ -26,6 +27,7 @@ use crate::limits::{AGENT_BODY, BODY_IDLE};
 use crate::net::body::{self, BodyError};
 use crate::protocol::agents::{Heartbeat, HeartbeatReply, Hello};
 use crate::protocol::problem::Problem;
+use crate::protocol::questions::Answer;
 
 /// Who a token belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +66,7 @@ pub fn router(engine: Engine, auth: Arc<dyn AgentAuth>, exchange: MethodRouter) 
         .route("/agent/v1/tasks/{task}/attempts/{attempt}/segments/{number}", put(segments::put))
         .route("/agent/v1/tasks/{task}/held", get(segments::held))
         .route("/agent/v1/tasks/{task}/finish", post(segments::finish))
+        .route("/agent/v1/answers/{id}", post(answer))
         .with_state(Desk { engine, auth });
     Router::new().route("/api/v2/agent/secrets/exchange", exchange).merge(own)
 }
@@ -120,4 +123,13 @@ async fn heartbeat(State(desk): State<Desk>, request: Request) -> Result<Respons
         return Err(problem(StatusCode::CONFLICT, "no_session", "the node has no session; begin one"));
     }
     Ok(json(StatusCode::OK, &HeartbeatReply { clock_ms: desk.engine.clock().now_ms() }))
+}
+
+async fn answer(State(desk): State<Desk>, Path(id): Path<Uuid>, request: Request) -> Result<Response, Response> {
+    let identity = desk.node(request.headers()).await?;
+    let answer: Answer = read(request.into_body()).await?;
+    if !desk.engine.answer(&identity.node, id, answer) {
+        return Err(problem(StatusCode::NOT_FOUND, "nobody_waits", "nobody waits for this answer, or not any more"));
+    }
+    Ok(StatusCode::NO_CONTENT.into_response())
 }

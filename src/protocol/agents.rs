@@ -10,6 +10,7 @@
 //! 5. `GET /agent/v1/tasks/{task}/held`: lines of JSON, each a [`Held`], so that a restarted agent does not send again what
 //!    is held whole.
 //! 6. `POST /agent/v1/tasks/{task}/finish`, body [`Finish`]: after the last segment is acknowledged, or to refuse.
+//! 7. `POST /agent/v1/answers/{id}`: the answer to a [`Down::Ask`]; see [`super::questions`].
 //!
 //! After a restart (another [`Hello::instance`]) the order comes with the next attempt, and its segments count from 0. Where the
 //! last attempt ended inside a large entry, [`Order::open`] says which: an agent whose source still begins with what is held
@@ -23,6 +24,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::questions::{Ask, Kept, Pack};
 use crate::bundle::outcome::Outcome;
 use crate::bundle::path::EntryPath;
 use crate::bundle::segment::OpenEntry;
@@ -64,6 +66,12 @@ pub struct Hello {
     /// Collectors that the node declares, and whether each is on by default.
     #[serde(default)]
     pub collectors: BTreeMap<String, bool>,
+    /// Packs that the collectors belong to.
+    #[serde(default)]
+    pub packs: Vec<Pack>,
+    /// Deployments that the node keeps.
+    #[serde(default)]
+    pub deployments: Vec<Kept>,
     /// The node's clock, milliseconds since 1970.
     pub clock_ms: i64,
     /// Tasks this process is still working on, with the attempt.
@@ -95,6 +103,8 @@ pub enum Down {
         /// Why, for the node's own journal.
         reason: String,
     },
+    /// Answer a question.
+    Ask(Ask),
     /// Nothing to do; proves that the connection lives.
     Ping,
     /// A kind that this version does not know; ignored.
@@ -115,9 +125,12 @@ pub struct Order {
     pub bundle: String,
     /// The node's name, for paths `<bundle>/nodes/<node>/…`.
     pub node: String,
-    /// Collectors to run; empty for the node's default.
+    /// Collectors to run; empty for the node's default, or for all jobs of the deployment.
     #[serde(default)]
     pub collectors: Vec<String>,
+    /// The deployment whose jobs run, with its properties; it must be kept on the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployment: Option<String>,
     /// Who asked.
     pub requested_by: String,
     /// Case id, for the node's own journal.
@@ -187,6 +200,9 @@ pub struct Vitals {
     /// systemd units that failed, if systemd answers.
     #[serde(default)]
     pub failed_units: Vec<String>,
+    /// systemd's services that run, change or failed; only read for a question, and only where systemd answers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub units: Vec<Unit>,
 }
 
 /// Shares of the processors, percent.
@@ -247,6 +263,25 @@ pub struct Process {
     /// Seconds since it started.
     pub uptime_secs: u64,
     /// Resident KiB.
+    pub mem_kb: u64,
+    /// Of the node's memory, percent.
+    pub mem_percent: f64,
+    /// Of one processor, percent.
+    pub cpu_percent: f64,
+}
+
+/// One service of systemd.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Unit {
+    /// Name, `ssh.service`.
+    pub name: String,
+    /// systemd's `ActiveState`: `active`, `failed`, `activating` …
+    pub state: String,
+    /// systemd's `SubState`: `running`, `exited`, `auto-restart` …
+    pub sub_state: String,
+    /// Seconds since it was started; 0 for one that does not run.
+    pub uptime_secs: u64,
+    /// KiB of its control group, as far as the kernel counts them.
     pub mem_kb: u64,
     /// Of the node's memory, percent.
     pub mem_percent: f64,

@@ -6,6 +6,7 @@
 pub mod agents;
 pub mod control;
 pub mod problem;
+pub mod questions;
 
 /// Version of the agents' conversation; a coordinator speaks this one and refuses others with a clear answer.
 pub const VERSION: u16 = 1;

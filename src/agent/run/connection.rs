@@ -200,7 +200,7 @@ impl Connection {
                     working.cancel.cancel();
                 }
             }
-            Down::Welcome { .. } | Down::Ping | Down::Unknown => {}
+            Down::Welcome { .. } | Down::Ask(_) | Down::Ping | Down::Unknown => {}
         }
     }
 

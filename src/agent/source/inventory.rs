@@ -118,6 +118,8 @@ impl Inventory {
             kernel: this.kernel,
             labels: this.labels,
             collectors: this.collectors,
+            packs: Vec::new(),
+            deployments: Vec::new(),
             clock_ms,
             working,
         }

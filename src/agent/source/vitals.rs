@@ -73,6 +73,7 @@ impl Sampler {
             pressure: pressure(host),
             processes: self.processes(host),
             failed_units: self.failed_units(host),
+            units: Vec::new(),
         }
     }
 

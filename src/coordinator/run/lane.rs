@@ -208,6 +208,7 @@ impl Lane {
             bundle: self.run.bundle.to_string(),
             node: self.node.to_string(),
             collectors: self.run.collectors.clone(),
+            deployment: None,
             requested_by: self.run.requested_by.clone(),
             case: self.run.case.clone(),
             open: if self.resuming { self.open_entry() } else { None },

@@ -9,6 +9,7 @@ mod events;
 mod lane;
 mod log;
 mod online;
+mod questions;
 mod settings;
 
 use std::collections::HashMap;
@@ -43,6 +44,7 @@ pub use counts::Figures;
 pub use door::{Answer, Door};
 pub use log::{Event, Step, StepState, TaskEnd, TaskLog};
 pub use online::{Online, Roll, Session};
+pub use questions::AskError;
 pub use settings::Settings;
 
 /// What the engine is made of.
@@ -127,6 +129,7 @@ struct Inner {
     bench: Bench,
     counts: Arc<Counts>,
     running: Mutex<HashMap<TaskId, Running>>,
+    questions: questions::Questions,
 }
 
 /// Runs downloads; cheap to clone.
@@ -144,6 +147,7 @@ impl Engine {
             bench: Bench::default(),
             counts: Arc::default(),
             running: Mutex::default(),
+            questions: questions::Questions::default(),
             settings: Arc::new(settings),
             clock,
             shutdown,

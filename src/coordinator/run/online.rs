@@ -12,13 +12,18 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::questions::AskError;
 use crate::clock::Clock;
 use crate::id::NodeName;
 use crate::limits;
 use crate::protocol::agents::{Down, Heartbeat, Hello, Order, Vitals};
+use crate::protocol::questions::{Kept, Question, Reply};
+use crate::report;
 
 /// Orders that wait for a session's reader at most; a reader that leaves more unread is cut off.
 const ORDERS: usize = 32;
+/// Of these, what questions leave free: they are many, and must never be what a session is cut off for.
+const FOR_ORDERS: usize = 16;
 
 /// What is known of a connected node.
 #[derive(Clone, Debug)]
@@ -45,6 +50,14 @@ pub struct Session {
     pub end: CancellationToken,
     /// Tells this session from another of the same node.
     pub id: Uuid,
+}
+
+/// The session that a question went down.
+pub(super) struct Sent {
+    /// Which.
+    pub(super) id: Uuid,
+    /// Ends with it.
+    pub(super) end: CancellationToken,
 }
 
 struct Seat {
@@ -175,6 +188,32 @@ impl Roll {
         sent
     }
 
+    /// Sends a question to the node.
+    pub(super) fn ask(&self, node: &NodeName, ask: Down) -> Result<Sent, AskError> {
+        let table = self.table();
+        let seat = table.seats.get(node).ok_or(AskError::NotConnected)?;
+        if seat.orders.capacity() <= FOR_ORDERS || seat.orders.try_send(ask).is_err() {
+            return Err(AskError::Refused("too many questions to this node wait already".to_owned()));
+        }
+        Ok(Sent { id: seat.id, end: seat.end.clone() })
+    }
+
+    /// Keeps the list of the node's deployments true after an answer.
+    pub(super) fn learn(&self, node: &NodeName, session: Uuid, question: &Question, reply: &Reply) {
+        let (name, digest) = match (question, reply) {
+            (Question::Apply(apply), Reply::Applied(applied)) => (&apply.deployment.name, Some(&applied.digest)),
+            (Question::Forget { deployment }, Reply::Forgotten { .. }) => (deployment, None),
+            _ => return,
+        };
+        let mut table = self.table();
+        // A newer session's hello says it better.
+        let Some(seat) = table.seats.get_mut(node).filter(|seat| seat.id == session) else { return };
+        let kept = &mut Arc::make_mut(&mut seat.online.hello).deployments;
+        kept.retain(|kept| kept.name != *name);
+        kept.extend(digest.map(|digest| Kept { name: name.clone(), digest: report::brief(digest, 64) }));
+        kept.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    }
+
     /// Sends an order to collect.
     pub fn dispatch(&self, node: &NodeName, order: Order) -> bool {
         self.send(node, Down::Collect(order))
@@ -187,15 +226,21 @@ impl Roll {
 }
 
 /// Vitals come from outside: keep what a screen can show.
-fn bounded(mut vitals: Vitals) -> Vitals {
+pub(super) fn bounded(mut vitals: Vitals) -> Vitals {
     vitals.disks.truncate(128);
     vitals.processes.truncate(64);
     vitals.failed_units.truncate(128);
+    vitals.units.truncate(256);
     while vitals.pressure.len() > 8 {
         vitals.pressure.pop_last();
     }
     vitals.failed_units.iter_mut().for_each(|unit| unit.truncate(unit.floor_char_boundary(256)));
     vitals.processes.iter_mut().for_each(|p| p.name.truncate(p.name.floor_char_boundary(256)));
+    for unit in &mut vitals.units {
+        for text in [&mut unit.name, &mut unit.state, &mut unit.sub_state] {
+            text.truncate(text.floor_char_boundary(256));
+        }
+    }
     vitals.disks.iter_mut().for_each(|d| d.mount.truncate(d.mount.floor_char_boundary(1024)));
     vitals
 }

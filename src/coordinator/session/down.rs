@@ -29,6 +29,8 @@ const PING: Duration = Duration::from_secs(10);
 const LABELS: usize = 64;
 const COLLECTORS: usize = 256;
 const TEXT: usize = 256;
+const PACKS: usize = 64;
+const DEPLOYMENTS: usize = 256;
 
 /// `POST /agent/v1/session`.
 pub(super) async fn session(State(desk): State<Desk>, request: Request) -> Result<Response, Response> {
@@ -74,6 +76,15 @@ fn bounded(mut hello: Hello) -> Hello {
     hello.labels.values_mut().for_each(cut);
     hello.collectors = hello.collectors.into_iter().take(COLLECTORS).collect();
     hello.working.truncate(COLLECTORS);
+    hello.packs.truncate(PACKS);
+    for pack in &mut hello.packs {
+        cut(&mut pack.name);
+        cut(&mut pack.version);
+        pack.jobs.retain(|job| job.len() <= TEXT);
+        pack.jobs.truncate(COLLECTORS);
+    }
+    hello.deployments.retain(|kept| kept.name.len() <= TEXT && kept.digest.len() <= TEXT);
+    hello.deployments.truncate(DEPLOYMENTS);
     hello
 }
 

@@ -34,6 +34,8 @@ fn hello() -> Hello {
         labels: (0..1000).map(|n| (n.to_string(), "ä".repeat(300))).collect(),
         collectors: Default::default(),
         clock_ms: 0,
+        packs: Vec::new(),
+        deployments: Vec::new(),
         working: Vec::new(),
     }
 }

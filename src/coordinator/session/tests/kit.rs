@@ -511,6 +511,8 @@ pub(super) fn hello(instance: Uuid) -> Hello {
         labels: Default::default(),
         collectors: Default::default(),
         clock_ms: Clock::system().now_ms(),
+        packs: Vec::new(),
+        deployments: Vec::new(),
         working: Vec::new(),
     }
 }
