@@ -1,8 +1,11 @@
 //! The coordinator: receive → verify → merge → deliver, and the state behind it.
 
+pub mod certificates;
 pub mod config;
 pub mod deliver;
+pub mod fleets;
 pub mod init;
+pub mod join;
 #[cfg(test)]
 pub(crate) mod kit;
 pub mod merge;

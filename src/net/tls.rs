@@ -10,6 +10,9 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use crate::secret::hex;
 
 /// HTTP/2 and HTTP/1.1, in the order in which we like them.
 pub const H2_AND_H1: &[&[u8]] = &[b"h2", b"http/1.1"];
@@ -62,6 +65,12 @@ pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError
     let chain: Vec<_> =
         CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|e| TlsError::Certificate(Some(e)))?;
     if chain.is_empty() { Err(TlsError::Certificate(None)) } else { Ok(chain) }
+}
+
+/// A certificate's serial number in hexadecimal, by which our own certificates are known; `None` when it is none.
+pub fn serial(certificate: &CertificateDer<'_>) -> Option<String> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    Some(hex(certificate.raw_serial()))
 }
 
 /// A server's settings. With `clients` (PEM), a certificate of those CAs is asked for and checked when given, but none is

@@ -17,6 +17,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::refusal::Refusal;
 
 pub mod access;
+pub mod certificates;
+pub mod fleets;
+pub mod join;
 pub mod roster;
 mod schema;
 pub mod tasks;

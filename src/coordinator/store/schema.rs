@@ -4,10 +4,19 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
 
-use super::{StoreError, access, roster, tasks, users};
+use super::{StoreError, access, certificates, fleets, join, roster, tasks, users};
 
 /// Step `n` leads from version `n` to `n + 1`. The tables of a room stand beside its operations.
-const STEPS: &[&[&str]] = &[&[META, roster::TABLES, users::TABLES, access::TABLES, tasks::TABLES]];
+const STEPS: &[&[&str]] = &[&[
+    META,
+    roster::TABLES,
+    users::TABLES,
+    access::TABLES,
+    tasks::TABLES,
+    fleets::TABLES,
+    certificates::TABLES,
+    join::TABLES,
+]];
 
 const META: &str = "CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;";
 
