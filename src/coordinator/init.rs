@@ -26,7 +26,7 @@ use super::secrets::Secrets;
 use super::session;
 use super::store::vault::{Vault, VaultError};
 use super::store::{Store, StoreError};
-use super::tasks::Tasks;
+use super::tasks::{Retention, Tasks};
 use super::users::Users;
 use super::verbs::{Rooms, Verbs};
 use crate::clock::Clock;
@@ -180,7 +180,7 @@ pub async fn start(config: &CoordinatorConfig, clock: Clock, shutdown: Shutdown)
     let ground = ground(config, &clock).await?;
     let lock = lock(&config.state_dir)?;
     make_folder(&config.spool_dir())?;
-    let tasks = Tasks::open(ground.store.clone(), clock.clone()).await?;
+    let tasks = Tasks::open(ground.store.clone(), clock.clone(), Retention::default(), shutdown.clone()).await?;
     let seal = ground.pki.seal();
     let engine = Engine::new(Parts {
         settings: config.engine(),

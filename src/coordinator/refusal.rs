@@ -22,6 +22,9 @@ pub enum Refusal {
     /// What was asked for does not go together with what there is; says why.
     #[error("{0}")]
     Conflict(String),
+    /// The caller has asked for too much at the same time; says of what, and when to come again.
+    #[error("{0}")]
+    TooMany(String),
     /// Too much at the same time; the same request may do later.
     #[error("the coordinator is busy; try again in a moment")]
     Busy,

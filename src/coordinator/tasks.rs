@@ -3,26 +3,34 @@
 //! Verbs make them, the engine tells what happens in them, faces read them. Their logs are append-only: what was read once
 //! never changes, and all of it is there before the state turns final. A task does no work itself.
 
-use std::sync::{Arc, Mutex, PoisonError};
+mod lines;
+mod work;
 
-use futures_util::future::BoxFuture;
-use serde_json::{Value, json};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
 use tracing::{info, warn};
 
 use super::refusal::Refusal;
-use super::run::{Event, TaskEnd, TaskLog};
 use super::store::{Store, StoreError};
 use crate::clock::{self, Clock};
-use crate::id::{ClusterId, TaskId};
+use crate::id::{ClusterId, DeploymentName, TaskId};
 use crate::protocol::control::TaskState;
 use crate::report;
+use crate::shutdown::Shutdown;
+
+use self::work::Stops;
+
+pub use work::{Stop, TaskError, Work};
 
 /// Characters of a task's result, or of a foreign reason in its log.
 const TEXT: usize = 4096;
+/// Characters of a context's id.
+const CONTEXT: usize = 256;
 /// Ends that wait to be written; of more, the next start takes care.
 const LATE: usize = 4096;
-/// The director's code for what went wrong inside.
-const UNKNOWN_ERROR: u32 = 100;
+/// How often tasks that are too old are looked for.
+const SWEEP: Duration = Duration::from_secs(3600);
 
 /// Which of a task's logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +55,7 @@ impl Log {
 }
 
 /// A task that is wanted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct NewTask {
     /// What kind it is, one word: `bundle`.
     pub kind: String,
@@ -57,6 +65,10 @@ pub struct NewTask {
     pub user: String,
     /// The cluster it is about.
     pub cluster: Option<ClusterId>,
+    /// The deployment it is about.
+    pub deployment: Option<DeploymentName>,
+    /// The client's own name for the group of calls that this one belongs to.
+    pub context_id: Option<String>,
 }
 
 /// A task.
@@ -74,6 +86,10 @@ pub struct TaskRow {
     pub user: String,
     /// The cluster it is about.
     pub cluster: Option<ClusterId>,
+    /// The deployment it is about.
+    pub deployment: Option<DeploymentName>,
+    /// The client's own name for the group of calls that this one belongs to.
+    pub context_id: Option<String>,
     /// When it was made, milliseconds since 1970.
     pub created_ms: i64,
     /// When it began to run.
@@ -91,10 +107,42 @@ pub struct TaskFilter {
     pub states: Vec<TaskState>,
     /// Only of these kinds; empty for all.
     pub kinds: Vec<String>,
+    /// Not of these kinds.
+    pub without_kinds: Vec<String>,
     /// Only this cluster's.
     pub cluster: Option<ClusterId>,
+    /// Only this deployment's.
+    pub deployment: Option<DeploymentName>,
+    /// Only those of this group of calls.
+    pub context_id: Option<String>,
+    /// Only what somebody with this sight may see; the verbs fill it in.
+    pub sight: Option<Sight>,
     /// At most so many; `None` for as many as one answer holds.
     pub limit: Option<u32>,
+}
+
+/// What somebody sees of all tasks whose scope is limited: those of some clusters, and its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sight {
+    /// The clusters.
+    pub clusters: Vec<ClusterId>,
+    /// The user's name.
+    pub user: String,
+}
+
+/// How long tasks that are over are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// So many at most.
+    pub count: u32,
+    /// For so long at most after their end.
+    pub age: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { count: 2000, age: Duration::from_secs(90 * 24 * 3600) }
+    }
 }
 
 /// A part of a log.
@@ -134,31 +182,76 @@ pub fn state_word(word: &str) -> Option<TaskState> {
 pub struct Tasks {
     store: Store,
     clock: Clock,
-    late: Arc<Mutex<Vec<Late>>>,
+    shutdown: Shutdown,
+    retention: Retention,
+    late: Arc<Mutex<Vec<Ending>>>,
+    stops: Stops,
 }
 
-/// An end that could not be written when it came, since the disk was full.
+/// How a task ends. Kept for later when it could not be written, since the disk was full.
 #[derive(Clone, Debug)]
-struct Late {
+struct Ending {
     task: TaskId,
     state: TaskState,
     result: String,
+    /// The director's number for what went wrong.
+    code: u32,
+    /// Whether the result log ends with the result.
+    says_result: bool,
+}
+
+impl Ending {
+    fn new(task: TaskId, state: TaskState, result: &str) -> Self {
+        Self { task, state, result: report::brief(result, TEXT), code: lines::UNKNOWN, says_result: false }
+    }
 }
 
 impl Tasks {
-    /// The tasks of a store. Those that another process left unfinished end as errored.
+    /// The tasks of a store. Those that another process left unfinished end as errored, and those that are too old are forgotten,
+    /// now and from time to time until `shutdown`.
     ///
     /// # Errors
     /// When the state cannot be written.
-    pub async fn open(store: Store, clock: Clock) -> Result<Self, StoreError> {
+    pub async fn open(
+        store: Store,
+        clock: Clock,
+        retention: Retention,
+        shutdown: Shutdown,
+    ) -> Result<Self, StoreError> {
         let reason = "the coordinator was restarted";
         let now = clock.now_ms();
-        let event = line(&json!({"time": now / 1000, "error": {"code": UNKNOWN_ERROR, "message": reason}}));
-        let ended = store.end_unfinished(reason, event, now).await?;
+        let ended = store.end_unfinished(reason, lines::error(lines::UNKNOWN, reason, now), now).await?;
         if ended > 0 {
             warn!(tasks = ended, "ended tasks that the last run left unfinished");
         }
-        Ok(Self { store, clock, late: Arc::default() })
+        let tasks = Self { store, clock, shutdown, retention, late: Arc::default(), stops: Stops::default() };
+        tasks.forget_old().await?;
+        let sweeping = tasks.clone();
+        tasks.shutdown.spawn(async move { sweeping.sweep().await });
+        Ok(tasks)
+    }
+
+    async fn sweep(&self) {
+        loop {
+            tokio::select! {
+                () = self.shutdown.stopping() => return,
+                () = tokio::time::sleep(SWEEP) => {}
+            }
+            if let Err(error) = self.forget_old().await {
+                warn!(error = report::chain(&error), "old tasks could not be forgotten");
+            }
+        }
+    }
+
+    /// Forgets tasks that are over and too old, or too many.
+    async fn forget_old(&self) -> Result<(), StoreError> {
+        let age = i64::try_from(self.retention.age.as_millis()).unwrap_or(i64::MAX);
+        let before = self.clock.now_ms().saturating_sub(age);
+        let forgotten = self.store.forget_tasks(before, self.retention.count).await?;
+        if forgotten > 0 {
+            info!(tasks = forgotten, "forgot old tasks");
+        }
+        Ok(())
     }
 
     /// Makes a task, queued.
@@ -169,7 +262,8 @@ impl Tasks {
         self.catch_up().await;
         task.description = report::brief(&task.description, TEXT);
         let (kind, user) = (task.kind.clone(), task.user.clone());
-        let id = self.store.add_task(task, self.clock.now_ms()).await?;
+        task.context_id = task.context_id.map(|id| report::brief(&id, CONTEXT));
+        let id = self.store.add_task(task, self.retention.count, self.clock.now_ms()).await?;
         info!(target: "audit", task = id.0, kind, user, "task made");
         Ok(id)
     }
@@ -179,7 +273,7 @@ impl Tasks {
     /// # Errors
     /// [`Refusal::Conflict`] when it was cancelled meanwhile.
     pub async fn begin(&self, id: TaskId) -> Result<(), Refusal> {
-        self.to(id, TaskState::Processing, None).await
+        self.to(id, TaskState::Processing).await
     }
 
     /// Somebody asks a task to stop.
@@ -187,7 +281,7 @@ impl Tasks {
     /// # Errors
     /// [`Refusal::Conflict`] when it is over, or was asked before.
     pub async fn cancelling(&self, id: TaskId) -> Result<(), Refusal> {
-        self.to(id, TaskState::Cancelling, None).await
+        self.to(id, TaskState::Cancelling).await
     }
 
     /// Ends a task, with a line on how.
@@ -195,11 +289,22 @@ impl Tasks {
     /// # Errors
     /// [`Refusal::Conflict`] when it is over already.
     pub async fn end(&self, id: TaskId, state: TaskState, result: &str) -> Result<(), Refusal> {
-        let result = report::brief(result, TEXT);
-        let mut bytes = result.clone().into_bytes();
-        bytes.push(b'\n');
-        self.store.append_log(id, Log::Result, bytes).await?;
-        self.to(id, state, Some(result)).await?;
+        self.conclude(Ending::new(id, state, result)).await
+    }
+
+    /// The last lines and the end, in one step: whoever sees the final state finds all that was said.
+    async fn conclude(&self, ending: Ending) -> Result<(), Refusal> {
+        let (now, id, state) = (self.clock.now_ms(), ending.task, ending.state);
+        let mut last = Vec::new();
+        if state == TaskState::Errored {
+            last.push((Log::Event, lines::error(ending.code, &ending.result, now)));
+        }
+        if ending.says_result {
+            last.push((Log::Result, format!("{}\n", ending.result).into_bytes()));
+        }
+        if !self.store.end_task(id, state, ending.result, last, now).await? {
+            return Err(self.illegal(id, state).await?);
+        }
         info!(task = id.0, state = state.as_str(), "task ended");
         Ok(())
     }
@@ -249,90 +354,33 @@ impl Tasks {
         }
     }
 
-    async fn end_or_keep(&self, end: Late) {
-        match self.end(end.task, end.state, &end.result).await {
+    async fn end_or_keep(&self, ending: Ending) {
+        match self.conclude(ending.clone()).await {
             Err(refusal @ (Refusal::Full | Refusal::Internal)) => {
-                warn!(task = end.task.0, error = report::chain(&refusal), "a task's end is written later");
+                warn!(task = ending.task.0, error = report::chain(&refusal), "a task's end is written later");
                 let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
                 if late.len() < LATE {
-                    late.push(end);
+                    late.push(ending);
                 }
             }
-            Err(refusal) => warn!(task = end.task.0, error = report::chain(&refusal), "a task could not be ended"),
+            Err(refusal) => warn!(task = ending.task.0, error = report::chain(&refusal), "a task could not be ended"),
             Ok(()) => {}
         }
     }
 
-    async fn to(&self, id: TaskId, state: TaskState, result: Option<String>) -> Result<(), Refusal> {
-        if self.store.move_task(id, state, result, self.clock.now_ms()).await? {
+    async fn to(&self, id: TaskId, state: TaskState) -> Result<(), Refusal> {
+        if self.store.move_task(id, state, self.clock.now_ms()).await? {
             return Ok(());
         }
+        Err(self.illegal(id, state).await?)
+    }
+
+    /// Why a task cannot come to a state.
+    async fn illegal(&self, id: TaskId, state: TaskState) -> Result<Refusal, Refusal> {
         let found = self.store.task(id).await?;
         let is = found.ok_or_else(|| Refusal::not_found("task", &id.to_string()))?.state;
-        Err(Refusal::Conflict(format!("task {id} is {is} and cannot become {state}")))
+        Ok(Refusal::Conflict(format!("task {id} is {is} and cannot become {state}")))
     }
-}
-
-impl TaskLog for Tasks {
-    fn event(&self, task: TaskId, event: Event) -> BoxFuture<'_, ()> {
-        Box::pin(async move {
-            let bytes = line(&value(event, self.clock.now_ms() / 1000));
-            if let Err(error) = self.store.append_log(task, Log::Event, bytes).await {
-                warn!(task = task.0, error = report::chain(&error), "an event could not be written");
-            }
-        })
-    }
-
-    fn finish(&self, task: TaskId, end: TaskEnd, result: String) -> BoxFuture<'_, ()> {
-        Box::pin(async move {
-            let state = match end {
-                TaskEnd::Done => TaskState::Done,
-                TaskEnd::Errored => TaskState::Errored,
-                TaskEnd::Cancelled => TaskState::Cancelled,
-            };
-            if end == TaskEnd::Errored {
-                let failure = json!({
-                    "time": self.clock.now_ms() / 1000,
-                    "error": {"code": UNKNOWN_ERROR, "message": report::brief(&result, TEXT)},
-                });
-                // The line is worth having, and its loss is no reason to leave the task open.
-                let _ = self.store.append_log(task, Log::Event, line(&failure)).await;
-            }
-            self.end_or_keep(Late { task, state, result }).await;
-        })
-    }
-}
-
-/// An event as the director's clients read it.
-fn value(event: Event, time: i64) -> Value {
-    match event {
-        Event::Warning(message) => {
-            json!({"time": time, "type": "warning", "message": report::brief(&message, TEXT)})
-        }
-        Event::Step(step) => {
-            let mut value = json!({
-                "time": time,
-                "stage": step.stage,
-                "tags": step.tags,
-                "total": step.total,
-                "task": step.task,
-                "index": step.index,
-                "state": step.state.as_str(),
-                "progress": step.progress.min(100),
-            });
-            if let Some(data) = step.data {
-                value["data"] = data;
-            }
-            value
-        }
-    }
-}
-
-/// One compact object and a line end: a record over several lines breaks the director's clients.
-fn line(value: &Value) -> Vec<u8> {
-    let mut bytes = value.to_string().into_bytes();
-    bytes.push(b'\n');
-    bytes
 }
 
 #[cfg(test)]

@@ -83,6 +83,7 @@ impl From<Refusal> for Fault {
             Refusal::Unauthenticated | Refusal::Forbidden => (403, Code::Security),
             Refusal::NotFound(_) | Refusal::Conflict(_) => (400, Code::Agent),
             Refusal::Invalid(_) => (400, Code::Validation),
+            Refusal::TooMany(_) => (429, Code::Exhausted),
             Refusal::Busy => (503, Code::Exhausted),
             Refusal::Full => (507, Code::Exhausted),
             Refusal::Internal => (500, Code::Internal),

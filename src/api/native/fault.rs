@@ -32,6 +32,7 @@ impl From<Refusal> for Fault {
             Refusal::NotFound(_) => (404, "not_found"),
             Refusal::Invalid(_) => (400, "invalid"),
             Refusal::Conflict(_) => (409, "conflict"),
+            Refusal::TooMany(_) => (429, "too_many"),
             Refusal::Busy => (503, "busy"),
             Refusal::Full => (507, "full"),
             Refusal::Internal => (500, "internal"),
@@ -65,7 +66,7 @@ impl IntoResponse for Fault {
         if self.status == StatusCode::UNAUTHORIZED {
             answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"sheaf\""));
         }
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
         }
         answer

@@ -44,7 +44,7 @@ impl Style {
             Refusal::NotFound(_) => (404, "NOT_FOUND"),
             Refusal::Invalid(_) => (400, "INVALID_ARGUMENT"),
             Refusal::Conflict(_) => (400, "NOT_ALLOWED_IN_CURRENT_STATE"),
-            Refusal::Busy => (503, "SERVICE_UNAVAILABLE"),
+            Refusal::TooMany(_) | Refusal::Busy => (503, "SERVICE_UNAVAILABLE"),
             Refusal::Full => (507, "UNABLE_TO_ALLOCATE_RESOURCE"),
             Refusal::Internal => (500, "INTERNAL_SERVER_ERROR"),
         };

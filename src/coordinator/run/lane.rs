@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use self::place::Hold;
 use self::restart::RESTARTED;
 use self::tempo::Tempo;
+use super::NodePart;
 use super::door::{Answer, Door, Link, Message};
 use super::download::Run;
 use crate::bundle::check::Budget;
@@ -67,6 +68,8 @@ enum Event {
 pub(super) struct Lane {
     run: Arc<Run>,
     node: NodeName,
+    /// What is wanted of this node alone.
+    part: NodePart,
     index: u64,
     door: Arc<Door>,
     inbox: mpsc::Receiver<Box<Message>>,
@@ -90,11 +93,12 @@ impl Lane {
     /// The part of `node`, the `index`th of its download.
     pub(super) fn new(
         run: Arc<Run>,
-        (node, index): (NodeName, u64),
+        (part, index): (NodePart, u64),
         door: Arc<Door>,
         inbox: mpsc::Receiver<Box<Message>>,
         has_turn: watch::Sender<bool>,
     ) -> Self {
+        let node = part.node.clone();
         let budget = Budget { bytes: run.settings.node_bytes, entries: run.settings.node_entries };
         let verifier = Verifier::new(&run.bundle, &node, budget, run.format, door.share.clone(), run.bench.clone());
         Self {
@@ -112,6 +116,7 @@ impl Lane {
             link: door.watch(),
             run,
             node,
+            part,
             index,
             door,
             inbox,
@@ -207,8 +212,8 @@ impl Lane {
             next,
             bundle: self.run.bundle.to_string(),
             node: self.node.to_string(),
-            collectors: self.run.collectors.clone(),
-            deployment: None,
+            collectors: self.part.collectors.as_ref().unwrap_or(&self.run.collectors).clone(),
+            deployment: self.part.deployment.clone(),
             requested_by: self.run.requested_by.clone(),
             case: self.run.case.clone(),
             open: if self.resuming { self.open_entry() } else { None },

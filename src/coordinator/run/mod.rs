@@ -30,7 +30,7 @@ use crate::coordinator::merge::{self, MergeError, Quota};
 use crate::coordinator::receive::{Memory, Share};
 use crate::coordinator::verify::Bench;
 use crate::id::{BundleName, NodeName, TaskId};
-use crate::protocol::agents::{Hello, Order};
+use crate::protocol::agents::Hello;
 use crate::shutdown::Shutdown;
 
 use self::counts::Counts;
@@ -68,8 +68,8 @@ pub struct BundleSpec {
     pub task: TaskId,
     /// The cluster's name.
     pub cluster: String,
-    /// The nodes expected.
-    pub nodes: Vec<NodeName>,
+    /// The nodes expected, each once.
+    pub nodes: Vec<NodePart>,
     /// Node globs as given, for REQUEST.json.
     pub node_filter: Vec<String>,
     /// Collectors to run; empty for each node's default.
@@ -82,6 +82,23 @@ pub struct BundleSpec {
     pub note: Option<String>,
     /// The principal's name.
     pub requested_by: String,
+}
+
+/// What is wanted of one node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodePart {
+    /// The node.
+    pub node: NodeName,
+    /// Collectors to run on it, in place of the download's.
+    pub collectors: Option<Vec<String>>,
+    /// The deployment whose jobs and properties count there.
+    pub deployment: Option<String>,
+}
+
+impl From<NodeName> for NodePart {
+    fn from(node: NodeName) -> Self {
+        Self { node, collectors: None, deployment: None }
+    }
 }
 
 /// A download that has begun.
@@ -173,11 +190,6 @@ impl Engine {
     /// The stop that everything of the engine watches.
     pub fn shutdown(&self) -> &Shutdown {
         &self.0.shutdown
-    }
-
-    /// Sends an order to a node, wherever its session is; `false` when it is not connected.
-    pub fn dispatch(&self, node: &NodeName, order: Order) -> bool {
-        self.0.roll.dispatch(node, order)
     }
 
     /// What is known of a node, if it is connected.
@@ -311,14 +323,15 @@ impl Engine {
     }
 }
 
-fn lanes(run: &Arc<Run>, nodes: Vec<NodeName>, share: &Share) -> (Vec<Lane>, HashMap<NodeName, Arc<Door>>) {
+fn lanes(run: &Arc<Run>, nodes: Vec<NodePart>, share: &Share) -> (Vec<Lane>, HashMap<NodeName, Arc<Door>>) {
     let mut doors = HashMap::with_capacity(nodes.len());
     let mut lanes = Vec::with_capacity(nodes.len());
-    for (index, node) in (1..).zip(nodes) {
+    for (index, part) in (1..).zip(nodes) {
+        let node = part.node.clone();
         let has_turn = watch::Sender::new(false);
         let (door, inbox) = Door::new(share.of_node(has_turn.subscribe()));
         let door = Arc::new(door);
-        lanes.push(Lane::new(Arc::clone(run), (node.clone(), index), Arc::clone(&door), inbox, has_turn));
+        lanes.push(Lane::new(Arc::clone(run), (part, index), Arc::clone(&door), inbox, has_turn));
         doors.insert(node, door);
     }
     (lanes, doors)
@@ -338,6 +351,6 @@ fn request(spec: &BundleSpec, bundle: &BundleName, now_ms: i64) -> Request {
         node_filter: spec.node_filter.clone(),
         collectors: spec.collectors.clone(),
         redaction: "default".to_owned(),
-        nodes: spec.nodes.iter().map(ToString::to_string).collect(),
+        nodes: spec.nodes.iter().map(|part| part.node.to_string()).collect(),
     }
 }

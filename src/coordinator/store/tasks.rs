@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension as _, Row, Transaction};
 use super::roster::{cluster_id, count, unreadable};
 use super::{Store, StoreError};
 use crate::coordinator::tasks::{Log, LogPart, NewTask, TaskFilter, TaskRow, legal_before, state_word};
-use crate::id::{ClusterId, TaskId};
+use crate::id::{ClusterId, DeploymentName, TaskId};
 use crate::protocol::control::TaskState;
 
 /// The tables of this room.
@@ -18,6 +18,8 @@ CREATE TABLE tasks (
     state TEXT NOT NULL,
     user TEXT NOT NULL,
     cluster TEXT,
+    deployment TEXT,
+    context_id TEXT,
     created_ms INTEGER NOT NULL,
     started_ms INTEGER,
     finished_ms INTEGER,
@@ -33,33 +35,47 @@ CREATE TABLE task_logs (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// Tasks that are kept; of older ones, those that are over are forgotten.
-const KEPT: i64 = 2000;
 /// Bytes of one log at most; what comes later is left out.
 const LOG_BYTES: u64 = 64 << 20;
 /// Rows of one answer at most.
 const ROWS: u32 = 10_000;
 
-const TASK: &str =
-    "SELECT id, kind, description, state, user, cluster, created_ms, started_ms, finished_ms, result FROM tasks";
+const TASK: &str = "SELECT id, kind, description, state, user, cluster, created_ms, started_ms, finished_ms, result,
+    deployment, context_id FROM tasks";
 
 impl Store {
-    /// Adds a task, queued.
+    /// Adds a task, queued. Of those that are over, the newest `keep` stay.
     ///
     /// # Errors
     /// When the state cannot be written.
-    pub async fn add_task(&self, task: NewTask, now_ms: i64) -> Result<TaskId, StoreError> {
+    pub async fn add_task(&self, task: NewTask, keep: u32, now_ms: i64) -> Result<TaskId, StoreError> {
         self.sure(move |tx| {
             tx.execute(
-                "INSERT INTO tasks (kind, description, state, user, cluster, created_ms)
-                 VALUES (?1, ?2, 'queued', ?3, ?4, ?5)",
-                (&task.kind, &task.description, &task.user, task.cluster.map(|id| id.to_string()), now_ms),
+                "INSERT INTO tasks (kind, description, state, user, cluster, deployment, context_id, created_ms)
+                 VALUES (?1, ?2, 'queued', ?3, ?4, ?5, ?6, ?7)",
+                (
+                    &task.kind,
+                    &task.description,
+                    &task.user,
+                    task.cluster.map(|id| id.to_string()),
+                    task.deployment.as_ref().map(DeploymentName::as_str),
+                    &task.context_id,
+                    now_ms,
+                ),
             )?;
             let id = tx.last_insert_rowid();
-            tx.execute("DELETE FROM tasks WHERE id <= ?1 AND finished_ms IS NOT NULL", [id - KEPT])?;
+            forget(tx, i64::MIN, keep)?;
             Ok(TaskId(id as u64))
         })
         .await
+    }
+
+    /// Forgets tasks that ended before `before_ms`, and of the others that are over all but the newest `keep`.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub async fn forget_tasks(&self, before_ms: i64, keep: u32) -> Result<usize, StoreError> {
+        self.quick(move |tx| forget(tx, before_ms, keep)).await
     }
 
     /// Brings a task to another state if that is legal; answers whether it was.
@@ -70,10 +86,30 @@ impl Store {
         &self,
         id: TaskId,
         to: TaskState,
-        result: Option<String>,
         now_ms: i64,
     ) -> Result<bool, StoreError> {
-        self.sure(move |tx| move_task(tx, id, to, result.as_deref(), now_ms)).await
+        self.sure(move |tx| move_task(tx, id, to, None, now_ms)).await
+    }
+
+    /// Ends a task if that is legal, with last lines for its logs; answers whether it was. All of it or nothing.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub async fn end_task(
+        &self,
+        id: TaskId,
+        to: TaskState,
+        result: String,
+        last: Vec<(Log, Vec<u8>)>,
+        now_ms: i64,
+    ) -> Result<bool, StoreError> {
+        self.sure(move |tx| {
+            for (log, bytes) in &last {
+                append(tx, id, *log, bytes)?;
+            }
+            move_task(tx, id, to, Some(&result), now_ms)
+        })
+        .await
     }
 
     /// Adds bytes to a log of a task that is not over; `false` when it is, or the log is full.
@@ -120,13 +156,24 @@ impl Store {
             let mut select = tx.prepare_cached(&format!(
                 "{TASK} WHERE (?1 = '[]' OR state IN (SELECT value FROM json_each(?1)))
                    AND (?2 = '[]' OR kind IN (SELECT value FROM json_each(?2)))
-                   AND (?3 IS NULL OR cluster = ?3) ORDER BY id DESC LIMIT ?4"
+                   AND kind NOT IN (SELECT value FROM json_each(?3))
+                   AND (?4 IS NULL OR cluster = ?4)
+                   AND (?5 IS NULL OR deployment = ?5)
+                   AND (?6 IS NULL OR context_id = ?6)
+                   AND (?7 IS NULL OR user = ?8 OR cluster IN (SELECT value FROM json_each(?7)))
+                 ORDER BY id DESC LIMIT ?9"
             ))?;
             let words: Vec<&str> = filter.states.iter().map(|state| state.as_str()).collect();
+            let (clusters, user) = filter.sight.map(|sight| (sight.clusters, sight.user)).unzip();
             let parameters = (
                 serde_json::to_string(&words).unwrap_or_default(),
                 serde_json::to_string(&filter.kinds).unwrap_or_default(),
+                serde_json::to_string(&filter.without_kinds).unwrap_or_default(),
                 filter.cluster.map(|id: ClusterId| id.to_string()),
+                filter.deployment.as_ref().map(DeploymentName::as_str),
+                filter.context_id,
+                clusters.map(|clusters| serde_json::to_string(&clusters).unwrap_or_default()),
+                user,
                 filter.limit.unwrap_or(ROWS).clamp(1, ROWS),
             );
             let rows = select.query_map(parameters, task)?;
@@ -164,6 +211,14 @@ impl Store {
         })
         .await
     }
+}
+
+fn forget(tx: &Transaction<'_>, before_ms: i64, keep: u32) -> Result<usize, StoreError> {
+    Ok(tx.execute(
+        "DELETE FROM tasks WHERE finished_ms IS NOT NULL AND (finished_ms < ?1 OR id <= (
+            SELECT id FROM tasks WHERE finished_ms IS NOT NULL ORDER BY id DESC LIMIT 1 OFFSET ?2))",
+        (before_ms, keep),
+    )?)
 }
 
 fn move_task(
@@ -239,6 +294,10 @@ fn task(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
         rusqlite::types::ValueRef::Null => None,
         _ => Some(cluster_id(row, 5)?),
     };
+    let deployment = match row.get::<_, Option<String>>(10)? {
+        None => None,
+        Some(name) => Some(name.parse().map_err(|e| unreadable(10, e))?),
+    };
     Ok(TaskRow {
         id: TaskId(row.get::<_, i64>(0)? as u64),
         kind: row.get(1)?,
@@ -246,6 +305,8 @@ fn task(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
         state: state(row, 3)?,
         user: row.get(4)?,
         cluster,
+        deployment,
+        context_id: row.get(11)?,
         created_ms: row.get(6)?,
         started_ms: row.get(7)?,
         finished_ms: row.get(8)?,

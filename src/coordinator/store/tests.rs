@@ -73,7 +73,7 @@ async fn a_full_disk_is_a_clear_error_and_harms_nothing() {
     let store = Store::open(&path).expect("made");
     store.add_cluster(cluster("before")).await.expect("written");
     store.bound_pages(1).await.expect("bounded");
-    let id = store.add_task(task(), 1).await.expect("room for a small row");
+    let id = store.add_task(task(), 2000, 1).await.expect("room for a small row");
     let full = store.append_log(id, Log::Debug, vec![b'x'; 1 << 20]).await.expect_err("no room");
     assert!(matches!(full, StoreError::Full), "{full}");
     assert_eq!(Refusal::from(full), Refusal::Full);
@@ -118,14 +118,14 @@ async fn the_first_value_stands() {
 }
 
 fn task() -> NewTask {
-    NewTask { kind: "bundle".into(), description: "d".into(), user: "u".into(), cluster: None }
+    NewTask { kind: "bundle".into(), description: "d".into(), user: "u".into(), ..NewTask::default() }
 }
 
 #[tokio::test]
 async fn a_log_is_read_from_any_byte() {
     let (_keep, path) = folder();
     let store = Store::open(&path).expect("made");
-    let id = store.add_task(task(), 1).await.expect("made");
+    let id = store.add_task(task(), 2000, 1).await.expect("made");
     for piece in ["one\n", "three\n", "\n"] {
         assert!(store.append_log(id, Log::Event, piece.into()).await.expect("written"));
     }
@@ -146,18 +146,25 @@ async fn a_log_is_read_from_any_byte() {
 async fn old_tasks_are_forgotten_with_their_logs_and_numbers_never_come_back() {
     let (_keep, path) = folder();
     let store = Store::open(&path).expect("made");
-    let first = store.add_task(task(), 1).await.expect("made");
-    let open = store.add_task(task(), 1).await.expect("made");
-    store.append_log(first, Log::Event, b"x\n".to_vec()).await.expect("written");
-    assert!(store.move_task(first, TaskState::Errored, None, 2).await.expect("moved"));
-    store
-        .sure(|tx| Ok(tx.execute("UPDATE sqlite_sequence SET seq = 5000 WHERE name = 'tasks'", [])?))
-        .await
-        .expect("later");
-    let last = store.add_task(task(), 3).await.expect("made");
-    assert_eq!(last, TaskId(5001));
-    assert_eq!(store.task(first).await.expect("read"), None);
-    assert!(store.task(open).await.expect("read").is_some(), "a task that is not over is kept");
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(store.add_task(task(), 2000, 1).await.expect("made"));
+    }
+    let [first, open, second] = ids[..] else { unreachable!("three were made") };
+    for (id, at) in [(first, 2), (second, 3)] {
+        store.append_log(id, Log::Event, b"x\n".to_vec()).await.expect("written");
+        assert!(store.move_task(id, TaskState::Errored, at).await.expect("moved"));
+    }
+    let there = async |id| store.task(id).await.expect("read").is_some();
+    let fourth = store.add_task(task(), 1, 4).await.expect("made");
+    assert!(!there(first).await && there(second).await, "of those that are over, the newest stays");
+    assert_eq!(store.forget_tasks(3, 1).await.expect("looked"), 0, "it is not too old yet");
+    assert_eq!(store.forget_tasks(4, 1).await.expect("forgotten"), 1);
+    assert_eq!(store.forget_tasks(i64::MAX, 0).await.expect("looked"), 0, "what is not over is kept");
+    assert!(!there(second).await && there(open).await && there(fourth).await);
+    assert!(store.move_task(fourth, TaskState::Cancelled, 5).await.expect("moved"));
+    assert_eq!(store.forget_tasks(i64::MAX, 0).await.expect("forgotten"), 1);
+    assert!(store.add_task(task(), 1, 6).await.expect("made") > fourth);
     let logs: i64 =
         store.quick(|tx| Ok(tx.query_row("SELECT count(*) FROM task_logs", [], |r| r.get(0))?)).await.expect("read");
     assert_eq!(logs, 0);

@@ -1,8 +1,10 @@
 //! States, logs, and what a restart leaves of a task.
 
+use serde_json::{Value, json};
+
 use super::*;
 use crate::coordinator::kit::Kit;
-use crate::coordinator::run::{Step, StepState};
+use crate::coordinator::run::{Event, Step, StepState, TaskEnd, TaskLog as _};
 
 const ALL: [TaskState; 6] = [
     TaskState::Queued,
@@ -14,11 +16,11 @@ const ALL: [TaskState; 6] = [
 ];
 
 async fn tasks(kit: &Kit) -> Tasks {
-    Tasks::open(kit.store(), kit.clock.clone()).await.expect("opened")
+    Tasks::open(kit.store(), kit.clock.clone(), Retention::default(), kit.shutdown.clone()).await.expect("opened")
 }
 
 fn wanted() -> NewTask {
-    NewTask { kind: "bundle".into(), description: "bundle\nof x".into(), user: "admin".into(), cluster: None }
+    NewTask { kind: "bundle".into(), description: "bundle\nof x".into(), user: "admin".into(), ..NewTask::default() }
 }
 
 fn step(state: StepState) -> Event {
@@ -54,7 +56,7 @@ async fn only_legal_steps_are_taken() {
     for to in ALL {
         let id = tasks.create(wanted()).await.expect("made");
         let legal = legal_before(to).contains(&TaskState::Queued);
-        let moved = tasks.to(id, to, None).await;
+        let moved = tasks.to(id, to).await;
         assert_eq!(moved.is_ok(), legal, "queued to {to}");
         if let Err(refusal) = moved {
             assert!(matches!(refusal, Refusal::Conflict(_)));
@@ -73,7 +75,7 @@ async fn a_log_is_one_object_a_line_and_complete_before_the_end() {
     tasks.event(id, step(StepState::Started)).await;
     tasks.event(id, Event::Warning("a\nb \"c\"".into())).await;
     tasks.event(id, step(StepState::Failed)).await;
-    kit.clock.advance(std::time::Duration::from_secs(60));
+    kit.clock.advance(Duration::from_secs(60));
     tasks.finish(id, TaskEnd::Done, "partial".into()).await;
     tasks.event(id, step(StepState::Finished)).await;
     let text = log(&tasks, id, Log::Event).await;

@@ -7,7 +7,7 @@ use tracing::info;
 
 use super::{BundleRequest, BundleToken, Door, Download, Principal, Refusal, Role, Scope, Verbs};
 use crate::bundle::seal::PublicKey;
-use crate::coordinator::run::{BundleSpec, StartError};
+use crate::coordinator::run::{BundleSpec, NodePart, StartError};
 use crate::coordinator::tasks::NewTask;
 use crate::id::{ClusterId, CollectorName, NodeName};
 use crate::limits;
@@ -80,6 +80,7 @@ impl Verbs {
                 description: format!("bundle of cluster {}", cluster.name),
                 user: who.name.clone(),
                 cluster: Some(cluster.id),
+                ..NewTask::default()
             })
             .await?;
         tasks
@@ -92,7 +93,7 @@ impl Verbs {
         let started = self.rooms.engine.start(BundleSpec {
             task,
             cluster: cluster.name,
-            nodes,
+            nodes: nodes.into_iter().map(NodePart::from).collect(),
             node_filter: request.nodes,
             collectors: request.collectors,
             format: request.format,

@@ -30,9 +30,9 @@ use crate::shutdown::Shutdown;
 pub use super::principal::{Door, Principal, Reach, Role, Scope};
 pub use super::refusal::Refusal;
 pub use super::roster::{ClusterKind, ClusterRow, NodeRow};
-pub use super::run::{Body, Download, Figures, Online};
+pub use super::run::{Body, Download, Figures, NodePart, Online, Step, StepState};
 pub use super::secrets::{Exchanged, SecretRow, SecretStatus};
-pub use super::tasks::{Log, LogPart, TaskFilter, TaskRow};
+pub use super::tasks::{Log, LogPart, NewTask, Sight, TaskError, TaskFilter, TaskRow, Work};
 pub use super::users::Session;
 
 /// A cluster with what is counted about it.

@@ -56,7 +56,7 @@ impl Verbs {
             tasks.cancelling(id).await?;
         }
         info!(target: "audit", user = who.name, task = id.0, "task asked to stop");
-        if !self.rooms.engine.cancel(id) {
+        if !(self.rooms.engine.cancel(id) | tasks.stop(id)) {
             // The engine does not know it: it ended in this moment and says so itself, or was never begun.
             let _ = tasks.end(id, TaskState::Cancelled, "cancelled").await;
         }

@@ -151,7 +151,7 @@ impl Rig {
         self.engine.start(BundleSpec {
             task: TaskId(7),
             cluster: "lab".to_owned(),
-            nodes: nodes.iter().map(|node| name(node)).collect(),
+            nodes: nodes.iter().map(|node| name(node).into()).collect(),
             node_filter: Vec::new(),
             collectors: Vec::new(),
             format,
