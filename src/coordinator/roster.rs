@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{ClusterId, NodeName};
 use crate::protocol::agents::Hello;
+use crate::protocol::questions::Pack;
 
 /// The cluster that is always there unless somebody deletes it.
 pub const DEFAULT_CLUSTER: &str = "default";
@@ -75,6 +76,8 @@ pub struct NodeRow {
     pub labels: BTreeMap<String, String>,
     /// Collectors it declares, and whether each is on by default.
     pub collectors: BTreeMap<String, bool>,
+    /// Packs that its collectors belong to.
+    pub packs: Vec<Pack>,
     /// When it first came, milliseconds since 1970.
     pub first_seen_ms: i64,
     /// When its last session began or ended.
@@ -103,6 +106,8 @@ pub struct About {
     pub labels: BTreeMap<String, String>,
     /// Collectors it declares, and whether each is on by default.
     pub collectors: BTreeMap<String, bool>,
+    /// Packs that its collectors belong to.
+    pub packs: Vec<Pack>,
 }
 
 impl About {
@@ -118,7 +123,16 @@ impl About {
             agent_version: cut(&hello.agent_version),
             labels: hello.labels.iter().take(ENTRIES).map(|(k, v)| (cut(k), cut(v))).collect(),
             collectors: hello.collectors.iter().take(ENTRIES).map(|(k, on)| (cut(k), *on)).collect(),
+            packs: hello.packs.iter().take(ENTRIES).map(pack).collect(),
         }
+    }
+}
+
+fn pack(pack: &Pack) -> Pack {
+    Pack {
+        name: cut(&pack.name),
+        version: cut(&pack.version),
+        jobs: pack.jobs.iter().take(ENTRIES).map(|job| cut(job)).collect(),
     }
 }
 

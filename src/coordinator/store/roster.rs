@@ -226,6 +226,7 @@ fn node(row: &Row<'_>) -> rusqlite::Result<NodeRow> {
         agent_version: about.agent_version,
         labels: about.labels,
         collectors: about.collectors,
+        packs: about.packs,
         first_seen_ms: row.get(4)?,
         last_seen_ms: row.get(5)?,
     })
