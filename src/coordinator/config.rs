@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::endpoints::{AccessConfig, Endpoints, FederationConfig};
 use super::run::Settings;
 use crate::limits;
 
@@ -31,6 +32,10 @@ pub struct CoordinatorConfig {
     pub external_url: Option<String>,
     /// A brought server certificate, in place of one of our own CA.
     pub tls: Option<BroughtTls>,
+    /// Access info.
+    pub access: AccessConfig,
+    /// Kubeconfigs.
+    pub federation: FederationConfig,
     /// Bounds.
     pub limits: Limits,
 }
@@ -45,6 +50,8 @@ impl Default for CoordinatorConfig {
             names: Vec::new(),
             external_url: None,
             tls: None,
+            access: AccessConfig::default(),
+            federation: FederationConfig::default(),
             limits: Limits::default(),
         }
     }
@@ -144,14 +151,15 @@ impl CoordinatorConfig {
         if self.public == self.agents && self.public.port() != 0 {
             return Some("`public` and `agents` must not be the same address".into());
         }
+        if !(1..=3650).contains(&self.access.join_days) {
+            return Some("access.join_days must be 1 to 3650".into());
+        }
+        if let Some(url) = Endpoints::urls(&self.access, &self.federation).find(|url| !is_origin(url)) {
+            let url = crate::report::brief(url, 200);
+            return Some(format!("`{url}` under [access] or [federation] must be of the form https://host[:port]"));
+        }
         let url = self.external_url.as_ref()?;
-        let good = url.parse::<http::Uri>().is_ok_and(|uri| {
-            uri.scheme_str() == Some("https")
-                && uri.host().is_some()
-                && matches!(uri.path(), "" | "/")
-                && uri.query().is_none()
-        });
-        (!good).then(|| "external_url must be of the form https://host[:port]".into())
+        (!is_origin(url)).then(|| "external_url must be of the form https://host[:port]".into())
     }
 
     /// Where the master key is.
@@ -185,6 +193,15 @@ impl CoordinatorConfig {
     }
 }
 
+fn is_origin(url: &str) -> bool {
+    url.parse::<http::Uri>().is_ok_and(|uri| {
+        uri.scheme_str() == Some("https")
+            && uri.host().is_some()
+            && matches!(uri.path(), "" | "/")
+            && uri.query().is_none()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,6 +230,9 @@ mod tests {
             ("[limits]\nmemory_mib = 1", "memory_mib"),
             ("external_url = 'http://x'", "external_url"),
             ("external_url = 'https://x/path'", "external_url"),
+            ("[access]\nagents_url = 'http://x'", "[access]"),
+            ("[access]\njoin_days = 0", "join_days"),
+            ("[[federation.endpoints]]\nproject='p'\nvpc='v'\nsubnet='s'\nserver='x'", "[federation]"),
             ("public = '127.0.0.1:1'\nagents = '127.0.0.1:1'", "agents"),
         ] {
             let config: CoordinatorConfig = toml::from_str(text).expect("it parses");

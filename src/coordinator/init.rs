@@ -17,6 +17,7 @@ use rustix::fs::{FlockOperation, flock};
 use tracing::{info, warn};
 
 use super::config::CoordinatorConfig;
+use super::endpoints::Endpoints;
 use super::pki::{Names, Pki, PkiError, renew_after};
 use super::principal::Role;
 use super::refusal::Refusal;
@@ -94,7 +95,8 @@ pub enum SetupError {
 struct Ground {
     store: Store,
     vault: Vault,
-    pki: Pki,
+    pki: Arc<Pki>,
+    ca: String,
     ca_file: PathBuf,
 }
 
@@ -200,6 +202,13 @@ pub async fn start(config: &CoordinatorConfig, clock: Clock, shutdown: Shutdown)
         tasks,
         engine: engine.clone(),
         seal: seal.public(),
+        pki: Arc::clone(&ground.pki),
+        ca: ground.ca,
+        endpoints: Endpoints {
+            access: config.access.clone(),
+            federation: config.federation.clone(),
+            agents_port: agents_addr.port(),
+        },
         external_url: config.external_url.as_deref().map(|url| url.trim_end_matches('/').to_owned()),
         clock: clock.clone(),
         shutdown: shutdown.clone(),
@@ -247,7 +256,7 @@ struct BothTls {
 /// Where server certificates come from.
 struct Certificates {
     config: CoordinatorConfig,
-    pki: Pki,
+    pki: Arc<Pki>,
     clock: Clock,
 }
 
@@ -270,9 +279,12 @@ impl Certificates {
     }
 
     fn names(&self, listening: &[SocketAddr]) -> Names {
-        let url = self.config.external_url.as_deref().and_then(|url| url.parse::<http::Uri>().ok());
-        let host = url.as_ref().and_then(http::Uri::host);
-        Names::of_host(self.config.names.iter().map(String::as_str).chain(host), listening)
+        let config = &self.config;
+        let urls =
+            config.external_url.as_deref().into_iter().chain(Endpoints::urls(&config.access, &config.federation));
+        let urls: Vec<http::Uri> = urls.filter_map(|url| url.parse().ok()).collect();
+        let hosts = urls.iter().filter_map(http::Uri::host);
+        Names::of_host(config.names.iter().map(String::as_str).chain(hosts), listening)
     }
 }
 
@@ -331,9 +343,11 @@ async fn ground(config: &CoordinatorConfig, clock: &Clock) -> Result<Ground, Set
     vault.open_sealed(CHECK, &check)?;
     let pki = Pki::open(&store, &vault, clock.clone()).await?;
     let ca_file = config.state_dir.join("ca.pem");
-    publish(&ca_file, &trusted_ca(config, &pki)?)?;
+    let ca = trusted_ca(config, &pki)?;
+    publish(&ca_file, &ca)?;
     publish(&config.state_dir.join("seal.pub"), pki.seal().public().to_pem().as_bytes())?;
-    Ok(Ground { store, vault, pki, ca_file })
+    let ca = String::from_utf8_lossy(&ca).into_owned();
+    Ok(Ground { store, vault, pki: Arc::new(pki), ca, ca_file })
 }
 
 /// What people and agents are to trust.

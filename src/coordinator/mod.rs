@@ -4,6 +4,7 @@ pub mod certificates;
 pub mod config;
 pub mod deliver;
 pub mod deployments;
+pub mod endpoints;
 pub mod fleets;
 pub mod init;
 pub mod join;

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan as _};
 use rcgen::{
@@ -15,6 +16,7 @@ use rcgen::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 use zeroize::Zeroizing;
 
 use super::store::vault::{Vault, VaultError};
@@ -22,7 +24,7 @@ use super::store::{Store, StoreError};
 use crate::bundle::seal::{SealError, SealKey};
 use crate::clock::Clock;
 use crate::net::tls::Identity;
-use crate::secret::{hex, random_bytes};
+use crate::secret::{Secret, hex, random_bytes};
 
 /// Days of a CA, and of a server certificate.
 const CA_DAYS: i64 = 3650;
@@ -81,6 +83,20 @@ struct Authority {
     pem: String,
     der: CertificateDer<'static>,
     key: Zeroizing<String>,
+    end_ms: i64,
+}
+
+/// A client certificate with its key: what is handed out, once.
+#[derive(Debug)]
+pub struct ClientCertificate {
+    /// Its serial number, by which alone it is known.
+    pub serial: String,
+    /// The certificate, PEM.
+    pub certificate: String,
+    /// Its private key, PEM.
+    pub key: Secret,
+    /// Until when it is good, milliseconds since 1970.
+    pub expires_ms: i64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -128,6 +144,47 @@ impl Pki {
         &self.joins.pem
     }
 
+    /// Until when the operators' CA is good, milliseconds since 1970: no certificate of it outlives it.
+    pub fn operators_end_ms(&self) -> i64 {
+        self.operators.end_ms
+    }
+
+    /// A new certificate for a user, good from now to `expires_ms`.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn operator_certificate(&self, user: &str, expires_ms: i64) -> Result<ClientCertificate, PkiError> {
+        self.client_certificate(&self.operators, user, expires_ms)
+    }
+
+    /// A new certificate by which nodes of a cluster join, good from now to `expires_ms`, or to its CA's end.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn join_certificate(&self, cluster: &str, expires_ms: i64) -> Result<ClientCertificate, PkiError> {
+        self.client_certificate(&self.joins, cluster, expires_ms.min(self.joins.end_ms))
+    }
+
+    fn client_certificate(
+        &self,
+        authority: &Authority,
+        subject: &str,
+        expires_ms: i64,
+    ) -> Result<ClientCertificate, PkiError> {
+        let issuer = Issuer::from_ca_cert_der(&authority.der, KeyPair::from_pem(&authority.key)?)?;
+        let key = KeyPair::generate()?;
+        // The days are replaced: a client's certificate ends to the second when it was said that it would.
+        let mut params = params(&self.clock, 1, subject);
+        params.not_after =
+            date_time_ymd(1970, 1, 1) + Duration::from_secs(u64::try_from(expires_ms / 1000).unwrap_or(0));
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.use_authority_key_identifier_extension = true;
+        let serial = params.serial_number.as_ref().map(|serial| hex(serial.as_ref())).unwrap_or_default();
+        let certificate = params.signed_by(&key, &issuer)?.pem();
+        Ok(ClientCertificate { serial, certificate, key: Secret::new(key.serialize_pem()), expires_ms })
+    }
+
     /// The key that seals bundles.
     pub fn seal(&self) -> Arc<SealKey> {
         Arc::clone(&self.seal)
@@ -163,7 +220,9 @@ async fn authority(store: &Store, vault: &Vault, clock: &Clock, purpose: Purpose
         .ok()
         .and_then(|chain| chain.into_iter().next())
         .ok_or(PkiError::Stored(name))?;
-    Ok(Authority { pem: stored.certificate, der, key: stored.key })
+    let (_, parsed) = X509Certificate::from_der(&der).map_err(|_| PkiError::Stored(name))?;
+    let end_ms = parsed.validity().not_after.timestamp() * 1000;
+    Ok(Authority { pem: stored.certificate, der, key: stored.key, end_ms })
 }
 
 fn new_authority(clock: &Clock, purpose: Purpose) -> Result<Zeroizing<Vec<u8>>, PkiError> {

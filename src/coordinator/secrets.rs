@@ -15,6 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::sync::RwLock;
 use tracing::{info, warn};
 
+use super::join::{Joined, Joining};
 use super::refusal::Refusal;
 use super::session::NodeIdentity;
 use super::store::Store;
@@ -156,6 +157,24 @@ impl Secrets {
         let name = identity.node.to_string();
         self.seat(&id, identity, token.digest(), expires);
         Ok(Exchanged { access_token: token, name, new_secret: self.secret(&id, generation + 1), ttl_ms })
+    }
+
+    /// Lets a node join with a certificate; the agent secret that it gets, if it may, retires every earlier one with its tokens.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub async fn join(&self, serial: &str, joining: Joining) -> Result<(Joined, Option<Secret>), Refusal> {
+        let fresh = hex(&random_bytes::<{ ID / 2 }>());
+        let _alone = self.gate.write().await;
+        let joined = self.store.join_node(serial.to_owned(), joining, fresh, self.clock.now_ms()).await?;
+        let secret = match &joined {
+            Joined::Good { id, generation, .. } => {
+                self.seats().remove(id);
+                Some(self.secret(id, *generation))
+            }
+            _ => None,
+        };
+        Ok((joined, secret))
     }
 
     /// Revokes an agent secret for good; with `now` its tokens end too. `None` when there is none of that name.

@@ -1,13 +1,15 @@
-//! The agents' listener's routes: sessions, heartbeats, segments.
+//! The agents' listener's routes: joins, sessions, heartbeats, segments.
 //!
 //! Requests come in with an access token, and the token alone says which node it is: a name in a URL or a body never does. Orders
 //! go down the session's answer, segments go to the download they belong to. What a segment holds is not looked at here.
 
 mod down;
+mod join;
 mod segments;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -21,11 +23,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
+use crate::coordinator::join::JoinError;
 use crate::coordinator::run::Engine;
 use crate::id::{ClusterId, NodeName};
 use crate::limits::{AGENT_BODY, BODY_IDLE};
 use crate::net::body::{self, BodyError};
 use crate::protocol::agents::{Heartbeat, HeartbeatReply, Hello};
+use crate::protocol::join::{JOIN, JoinReply, JoinRequest};
 use crate::protocol::problem::Problem;
 use crate::protocol::questions::Answer;
 
@@ -45,6 +49,14 @@ pub trait AgentAuth: Send + Sync + 'static {
     /// The node that an access token belongs to, if it is good.
     fn agent_by_token<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Option<NodeIdentity>>;
 
+    /// Lets a node join with the certificate of this serial number, if it may.
+    fn join<'a>(
+        &'a self,
+        serial: Option<&'a str>,
+        request: JoinRequest,
+        from: Option<IpAddr>,
+    ) -> BoxFuture<'a, Result<JoinReply, JoinError>>;
+
     /// A node has begun a session and says this of itself.
     fn joined<'a>(&'a self, node: &'a NodeIdentity, hello: &'a Hello) -> BoxFuture<'a, ()>;
 
@@ -61,6 +73,7 @@ struct Desk {
 /// The routes of the agents' listener; `exchange` answers `POST /api/v2/agent/secrets/exchange`.
 pub fn router(engine: Engine, auth: Arc<dyn AgentAuth>, exchange: MethodRouter) -> Router {
     let own = Router::new()
+        .route(JOIN, post(join::join))
         .route("/agent/v1/session", post(down::session))
         .route("/agent/v1/heartbeat", post(heartbeat))
         .route("/agent/v1/tasks/{task}/attempts/{attempt}/segments/{number}", put(segments::put))

@@ -5,6 +5,9 @@
 
 pub mod agents;
 pub mod control;
+pub mod federation;
+pub mod join;
+pub mod kubeconfig;
 pub mod problem;
 pub mod questions;
 

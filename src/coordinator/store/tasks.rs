@@ -82,12 +82,7 @@ impl Store {
     ///
     /// # Errors
     /// When the state cannot be written.
-    pub async fn move_task(
-        &self,
-        id: TaskId,
-        to: TaskState,
-        now_ms: i64,
-    ) -> Result<bool, StoreError> {
+    pub async fn move_task(&self, id: TaskId, to: TaskState, now_ms: i64) -> Result<bool, StoreError> {
         self.sure(move |tx| move_task(tx, id, to, None, now_ms)).await
     }
 

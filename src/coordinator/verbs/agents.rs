@@ -2,20 +2,33 @@
 //!
 //! Identity comes from the token alone. What a node says of itself goes to the roster, cut to size.
 
+use std::net::IpAddr;
+
 use futures_util::future::BoxFuture;
 use tracing::info;
 
 use super::Verbs;
+use crate::coordinator::join::JoinError;
 use crate::coordinator::roster::About;
 use crate::coordinator::session::{AgentAuth, NodeIdentity};
 use crate::coordinator::store::StoreError;
 use crate::protocol::agents::Hello;
+use crate::protocol::join::{JoinReply, JoinRequest};
 use crate::report;
 
 /// What the agents' listener asks.
 impl AgentAuth for Verbs {
     fn agent_by_token<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Option<NodeIdentity>> {
         Box::pin(std::future::ready(self.rooms.secrets.agent_by_token(token)))
+    }
+
+    fn join<'a>(
+        &'a self,
+        serial: Option<&'a str>,
+        request: JoinRequest,
+        from: Option<IpAddr>,
+    ) -> BoxFuture<'a, Result<JoinReply, JoinError>> {
+        Box::pin(self.join(serial, request, from))
     }
 
     fn joined<'a>(&'a self, node: &'a NodeIdentity, hello: &'a Hello) -> BoxFuture<'a, ()> {

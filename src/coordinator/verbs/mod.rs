@@ -3,9 +3,12 @@
 //! Calls come from faces, already translated, with the [`Principal`] whose credential was checked at the door; each verb
 //! checks the role, asks the rooms below, and answers with plain rows or a [`Refusal`]. It speaks no dialect and knows no HTTP.
 
+mod access;
 mod agents;
 mod bundles;
+mod certificates;
 mod enter;
+mod fleets;
 mod roster;
 mod secrets;
 mod tasks;
@@ -14,6 +17,8 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::endpoints::Endpoints;
+use super::pki::Pki;
 use super::run::Engine;
 use super::secrets::Secrets;
 use super::store::Store;
@@ -27,6 +32,10 @@ use crate::protocol::control::TaskState;
 use crate::secret::Secret;
 use crate::shutdown::Shutdown;
 
+pub use super::certificates::CertificateRow;
+pub use super::endpoints::Place;
+pub use super::fleets::FleetRow;
+pub use super::join::JoinError;
 pub use super::principal::{Door, Principal, Reach, Role, Scope};
 pub use super::refusal::Refusal;
 pub use super::roster::{ClusterKind, ClusterRow, NodeRow};
@@ -34,6 +43,9 @@ pub use super::run::{Body, Download, Figures, NodePart, Online, Step, StepState}
 pub use super::secrets::{Exchanged, SecretRow, SecretStatus};
 pub use super::tasks::{Log, LogPart, NewTask, Sight, TaskError, TaskFilter, TaskRow, Work};
 pub use super::users::Session;
+
+pub use access::Approach;
+pub use certificates::Issued;
 
 /// A cluster with what is counted about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +126,9 @@ pub(super) struct Rooms {
     pub(super) tasks: Tasks,
     pub(super) engine: Engine,
     pub(super) seal: PublicKey,
+    pub(super) pki: Arc<Pki>,
+    pub(super) ca: String,
+    pub(super) endpoints: Endpoints,
     pub(super) external_url: Option<String>,
     pub(super) clock: Clock,
     pub(super) shutdown: Shutdown,

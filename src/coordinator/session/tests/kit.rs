@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::io::Read as _;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use crate::bundle::path::EntryPath;
 use crate::bundle::segment::{Note, Segment, SegmentHead, VERSION};
 use crate::bundle::verify::verify;
 use crate::clock::Clock;
+use crate::coordinator::join::JoinError;
 use crate::coordinator::run::{
     BundleSpec, Download, Engine, Event, Parts, Settings, StartError, StepState, TaskEnd, TaskLog,
 };
@@ -35,6 +37,7 @@ use crate::coordinator::session::{AgentAuth, NodeIdentity, router};
 use crate::id::{ClusterId, NodeName, TaskId};
 use crate::limits::SEGMENT_RAW;
 use crate::protocol::agents::{Down, Finish, Hello, Order};
+use crate::protocol::join::{JoinReply, JoinRequest};
 use crate::shutdown::Shutdown;
 
 /// Long enough for any machine; only a fault waits for it.
@@ -82,6 +85,15 @@ impl AgentAuth for Tokens {
         let identity =
             node.map(|node| NodeIdentity { node, cluster: ClusterId(Uuid::nil()), cluster_name: "lab".to_owned() });
         async move { identity }.boxed()
+    }
+
+    fn join<'a>(
+        &'a self,
+        _: Option<&'a str>,
+        _: JoinRequest,
+        _: Option<IpAddr>,
+    ) -> BoxFuture<'a, Result<JoinReply, JoinError>> {
+        async { Err(JoinError::NoCertificate) }.boxed()
     }
 
     fn joined<'a>(&'a self, _: &'a NodeIdentity, _: &'a Hello) -> BoxFuture<'a, ()> {

@@ -1,0 +1,101 @@
+//! Fleets: made, listed, filled, deleted.
+//!
+//! Rows come from the store. Who is limited to a part sees the fleets of that part, and changes none: what a fleet holds decides
+//! what those who are limited to it may reach.
+
+use tracing::info;
+
+use super::{FleetRow, Principal, Refusal, Role, Scope, Verbs};
+use crate::id::{FleetId, FleetName};
+
+/// Fleets.
+impl Verbs {
+    /// All fleets within reach, by name.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn fleets(&self, who: &Principal) -> Result<Vec<FleetRow>, Refusal> {
+        who.needs(Role::Viewer)?;
+        let rows = self.rooms.store.fleets().await?;
+        Ok(rows.into_iter().filter(|row| who.sees_fleet(row.id)).collect())
+    }
+
+    /// One fleet, by id or name.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`]; [`Refusal::Forbidden`] for one out of reach, and, to whoever is limited, for one that is not there.
+    pub async fn fleet(&self, who: &Principal, id_or_name: &str) -> Result<FleetRow, Refusal> {
+        who.needs(Role::Viewer)?;
+        match self.rooms.store.find_fleet(id_or_name).await? {
+            Some(row) if who.sees_fleet(row.id) => Ok(row),
+            None if who.scope == Scope::All => Err(Refusal::not_found("fleet", id_or_name)),
+            _ => Err(Refusal::Forbidden),
+        }
+    }
+
+    /// Makes a fleet without clusters; without `federation`, no certificates are issued for it.
+    ///
+    /// # Errors
+    /// [`Refusal::Conflict`] for a taken name; [`Refusal::Invalid`] for one that reads as an id.
+    pub async fn create_fleet(&self, who: &Principal, name: FleetName, federation: bool) -> Result<FleetRow, Refusal> {
+        may_change(who)?;
+        if name.as_str().parse::<FleetId>().is_ok() {
+            return Err(Refusal::Invalid("a fleet's name must not look like an id".into()));
+        }
+        let created_ms = self.rooms.clock.now_ms();
+        let row = FleetRow { id: FleetId::random(), name: name.into(), federation, created_ms, clusters: Vec::new() };
+        if !self.rooms.store.add_fleet(row.clone()).await? {
+            return Err(Refusal::Conflict(format!("there is a fleet `{}` already", row.name)));
+        }
+        info!(target: "audit", user = who.name, fleet = row.name, id = %row.id, "fleet made");
+        Ok(row)
+    }
+
+    /// Deletes a fleet, by id or name: its certificates and what was granted for it end, its clusters stay.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`].
+    pub async fn delete_fleet(&self, who: &Principal, id_or_name: &str) -> Result<(), Refusal> {
+        may_change(who)?;
+        let row = self.fleet(who, id_or_name).await?;
+        if !self.rooms.store.delete_fleet(row.id).await? {
+            return Err(Refusal::not_found("fleet", id_or_name));
+        }
+        info!(target: "audit", user = who.name, fleet = row.name, id = %row.id, "fleet deleted");
+        Ok(())
+    }
+
+    /// Puts a cluster into a fleet, each by id or name; one that is in it stays.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] for either.
+    pub async fn put_into_fleet(&self, who: &Principal, fleet: &str, cluster: &str) -> Result<FleetRow, Refusal> {
+        may_change(who)?;
+        let (row, cluster) = (self.fleet(who, fleet).await?, self.cluster(who, cluster).await?.row);
+        if !self.rooms.store.put_into_fleet(row.id, cluster.id).await? {
+            return Err(Refusal::NotFound("the fleet or the cluster was".into()));
+        }
+        info!(target: "audit", user = who.name, fleet = row.name, cluster = cluster.name, "cluster put into fleet");
+        self.fleet(who, &row.id.to_string()).await
+    }
+
+    /// Takes a cluster out of a fleet, each by id or name.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] for either, and when the cluster is not in it.
+    pub async fn take_from_fleet(&self, who: &Principal, fleet: &str, cluster: &str) -> Result<FleetRow, Refusal> {
+        may_change(who)?;
+        let (row, cluster) = (self.fleet(who, fleet).await?, self.cluster(who, cluster).await?.row);
+        if !self.rooms.store.take_from_fleet(row.id, cluster.id).await? {
+            return Err(Refusal::NotFound(format!("cluster `{}` in fleet `{}`", cluster.name, row.name)));
+        }
+        info!(target: "audit", user = who.name, fleet = row.name, cluster = cluster.name, "cluster taken out of fleet");
+        self.fleet(who, &row.id.to_string()).await
+    }
+}
+
+/// An admin of everything: whoever is limited would change its own limits.
+fn may_change(who: &Principal) -> Result<(), Refusal> {
+    who.needs(Role::Admin)?;
+    who.needs_all()
+}
