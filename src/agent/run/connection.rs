@@ -15,7 +15,6 @@ use super::work::Queued;
 use super::{Shared, service};
 use crate::agent::send::{Dialer, Keys, Link, LinkError, LoginError, Session, Token, Uploader};
 use crate::agent::source::inventory::Inventory;
-use crate::agent::source::plan::Known;
 use crate::agent::source::vitals::Sampler;
 use crate::bundle::outcome::Outcome;
 use crate::clock::Clock;
@@ -182,11 +181,7 @@ impl Connection {
     }
 
     fn hello(&self) -> Hello {
-        let known = Known {
-            labels: self.shared.config.labels.clone(),
-            declared: self.shared.library().declared(),
-            ..Known::default()
-        };
+        let known = self.shared.library().known(&self.shared.config);
         let working = self.shared.working().iter().map(|(task, working)| (*task, working.attempt)).collect();
         Inventory::read(&self.shared.host, &known).hello(self.shared.instance, self.clock.now_ms(), working)
     }

@@ -9,9 +9,16 @@
 //! inventory = false                # node.json stands in every bundle anyway
 //! vitals = false                   # vitals/now.json
 //! when = { path = "/etc/nginx" }   # or the whole collector is skipped; also `command`
+//! pack = { name = "web", version = "1.4.0" }   # what it was installed with, if anything
+//!
+//! [properties.site]                # a deployment may set it; see `property`
+//! pattern = "[a-z0-9.-]{1,64}"
+//! default = "main"
+//! description = "Whose logs."
 //!
 //! [[files]]
-//! paths = ["/var/log/nginx/*.log"] # globs; `**` is any depth. One block stands for one thing: alternatives go together
+//! paths = ["/var/log/nginx/*.log"] # globs; `**` is any depth. One block stands for one thing: alternatives go together.
+//!                                  # paths, exclude, arguments and units may hold a property: "/var/log/{{site}}/*.log"
 //! exclude = ["/var/log/nginx/debug*"]
 //! rotated = true                   # also x.log.1, x.log.2.gz, x.log-20260101.xz …
 //! binary = false                   # true passes what is no text as it is, unredacted
@@ -37,9 +44,10 @@
 //! timeout = "60s"
 //! ```
 //!
-//! It comes from files of the node or from those compiled in, and goes out as checked values. An order can name a collector and
-//! nothing else. Nothing here opens a file.
+//! It comes from files of the node or from those compiled in, and goes out as checked values. An order can name a collector, and a deployment
+//! the values of its properties; nothing else. Nothing here opens a file.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
@@ -47,7 +55,10 @@ use serde::Deserialize;
 
 use super::glob::Pattern;
 use super::measure::{self, TextError};
+use super::property::Property;
+use super::template::{self, Template};
 use crate::id::CollectorName;
+use crate::report;
 
 /// A file without a collector in it.
 #[derive(Debug, thiserror::Error)]
@@ -65,10 +76,10 @@ pub enum CollectorError {
     },
 }
 
-/// A named set of sources.
+/// A named set of sources, filled in and ready to be read.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Collector {
+pub struct Collector<P = Pattern> {
     /// Its name; requests use it.
     pub name: CollectorName,
     /// Its version, free text.
@@ -81,6 +92,12 @@ pub struct Collector {
     /// What must exist, or all of it is skipped.
     #[serde(default)]
     pub when: When,
+    /// What it was installed with.
+    #[serde(default)]
+    pub pack: Option<PackName>,
+    /// What a deployment may set.
+    #[serde(default)]
+    pub properties: BTreeMap<String, Property>,
     /// Folders that its files may lie in.
     #[serde(default)]
     pub roots: Vec<PathBuf>,
@@ -91,8 +108,8 @@ pub struct Collector {
     #[serde(default)]
     pub inventory: bool,
     /// Files.
-    #[serde(default)]
-    pub files: Vec<Files>,
+    #[serde(default = "Vec::new")]
+    pub files: Vec<Files<P>>,
     /// Commands.
     #[serde(default)]
     pub commands: Vec<Command>,
@@ -101,15 +118,28 @@ pub struct Collector {
     pub journal: Vec<Journal>,
 }
 
+/// A collector as its file declares it, with places for properties.
+pub type Declared = Collector<Template>;
+
+/// A pack of collectors, as their files name it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackName {
+    /// Its name.
+    pub name: CollectorName,
+    /// Its version, as far as `1.4.0-rc.1+build.7` is one.
+    pub version: String,
+}
+
 /// Files by glob.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Files {
+pub struct Files<P = Pattern> {
     /// Absolute globs, each below one of the roots.
-    pub paths: Vec<Pattern>,
+    pub paths: Vec<P>,
     /// Absolute globs of what to leave out.
-    #[serde(default)]
-    pub exclude: Vec<Pattern>,
+    #[serde(default = "Vec::new")]
+    pub exclude: Vec<P>,
     /// Further roots, for these alone.
     #[serde(default)]
     pub roots: Vec<PathBuf>,
@@ -230,14 +260,12 @@ fn success() -> Vec<i32> {
 }
 
 impl Collector {
-    /// Reads and checks a collector file.
+    /// Reads and checks a collector file, with the defaults of its properties.
     ///
     /// # Errors
-    /// For unknown keys, and for values that cannot be meant; the sentence says where.
+    /// For unknown keys, for values that cannot be meant, and for a property without a default; the sentence says where.
     pub fn parse(text: &str) -> Result<Self, CollectorError> {
-        let collector: Self = measure::parse(text)?;
-        collector.check()?;
-        Ok(collector)
+        Declared::read(text)?.fill(&BTreeMap::new())
     }
 
     /// The roots of one block of files: the collector's and the block's own.
@@ -245,7 +273,7 @@ impl Collector {
         self.roots.iter().chain(&files.roots).map(PathBuf::as_path)
     }
 
-    fn check(&self) -> Result<(), CollectorError> {
+    pub(super) fn check(&self) -> Result<(), CollectorError> {
         if self.why.trim().is_empty() {
             return fail("why", "must say why anyone would want it");
         }
@@ -283,7 +311,87 @@ impl Collector {
     }
 }
 
-fn fail<T>(place: &str, problem: &str) -> Result<T, CollectorError> {
+impl Declared {
+    /// Reads and checks a collector file.
+    ///
+    /// # Errors
+    /// For unknown keys, and for values that cannot be meant; the sentence says where.
+    pub fn read(text: &str) -> Result<Self, CollectorError> {
+        let declared: Self = measure::parse(text)?;
+        declared.check_names()?;
+        // Whatever is wrong with a place shows with any value in it.
+        let samples = declared.properties.iter().map(|(name, property)| (name.clone(), property.sample())).collect();
+        declared.filled(&samples)?;
+        Ok(declared)
+    }
+
+    fn check_names(&self) -> Result<(), CollectorError> {
+        if let Some(pack) = &self.pack
+            && !is_version(&pack.version)
+        {
+            return fail("pack", "its version must be like 1.4.0, 1.4.0-rc.1 or 1.4.0+build.7");
+        }
+        if let Some(bad) = self.properties.keys().find(|name| !template::is_name(name)) {
+            let bad = report::brief(bad, 80);
+            return fail("properties", &format!("`{bad}` must match [A-Za-z][A-Za-z0-9._-]{{0,62}}"));
+        }
+        let (mut commands, mut journals) = (BTreeSet::new(), BTreeSet::new());
+        if let Some(twice) = self.commands.iter().find(|command| !commands.insert(command.name.as_str())) {
+            return fail(&format!("commands `{}`", twice.name), "is there twice: both would write one file");
+        }
+        if let Some(twice) = self.journal.iter().find(|journal| !journals.insert(journal.name.as_str())) {
+            return fail(&format!("journal `{}`", twice.name), "is there twice: both would write one file");
+        }
+        let mut programs = self.commands.iter().filter_map(|command| command.argv.first());
+        if programs.any(|program| template::names(program).count() > 0) {
+            return fail("commands", "the program must not come from a property");
+        }
+        Ok(())
+    }
+
+    /// What people should know of a file that is taken all the same.
+    pub fn lints(&self) -> Vec<String> {
+        let mut lints = Vec::new();
+        let used: BTreeSet<&str> = self.texts().flat_map(template::names).collect();
+        for (name, property) in &self.properties {
+            if !used.contains(name.as_str()) {
+                lints.push(format!("property `{name}` is declared and used nowhere"));
+            }
+            if property.is_wide() {
+                let more = "say more closely what it may be";
+                lints.push(format!("property `{name}`: its pattern takes `../x` or `-x`; {more}"));
+            }
+            if self.default && property.default().is_none() {
+                let then = "the collector runs only in a deployment, though it is on by default";
+                lints.push(format!("property `{name}` has no default: {then}"));
+            }
+        }
+        lints
+    }
+
+    /// All texts that may hold a property.
+    fn texts(&self) -> impl Iterator<Item = &str> {
+        let globs = self.files.iter().flat_map(|files| files.paths.iter().chain(&files.exclude)).map(Template::as_str);
+        let arguments = self.commands.iter().flat_map(|command| command.argv.iter().skip(1)).map(String::as_str);
+        globs.chain(arguments).chain(self.journal.iter().flat_map(|journal| &journal.units).map(String::as_str))
+    }
+}
+
+/// Semi-semantic: a release, perhaps a pre-release behind `-`, perhaps a build behind `+`; each of parts between dots.
+fn is_version(text: &str) -> bool {
+    let parts = |text: &str, also: &[u8]| {
+        let good = |b: u8| b.is_ascii_alphanumeric() || also.contains(&b);
+        text.split('.').all(|part| !part.is_empty() && part.bytes().all(good))
+    };
+    let (text, build) = text.split_once('+').map_or((text, None), |(text, build)| (text, Some(build)));
+    let (release, pre) = text.split_once('-').map_or((text, None), |(release, pre)| (release, Some(pre)));
+    text.len() <= 100
+        && parts(release, b"_")
+        && pre.is_none_or(|pre| parts(pre, b"_-"))
+        && build.is_none_or(|build| build.len() <= 100 && parts(build, b"_-"))
+}
+
+pub(super) fn fail<T>(place: &str, problem: &str) -> Result<T, CollectorError> {
     Err(CollectorError::Value { place: place.to_owned(), problem: problem.to_owned() })
 }
 

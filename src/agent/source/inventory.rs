@@ -14,6 +14,7 @@ use crate::agent::host::Host;
 use crate::clock;
 use crate::id::TaskId;
 use crate::protocol::agents::Hello;
+use crate::protocol::questions::{Kept, Pack};
 use crate::report;
 
 /// Characters of one fact.
@@ -59,6 +60,10 @@ pub struct Inventory {
     pub labels: BTreeMap<String, String>,
     /// Collectors that the node declares, and whether each is on by default.
     pub collectors: BTreeMap<String, bool>,
+    /// Packs that the collectors belong to.
+    pub packs: Vec<Pack>,
+    /// Deployments that the node keeps.
+    pub deployments: Vec<Kept>,
     /// The node's clock when this was written, RFC 3339.
     pub collected_at: String,
     /// The node's clock minus the coordinator's, milliseconds.
@@ -96,6 +101,8 @@ impl Inventory {
             swap_kb: kb("SwapTotal"),
             labels: known.labels.clone(),
             collectors: known.declared.clone(),
+            packs: known.packs.clone(),
+            deployments: known.deployments.clone(),
             collected_at: clock::rfc3339(clock::Clock::system().now_ms()),
             clock_offset_ms: known.clock_offset_ms,
             round_trip_ms: known.round_trip_ms,
@@ -118,8 +125,8 @@ impl Inventory {
             kernel: this.kernel,
             labels: this.labels,
             collectors: this.collectors,
-            packs: Vec::new(),
-            deployments: Vec::new(),
+            packs: this.packs,
+            deployments: this.deployments,
             clock_ms,
             working,
         }

@@ -9,12 +9,13 @@ use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::collector::Collector;
+use super::collector::{Collector, Declared};
 use super::plan::{Known, Plan};
 use crate::agent::config::AgentConfig;
 use crate::bundle::outcome::Outcome;
 use crate::bundle::segment::Note;
 use crate::id::CollectorName;
+use crate::protocol::questions::{BUILT_IN_PACK, Deployment, Job, LOCAL_PACK, Pack};
 use crate::report;
 
 /// Bytes of a collector file at most.
@@ -44,10 +45,18 @@ pub struct Refused {
     pub reason: String,
 }
 
+/// A collector, and the pack that it counts to.
+#[derive(Clone, Debug)]
+struct Entry {
+    declared: Declared,
+    pack: String,
+    version: String,
+}
+
 /// All collectors of a node.
 #[derive(Clone, Debug)]
 pub struct Library {
-    collectors: BTreeMap<String, Collector>,
+    collectors: BTreeMap<String, Entry>,
     refused: BTreeMap<String, Refused>,
 }
 
@@ -56,8 +65,8 @@ impl Library {
     pub fn load(folders: &[PathBuf]) -> Self {
         let mut library = Self { collectors: BTreeMap::new(), refused: BTreeMap::new() };
         for text in BUILT_IN {
-            match Collector::parse(text) {
-                Ok(collector) => library.put(collector),
+            match Declared::read(text) {
+                Ok(declared) => library.put(declared, BUILT_IN_PACK, env!("CARGO_PKG_VERSION")),
                 Err(error) => unreachable!("a test parses every collector that is compiled in: {error}"),
             }
         }
@@ -68,8 +77,24 @@ impl Library {
     }
 
     /// All collectors, by name.
-    pub fn collectors(&self) -> impl Iterator<Item = &Collector> {
-        self.collectors.values()
+    pub fn collectors(&self) -> impl Iterator<Item = &Declared> {
+        self.collectors.values().map(|entry| &entry.declared)
+    }
+
+    /// The pack that a collector counts to, and its version.
+    pub fn pack_of(&self, collector: &str) -> Option<(&str, &str)> {
+        self.collectors.get(collector).map(|entry| (entry.pack.as_str(), entry.version.as_str()))
+    }
+
+    /// All packs with their collectors, by name and version.
+    pub fn packs(&self) -> Vec<Pack> {
+        let mut packs: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
+        for (name, entry) in &self.collectors {
+            packs.entry((&entry.pack, &entry.version)).or_default().push(name.clone());
+        }
+        let pack =
+            |((name, version), jobs): ((&str, &str), _)| Pack { name: name.into(), version: version.into(), jobs };
+        packs.into_iter().map(pack).collect()
     }
 
     /// Files that were not taken, and why; for the log and for `sheaf agent check`.
@@ -79,17 +104,19 @@ impl Library {
 
     /// What the node declares to the coordinator: names, and whether each is on by default.
     pub fn declared(&self) -> BTreeMap<String, bool> {
-        self.collectors.iter().map(|(name, collector)| (name.clone(), collector.default)).collect()
+        self.collectors.iter().map(|(name, entry)| (name.clone(), entry.declared.default)).collect()
     }
 
     /// What to read for a request that names `names`; for none, the node's default.
     pub fn plan(&self, names: &[String], config: &AgentConfig) -> Plan {
         let mut plan = Plan::new(config);
-        plan.known = Known { labels: config.labels.clone(), declared: self.declared(), ..Known::default() };
+        plan.known = self.known(config);
         if names.is_empty() {
-            plan.collectors = self.collectors.values().filter(|collector| collector.default).cloned().collect();
             plan.notes =
                 self.refused.values().map(|refused| note(&refused.name, Outcome::Failed, &refused.reason)).collect();
+            for entry in self.collectors.values().filter(|entry| entry.declared.default) {
+                put_filled(&mut plan, &entry.declared, &BTreeMap::new());
+            }
             return plan;
         }
         let mut wanted: Vec<&String> = names.iter().take(NAMES).collect();
@@ -97,7 +124,7 @@ impl Library {
         wanted.dedup();
         for name in wanted {
             match (self.collectors.get(name), self.refused.get(name)) {
-                (Some(collector), _) => plan.collectors.push(collector.clone()),
+                (Some(entry), _) => put_filled(&mut plan, &entry.declared, &BTreeMap::new()),
                 (None, Some(refused)) => plan.notes.push(note(name, Outcome::Failed, &refused.reason)),
                 (None, None) => plan.notes.push(note(name, Outcome::Skipped, "this node declares no such collector")),
             }
@@ -109,10 +136,80 @@ impl Library {
         plan
     }
 
-    fn put(&mut self, collector: Collector) {
-        let name = collector.name.to_string();
+    /// What to read for a deployment: its jobs with their properties; where `names` are given, only those of its jobs.
+    pub fn plan_of(&self, deployment: &Deployment, names: &[String], config: &AgentConfig) -> Plan {
+        let mut plan = Plan::new(config);
+        plan.known = self.known(config);
+        for job in &deployment.jobs {
+            if names.is_empty() || names.contains(&job.collector) {
+                // The file may have changed since the deployment was accepted.
+                match self.filled(job) {
+                    Ok(collector) => plan.collectors.push(collector),
+                    Err(reason) => plan.notes.push(note(&job.collector, Outcome::Failed, &reason)),
+                }
+            }
+        }
+        for name in names.iter().take(NAMES) {
+            if !deployment.jobs.iter().any(|job| job.collector == *name) {
+                let reason = format!("deployment `{}` has no such job on this node", deployment.name);
+                plan.notes.push(note(name, Outcome::Skipped, &reason));
+            }
+        }
+        plan
+    }
+
+    /// A job's collector with the job's properties, as this node would run it now.
+    ///
+    /// # Errors
+    /// With what is wrong with the job, in words for whoever wrote it.
+    pub fn filled(&self, job: &Job) -> Result<Collector, String> {
+        let Some(entry) = self.collectors.get(&job.collector) else {
+            return Err(match self.refused.get(&job.collector) {
+                Some(refused) => refused.reason.clone(),
+                None => "this node declares no such collector".to_owned(),
+            });
+        };
+        if let Some(pack) = job.pack.as_ref().filter(|pack| **pack != entry.pack) {
+            let pack = report::brief(pack, 80);
+            return Err(format!("on this node it belongs to the pack `{}`, not to `{pack}`", entry.pack));
+        }
+        entry.declared.fill(&job.properties).map_err(|error| error.to_string())
+    }
+
+    /// What node.json and the hello say of this library.
+    pub fn known(&self, config: &AgentConfig) -> Known {
+        Known { labels: config.labels.clone(), declared: self.declared(), packs: self.packs(), ..Known::default() }
+    }
+
+    fn put(&mut self, declared: Declared, pack: &str, version: &str) {
+        let name = declared.name.to_string();
         self.refused.remove(&name);
-        self.collectors.insert(name, collector);
+        self.collectors.insert(name, Entry { declared, pack: pack.to_owned(), version: version.to_owned() });
+    }
+
+    /// Takes a file's collector in. One without a pack may replace any, and counts to the pack of what it replaces.
+    fn join(&mut self, declared: Declared) -> Result<(), String> {
+        let former =
+            self.collectors.get(declared.name.as_str()).map(|entry| (entry.pack.clone(), entry.version.clone()));
+        let Some(pack) = &declared.pack else {
+            let (pack, version) = former.unwrap_or_else(|| (LOCAL_PACK.to_owned(), "0".to_owned()));
+            self.put(declared, &pack, &version);
+            return Ok(());
+        };
+        let (name, version) = (pack.name.to_string(), pack.version.clone());
+        if name == BUILT_IN_PACK || name == LOCAL_PACK {
+            return Err(format!(
+                "the pack name `{name}` is sheaf's own; a file that replaces a collector names no pack"
+            ));
+        }
+        if let Some((former, _)) = former.filter(|(former, _)| *former != name) {
+            let collector = &declared.name;
+            return Err(format!(
+                "collector `{collector}` is of the pack `{former}` already, and cannot be of `{name}` too; rename one of them"
+            ));
+        }
+        self.put(declared, &name, &version);
+        Ok(())
     }
 
     fn refuse(&mut self, file: &Path, reason: String) {
@@ -130,11 +227,20 @@ impl Library {
         // Who can write into the folder can replace what stands in it.
         let trusted = fs::metadata(folder).map_err(|e| e.to_string()).and_then(|folder| trusted(&folder));
         for file in files {
-            match trusted.clone().map_err(|e| format!("its folder {e}")).and_then(|()| read(&file)) {
-                Ok(collector) => self.put(collector),
+            let taken = trusted.clone().map_err(|e| format!("its folder {e}")).and_then(|()| read(&file));
+            match taken.and_then(|declared| self.join(declared)) {
+                Ok(()) => {}
                 Err(reason) => self.refuse(&file, format!("{}: {reason}", file.display())),
             }
         }
+    }
+}
+
+/// Adds a collector to a plan, or why it cannot run.
+fn put_filled(plan: &mut Plan, declared: &Declared, given: &BTreeMap<String, serde_json::Value>) {
+    match declared.fill(given) {
+        Ok(collector) => plan.collectors.push(collector),
+        Err(error) => plan.notes.push(note(declared.name.as_str(), Outcome::Skipped, &error.to_string())),
     }
 }
 
@@ -175,7 +281,7 @@ fn trusted(found: &fs::Metadata) -> Result<(), String> {
     Ok(())
 }
 
-fn read(path: &Path) -> Result<Collector, String> {
+fn read(path: &Path) -> Result<Declared, String> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
     let file =
@@ -190,7 +296,7 @@ fn read(path: &Path) -> Result<Collector, String> {
     if text.len() as u64 > FILE_BYTES {
         return Err(format!("is larger than {FILE_BYTES} bytes"));
     }
-    let collector = Collector::parse(&text).map_err(|e| e.to_string())?;
+    let collector = Declared::read(&text).map_err(|e| e.to_string())?;
     if collector.name.as_str() != stem(path) {
         return Err(format!("says that its name is `{}`; the file must be called {0}.toml", collector.name));
     }
@@ -304,5 +410,62 @@ mod tests {
         assert_eq!(plan.notes[0].outcome, Outcome::Skipped);
         let all = library.plan(&[], &config);
         assert_eq!(all.collectors.len(), library.collectors().filter(|c| c.default).count());
+    }
+
+    #[test]
+    fn packs_are_those_of_the_files_and_what_replaces_counts_to_the_replaced() {
+        let folder = folder();
+        let packed = |name: &str, pack: &str| OWN.replace("own", name).replace("default = false", pack);
+        put(folder.path(), "web.toml", &packed("web", "pack = { name = \"web-pack\", version = \"1.4.0\" }"));
+        put(folder.path(), "logs.toml", &packed("logs", ""));
+        put(folder.path(), "own.toml", OWN);
+        let library = Library::load(&[folder.path().into()]);
+        assert_eq!(library.refused().count(), 0);
+        let packs = library.packs();
+        let shown: Vec<_> = packs.iter().map(|p| (p.name.as_str(), p.version.as_str(), p.jobs.len())).collect();
+        let built_in = (BUILT_IN_PACK, env!("CARGO_PKG_VERSION"), BUILT_IN.len());
+        assert_eq!(shown, [(LOCAL_PACK, "0", 1), built_in, ("web-pack", "1.4.0", 1)]);
+        assert_eq!(library.pack_of("logs"), Some((BUILT_IN_PACK, env!("CARGO_PKG_VERSION"))));
+    }
+
+    #[test]
+    fn a_collector_of_two_packs_is_refused_in_clear_words() {
+        let (vendor, local) = (folder(), folder());
+        let packed = |name: &str, pack: &str| {
+            OWN.replace("own", name)
+                .replace("default = false", &format!("pack = {{ name = \"{pack}\", version = \"1\" }}"))
+        };
+        put(vendor.path(), "web.toml", &packed("web", "one"));
+        put(local.path(), "web.toml", &packed("web", "two"));
+        put(local.path(), "own.toml", &packed("own", BUILT_IN_PACK));
+        let library = Library::load(&[vendor.path().into(), local.path().into()]);
+        assert!(reason(&library, "web").contains("collector `web` is of the pack `one` already"));
+        assert!(reason(&library, "own").contains("is sheaf's own"));
+    }
+
+    #[test]
+    fn a_deployment_runs_its_jobs_with_its_properties() {
+        let folder = folder();
+        let properties = "[properties.site]\npattern = \"[a-z]+\"\n[[files]]\nroots = [\"/var/log\"]\npaths = [\"/var/log/{{site}}/*\"]\n";
+        put(folder.path(), "own.toml", &format!("{OWN}{properties}"));
+        let (library, config) = (Library::load(&[folder.path().into()]), AgentConfig::default());
+        let job = |site: serde_json::Value| Job {
+            collector: "own".to_owned(),
+            properties: [("site".to_owned(), site)].into(),
+            ..Job::default()
+        };
+        let deployment = |job| Deployment { name: "d".to_owned(), jobs: vec![job] };
+        let plan = library.plan_of(&deployment(job("main".into())), &[], &config);
+        assert_eq!(plan.collectors[0].files[0].paths[0].to_string(), "/var/log/main/*");
+        // The file's pattern may have changed since.
+        let plan = library.plan_of(&deployment(job("../x".into())), &["own".to_owned(), "logs".to_owned()], &config);
+        assert!(plan.collectors.is_empty());
+        assert_eq!((plan.notes[0].outcome, plan.notes[1].outcome), (Outcome::Failed, Outcome::Skipped));
+        assert!(plan.notes[1].reason.contains("`d` has no such job"), "{}", plan.notes[1].reason);
+        let other = Job { pack: Some(BUILT_IN_PACK.to_owned()), ..job("main".into()) };
+        assert!(library.filled(&other).expect_err("refused").contains("belongs to the pack `local`"));
+        // Without a deployment there is no value to run it with.
+        let plan = library.plan(&["own".to_owned()], &config);
+        assert_eq!((plan.collectors.len(), plan.notes[0].outcome), (0, Outcome::Skipped));
     }
 }

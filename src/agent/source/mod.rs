@@ -3,14 +3,15 @@
 //! Files, the journal, commands, vitals and the inventory come in from the node; each goes out as a [`Record`] to redaction, or
 //! as a [`Note`] that says why there is none. Nothing here redacts, packs or sends.
 //!
-//! [`library`] holds the collectors that the node declares, [`collector`] the format they are written in; a request's names become a
-//! [`Plan`], which [`collect()`] reads and [`check()`] tries. Below them: [`walk`] finds and opens files, [`file`](mod@file) reads them,
+//! [`library`] holds the collectors that the node declares, [`collector`] the format they are written in, with places for
+//! [`property`] values that [`template`] fills in; a request's names become a [`Plan`], which [`collect()`] reads and [`check()`] tries. Below them: [`walk`] finds and opens files, [`file`](mod@file) reads them,
 //! [`command`] and [`journal`] run what is declared, [`vitals`] and [`inventory`] say how the node is and what it is.
 
 mod check;
 pub mod collector;
 pub mod command;
 pub mod file;
+mod fill;
 mod gather;
 pub mod glob;
 pub mod inventory;
@@ -21,8 +22,10 @@ pub mod measure;
 pub mod mounts;
 pub mod patience;
 pub mod plan;
+pub mod property;
 mod rotated;
 mod running;
+pub mod template;
 pub mod vitals;
 pub mod walk;
 

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use super::collector::Collector;
 use crate::agent::config::{AgentConfig, AgentLimits};
 use crate::bundle::segment::Note;
+use crate::protocol::questions::{Kept, Pack};
 
 /// What to read.
 #[derive(Clone, Debug)]
@@ -34,6 +35,10 @@ pub struct Known {
     pub labels: BTreeMap<String, String>,
     /// Collectors that the node declares, and whether each is on by default.
     pub declared: BTreeMap<String, bool>,
+    /// The packs that they belong to.
+    pub packs: Vec<Pack>,
+    /// Deployments that the node keeps.
+    pub deployments: Vec<Kept>,
     /// The node's clock minus the coordinator's, milliseconds, as last measured.
     pub clock_offset_ms: Option<i64>,
     /// Round trip to the coordinator, milliseconds, as last measured.

@@ -1,0 +1,232 @@
+//! From a collector as its file declares it to one that can be read: every place filled with a value that its property took.
+//!
+//! Values come from a deployment, or are the file's own defaults; a collector goes out that was checked as if it had been written that
+//! way. A value that does not fit refuses the whole collector: nothing is read with half of what was meant.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::collector::{Collector, CollectorError, Command, Declared, Files, Journal, fail};
+use super::glob::Pattern;
+use super::template::{self, Place, Template, Values};
+use crate::report;
+
+impl Declared {
+    /// The collector with these values of its properties, and defaults for the others.
+    ///
+    /// # Errors
+    /// For a property that it does not have, a value that the property does not take or that is not for its place, and for a property that
+    /// has neither value nor default; the sentence names it.
+    pub fn fill(&self, given: &BTreeMap<String, Value>) -> Result<Collector, CollectorError> {
+        if let Some(unknown) = given.keys().find(|name| !self.properties.contains_key(*name)) {
+            let known: Vec<&str> = self.properties.keys().map(String::as_str).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            return fail(
+                &property(unknown),
+                &format!("collector `{}` has no such property; it has: {known}", self.name),
+            );
+        }
+        let mut values = Values::new();
+        for (name, declared) in &self.properties {
+            let value = match (given.get(name), declared.default()) {
+                (Some(given), _) => declared.take(given),
+                (None, Some(default)) => Ok(default.clone()),
+                (None, None) => Err(format!("needs a value, which only a deployment gives: {declared}")),
+            };
+            match value {
+                Ok(value) => values.insert(name.clone(), value),
+                Err(problem) => return fail(&property(name), &problem),
+            };
+        }
+        self.filled(&values)
+    }
+
+    pub(super) fn filled(&self, values: &Values) -> Result<Collector, CollectorError> {
+        let mut files = Vec::with_capacity(self.files.len());
+        for (number, declared) in self.files.iter().enumerate() {
+            files.extend(globs(declared, values, &format!("files[{number}]"))?);
+        }
+        let mut commands = self.commands.clone();
+        for command in &mut commands {
+            arguments(command, values)?;
+        }
+        let mut journal = Vec::with_capacity(self.journal.len());
+        for declared in &self.journal {
+            journal.extend(units(declared, values)?);
+        }
+        let Self { name, version, why, default, when, pack, properties, roots, vitals, inventory, .. } = self.clone();
+        let collector = Collector {
+            name,
+            version,
+            why,
+            default,
+            when,
+            pack,
+            properties,
+            roots,
+            vitals,
+            inventory,
+            files,
+            commands,
+            journal,
+        };
+        collector.check()?;
+        Ok(collector)
+    }
+}
+
+fn property(name: &str) -> String {
+    format!("property `{}`", report::brief(name, 80))
+}
+
+/// A block of files; none, where a list without values leaves it no path.
+fn globs(declared: &Files<Template>, values: &Values, place: &str) -> Result<Option<Files>, CollectorError> {
+    let all = |templates: &[Template]| -> Result<Vec<Pattern>, CollectorError> {
+        let mut patterns = Vec::with_capacity(templates.len());
+        for template in templates {
+            for text in filled(template.as_str(), values, Place::Path, place)? {
+                match Pattern::parse(&text) {
+                    Ok(pattern) => patterns.push(pattern),
+                    Err(error) => return fail(place, &error.to_string()),
+                }
+            }
+        }
+        Ok(patterns)
+    };
+    let paths = all(&declared.paths)?;
+    if paths.is_empty() && !declared.paths.is_empty() {
+        return Ok(None);
+    }
+    let Files { roots, rotated, binary, max_bytes, depth, .. } = declared.clone();
+    Ok(Some(Files { paths, exclude: all(&declared.exclude)?, roots, rotated, binary, max_bytes, depth }))
+}
+
+fn arguments(command: &mut Command, values: &Values) -> Result<(), CollectorError> {
+    let place = format!("commands `{}`", command.name);
+    let mut argv: Vec<String> = command.argv.iter().take(1).cloned().collect();
+    for argument in command.argv.iter().skip(1) {
+        argv.extend(filled(argument, values, Place::Argument, &place)?);
+    }
+    command.argv = argv;
+    Ok(())
+}
+
+/// An export of the journal; none, where a list without values leaves it no unit: without units it would be of all.
+fn units(declared: &Journal, values: &Values) -> Result<Option<Journal>, CollectorError> {
+    let place = format!("journal `{}`", declared.name);
+    let mut units = Vec::with_capacity(declared.units.len());
+    for unit in &declared.units {
+        units.extend(filled(unit, values, Place::Unit, &place)?);
+    }
+    if units.is_empty() && !declared.units.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Journal { units, ..declared.clone() }))
+}
+
+fn filled(text: &str, values: &Values, place: Place, at: &str) -> Result<Vec<String>, CollectorError> {
+    if let Some(unknown) = template::names(text).find(|name| !values.contains_key(*name)) {
+        return fail(at, &format!("`{{{{{unknown}}}}}` names no declared property"));
+    }
+    match template::fill(text, values, place) {
+        Ok(texts) => Ok(texts),
+        Err(problem) => fail(at, &problem),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const WEB: &str = r#"
+        name = "web"
+        version = "1"
+        why = "A test."
+        roots = ["/var/log/web"]
+        [properties.site]
+        pattern = "[^ ]+"
+        [properties.lines]
+        type = "integer"
+        default = 100
+        [properties.units]
+        type = "list"
+        pattern = "[a-z@.*][a-z@.*-]*"
+        default = ["web.service"]
+        [[files]]
+        paths = ["/var/log/web/{{site}}/*.log"]
+        exclude = ["/var/log/web/{{site}}/debug*"]
+        [[commands]]
+        name = "tail"
+        argv = ["tail", "{{site}}", "--lines={{lines}}", "--format", "{{.Names}}"]
+        [[journal]]
+        name = "web"
+        units = ["{{units}}"]
+    "#;
+
+    fn fill(given: Value) -> Result<Collector, String> {
+        let given = serde_json::from_value(given).expect("a map");
+        Declared::read(WEB).expect("a collector").fill(&given).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn values_go_where_their_places_are() {
+        let web = fill(json!({"site": "a.example", "lines": 7, "units": ["x.service", "y.service"]})).expect("filled");
+        assert_eq!(web.files[0].paths[0].to_string(), "/var/log/web/a.example/*.log");
+        assert_eq!(web.files[0].exclude[0].to_string(), "/var/log/web/a.example/debug*");
+        assert_eq!(web.commands[0].argv, ["tail", "a.example", "--lines=7", "--format", "{{.Names}}"]);
+        assert_eq!(web.journal[0].units, ["x.service", "y.service"]);
+        let web = fill(json!({"site": "main"})).expect("filled");
+        assert_eq!(web.commands[0].argv[2], "--lines=100");
+    }
+
+    #[test]
+    fn a_list_without_values_reads_nothing_rather_than_everything() {
+        assert!(fill(json!({"site": "main", "units": []})).expect("filled").journal.is_empty());
+    }
+
+    #[test]
+    fn what_does_not_fit_refuses_all() {
+        let huge = "a".repeat(1 << 20);
+        let needs = "property `site`: needs a value, which only a deployment gives: a text that matches `[^ ]+`";
+        let unknown = "property `shell`: collector `web` has no such property; it has: lines, site, units";
+        for (given, expected) in [
+            (json!({}), needs),
+            (json!({"site": "main", "shell": "x"}), unknown),
+            (json!({"site": "a b"}), "property `site`: must be a text that matches"),
+            (json!({"site": "../../etc"}), "files[0]: the value of `site` stands for one name"),
+            (json!({"site": ".."}), "files[0]: the value of `site` must not be `.` or `..`"),
+            (json!({"site": "*"}), "files[0]: the value of `site` must hold no wildcards"),
+            (json!({"site": "-f"}), "commands `tail`: the value of `site` must not begin with `-`"),
+            (json!({"site": "a\0"}), "property `site`: must hold no line ends"),
+            (json!({"site": "a\nb"}), "property `site`: must hold no line ends"),
+            (json!({"site": huge}), "property `site`: is longer than 255 bytes"),
+            (json!({"site": "main", "lines": -1}), "property `lines`: must be a whole number, 0 or more"),
+            (json!({"site": "main", "units": ["*"]}), "journal `web`: the value of `units` must hold no wildcards"),
+            (json!({"site": "main", "units": ["--file=/etc/shadow"]}), "property `units`: must be a text that matches"),
+        ] {
+            let error = fill(given.clone()).expect_err("refused");
+            assert!(error.contains(expected), "{given}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_refused_for_places_that_cannot_be() {
+        let twice = "name = \"x\"\nargv = [\"x\"]\n[[commands]]\nname = \"x\"";
+        for (from, to, expected) in [
+            ("\"tail\", \"{{site}}\"", "\"{{site}}\"", "the program must not come from a property"),
+            ("{{lines}}", "{{linse}}", "commands `tail`: `{{linse}}` names no declared property"),
+            ("/var/log/web/{{site}}/*.log", "/var/log/{{site}}/*.log", "below none of the declared roots"),
+            ("/var/log/web/{{site}}/*.log", "{{site}}/*.log", "must be absolute"),
+            ("[properties.site]", "[properties.\"si te\"]", "properties: `si te` must match"),
+            ("[\"{{units}}\"]", "[\"{{units}}{{units}}\"]", "more than one list"),
+            ("name = \"tail\"", twice, "commands `x`: is there twice"),
+            ("version = \"1\"", "version = \"1\"\npack = { name = \"p\", version = \"1 0\" }", "pack: its version"),
+        ] {
+            let error = Declared::read(&WEB.replace(from, to)).expect_err(to).to_string();
+            assert!(error.contains(expected), "{to}: {error}");
+        }
+    }
+}
