@@ -65,6 +65,8 @@ pub const STOP: Duration = Duration::from_secs(20);
 
 /// How long a download token of the vCenter API is good.
 pub const DOWNLOAD_TOKEN: Duration = Duration::from_secs(300);
+/// How long a Keystone token is good.
+pub const USER_TOKEN: Duration = Duration::from_secs(24 * 3600);
 /// How long a session is good without being used.
 pub const SESSION: Duration = Duration::from_secs(1800);
 /// Default, least and most life of an agent's access token, in milliseconds.

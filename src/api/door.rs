@@ -2,73 +2,126 @@
 //!
 //! Reads requests and gives plain values or a [`Refusal`]; which status and which words that becomes is each room's own affair.
 
+use std::convert::Infallible;
+use std::net::IpAddr;
+
 use axum::body::{Body, Bytes};
+use axum::extract::{FromRequestParts, Request};
+use axum::middleware::Next;
+use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures_util::stream;
 use http::header::{AUTHORIZATION, HOST};
+use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderMap, HeaderValue, Uri};
+use http::{HeaderMap, HeaderValue, Method, Uri};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::coordinator::verbs::{Principal, Refusal, Session, Verbs};
+use crate::coordinator::verbs::{Credential, Principal, Refusal, SCHEME, Session, Signed, Verbs};
 use crate::limits;
 use crate::net::body::{BodyError, capped};
+use crate::net::serve::Peer;
 use crate::report;
-use crate::secret::Secret;
+use crate::secret::{Secret, hex};
 
-/// What a caller shows.
+/// Headers that carry a session's id or a token, whatever the dialect; `true` for the Keystone token's.
+const TOKENS: [(&str, bool); 3] = [("vmware-api-session-id", false), ("x-jwt-token", false), ("x-auth-token", true)];
+/// Schemes of `Authorization` that carry one.
+const SCHEMES: [&str; 3] = ["bearer", "opstoken", "vrealizeopstoken"];
+
+/// A request, as far as it says who calls: what any handler takes to ask for its principal.
 #[derive(Clone, Debug)]
-pub enum Credential {
-    /// A user's name and password.
-    Basic(String, Secret),
-    /// A session's id.
-    Token(Secret),
+pub struct Caller {
+    /// The request's headers.
+    pub headers: HeaderMap,
+    /// Its method.
+    pub method: Method,
+    /// Its target; of a signed request, as it came.
+    pub uri: Uri,
+    /// Where the connection came from and which certificate it showed; absent inside a test alone.
+    pub peer: Option<Peer>,
+    body_sha256: Option<[u8; 32]>,
 }
 
-impl Credential {
-    /// The first of the named headers that is there, whose value is a session's id; else `Authorization`, Basic or Bearer.
-    /// A header that is there and makes no sense is a wrong credential, not a missing one.
-    pub fn read(headers: &HeaderMap, own: &[&str]) -> Option<Self> {
-        if let Some(value) = own.iter().find_map(|name| headers.get(*name)) {
-            return Some(Self::Token(Secret::new(value.to_str().unwrap_or_default())));
-        }
-        let (scheme, rest) = scheme(headers)?;
-        if scheme.eq_ignore_ascii_case("basic") {
-            let (user, password) = basic(rest).unwrap_or_default();
-            return Some(Self::Basic(user, Secret::new(password)));
-        }
-        Some(Self::Token(Secret::new(if scheme.eq_ignore_ascii_case("bearer") { rest } else { "" })))
+impl Caller {
+    /// Where the connection came from.
+    pub fn from(&self) -> Option<IpAddr> {
+        self.peer.as_ref().map(|peer| peer.addr.ip().to_canonical())
     }
 
-    /// Whoever stands behind it.
-    ///
-    /// # Errors
-    /// [`Refusal::Unauthenticated`] when it is not good.
-    pub async fn principal(self, verbs: &Verbs) -> Result<Principal, Refusal> {
-        match self {
-            Self::Basic(user, password) => verbs.login(&user, &password).await,
-            Self::Token(id) => verbs.session(id.expose()).await.map(|session| session.principal),
+    fn of(parts: &Parts) -> Self {
+        let covered = parts.extensions.get::<Covered>();
+        Self {
+            headers: parts.headers.clone(),
+            method: parts.method.clone(),
+            uri: covered.map_or(&parts.uri, |covered| &covered.uri).clone(),
+            peer: parts.extensions.get::<Peer>().cloned(),
+            body_sha256: covered.and_then(|covered| covered.body_sha256),
         }
+    }
+
+    /// The credentials that are shown, in the order in which they count: the dialect's own header, `Authorization`, other
+    /// dialects' headers, a signature. A client certificate counts when there is none of these. A header that is there and makes
+    /// no sense is a wrong credential, not a missing one.
+    fn credentials(&self, own: &[&str]) -> Vec<Credential> {
+        let header = |name: &str| Some(Secret::new(self.headers.get(name)?.to_str().unwrap_or_default().trim()));
+        let token = |name: &str, secret| match TOKENS.contains(&(name, true)) {
+            true => Credential::Token(secret),
+            false => Credential::Session(secret),
+        };
+        let mut shown: Vec<_> = own.iter().filter_map(|name| Some(token(name, header(name)?))).collect();
+        let scheme = scheme(&self.headers);
+        let is_signed = scheme.is_some_and(|(scheme, _)| scheme == SCHEME);
+        shown.extend(scheme.filter(|_| !is_signed).map(|(scheme, rest)| authorization(scheme, rest)));
+        shown.extend(TOKENS.iter().filter_map(|(name, _)| Some(token(name, header(name)?))));
+        if is_signed {
+            let signed =
+                self.body_sha256.and_then(|digest| Signed::read(&self.method, &self.uri, &self.headers, &digest));
+            shown.push(signed.map_or_else(|| Credential::Token(Secret::new("")), Credential::Signed));
+        }
+        let certificate = self.peer.as_ref().and_then(|peer| peer.certificate.as_ref()).filter(|_| shown.is_empty());
+        shown.extend(certificate.map(|der| Credential::Certificate(serial(der))));
+        shown
     }
 }
 
-/// Whoever calls, by any credential.
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        Ok(Self::of(parts))
+    }
+}
+
+/// Whoever calls, by any credential; `own` are the headers of the caller's dialect, which come first.
+///
+/// A signature is checked against the body that came, of which [`digest_signed`] took the digest: no handler needs to bring it.
 ///
 /// # Errors
 /// [`Refusal::Unauthenticated`] when there is none, or it is not good.
-pub async fn principal(verbs: &Verbs, headers: &HeaderMap, own: &[&str]) -> Result<Principal, Refusal> {
-    Credential::read(headers, own).ok_or(Refusal::Unauthenticated)?.principal(verbs).await
+pub async fn principal(verbs: &Verbs, caller: &Caller, own: &[&str]) -> Result<Principal, Refusal> {
+    let mut shown = caller.credentials(own).into_iter();
+    let first = shown.next().ok_or(Refusal::Unauthenticated)?;
+    match (verbs.authenticate(first, caller.from()).await, shown.next_back()) {
+        // Clients that can sign always do, also beside a token: either is enough.
+        (Err(Refusal::Unauthenticated), Some(last @ Credential::Signed(_))) => {
+            verbs.authenticate(last, caller.from()).await
+        }
+        (result, _) => result,
+    }
 }
 
 /// Checks name and password of the `Authorization: Basic` header and opens a session.
 ///
 /// # Errors
 /// [`Refusal::Unauthenticated`] when they are missing or wrong.
-pub async fn log_in(verbs: &Verbs, headers: &HeaderMap) -> Result<(Principal, Secret), Refusal> {
-    match Credential::read(headers, &[]) {
-        Some(Credential::Basic(user, password)) => {
-            let principal = verbs.login(&user, &password).await?;
+pub async fn log_in(verbs: &Verbs, caller: &Caller) -> Result<(Principal, Secret), Refusal> {
+    let basic = scheme(&caller.headers).map(|(scheme, rest)| authorization(scheme, rest));
+    match basic {
+        Some(credential @ Credential::Basic(..)) => {
+            let principal = verbs.authenticate(credential, caller.from()).await?;
             let id = verbs.open_session(&principal).await?;
             Ok((principal, id))
         }
@@ -80,11 +133,62 @@ pub async fn log_in(verbs: &Verbs, headers: &HeaderMap) -> Result<(Principal, Se
 ///
 /// # Errors
 /// [`Refusal::Unauthenticated`] when the credential is missing, dead, or no session.
-pub async fn session(verbs: &Verbs, headers: &HeaderMap, own: &[&str]) -> Result<(Session, Secret), Refusal> {
-    match Credential::read(headers, own) {
-        Some(Credential::Token(id)) => Ok((verbs.session(id.expose()).await?, id)),
+pub async fn session(verbs: &Verbs, caller: &Caller, own: &[&str]) -> Result<(Session, Secret), Refusal> {
+    match caller.credentials(own).into_iter().next() {
+        Some(Credential::Session(id)) => Ok((verbs.session(id.expose(), caller.from()).await?, id)),
         _ => Err(Refusal::Unauthenticated),
     }
+}
+
+/// Takes the digest of a signed request's body before any handler sees it, since the signature covers it. A body longer than
+/// [`limits::JSON_BODY`] cannot be signed: the handler finds it broken.
+pub async fn digest_signed(request: Request, next: Next) -> Response {
+    let signed = scheme(request.headers()).is_some_and(|(scheme, _)| scheme == SCHEME);
+    if !signed {
+        return next.run(request).await;
+    }
+    let (mut parts, body) = request.into_parts();
+    let (body, body_sha256) = match bytes(body).await {
+        Ok(bytes) => {
+            let digest = sha256(&bytes);
+            (Body::from(bytes), Some(digest))
+        }
+        Err(bad) => (Body::from_stream(stream::once(std::future::ready(Err::<Bytes, _>(bad)))), None),
+    };
+    parts.extensions.insert(Covered { uri: parts.uri.clone(), body_sha256 });
+    next.run(Request::from_parts(parts, body)).await
+}
+
+/// What a signature covers besides the headers, among a signed request's extensions.
+#[derive(Clone)]
+struct Covered {
+    /// The target as it came: a router that is nested shows its handlers a shorter one.
+    uri: Uri,
+    /// Of the body, if it could be read whole.
+    body_sha256: Option<[u8; 32]>,
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut digest = [0; 32];
+    digest.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref());
+    digest
+}
+
+/// A certificate's serial number in lower-case hex, without leading zero bytes; empty for what is no certificate.
+fn serial(der: &[u8]) -> String {
+    let parsed = x509_parser::parse_x509_certificate(der);
+    let serial = parsed.as_ref().map_or(&[][..], |(_, certificate)| certificate.raw_serial());
+    let zeros = serial.iter().take_while(|byte| **byte == 0).count();
+    hex(&serial[zeros..])
+}
+
+fn authorization(scheme: &str, rest: &str) -> Credential {
+    if scheme.eq_ignore_ascii_case("basic") {
+        let (user, password) = basic(rest).unwrap_or_default();
+        return Credential::Basic(user, Secret::new(password));
+    }
+    let known = SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    Credential::Session(Secret::new(if known { rest } else { "" }))
 }
 
 /// Scheme and rest of the `Authorization` header; a value of one word is a scheme without rest.
@@ -162,25 +266,49 @@ mod tests {
             .collect()
     }
 
+    fn shown(pairs: &[(&'static str, &str)], own: &[&str]) -> Vec<String> {
+        let caller = Caller {
+            headers: headers(pairs),
+            method: Method::GET,
+            uri: Uri::from_static("/x"),
+            peer: None,
+            body_sha256: None,
+        };
+        let said = |credential| match credential {
+            Credential::Basic(user, password) => format!("basic {user} {}", password.expose()),
+            Credential::Session(text) => format!("session {}", text.expose()),
+            Credential::Token(text) => format!("token {}", text.expose()),
+            Credential::Signed(signed) => format!("signed {}", signed.access()),
+            Credential::Certificate(serial) => format!("certificate {serial}"),
+        };
+        caller.credentials(own).into_iter().map(said).collect()
+    }
+
     #[test]
     fn a_rooms_own_header_comes_first() {
-        let both = headers(&[("vmware-api-session-id", "a"), ("authorization", "Bearer b")]);
-        assert!(
-            matches!(Credential::read(&both, &["vmware-api-session-id"]), Some(Credential::Token(t)) if t.expose() == "a")
-        );
-        assert!(matches!(Credential::read(&both, &[]), Some(Credential::Token(t)) if t.expose() == "b"));
-        assert!(Credential::read(&headers(&[]), &["x"]).is_none());
+        let both = [("vmware-api-session-id", "a"), ("authorization", "Bearer b")];
+        assert_eq!(shown(&both, &["vmware-api-session-id"])[0], "session a");
+        assert_eq!(shown(&both, &[])[0], "session b");
+        assert_eq!(shown(&[("x-auth-token", "t"), ("x-jwt-token", "j")], &["x-auth-token"])[0], "token t");
+        assert!(shown(&[], &["x"]).is_empty());
+    }
+
+    #[test]
+    fn every_dialects_word_for_a_token_is_known() {
+        for word in ["Bearer", "bearer", "OpsToken", "vRealizeOpsToken"] {
+            assert_eq!(shown(&[("authorization", &format!("{word} t"))], &[]), ["session t"], "{word}");
+        }
     }
 
     #[test]
     fn nonsense_is_a_wrong_credential() {
-        for text in ["Basic", "Basic ???", "Basic bm9jb2xvbg==", "Digest x", ""] {
-            match Credential::read(&headers(&[("authorization", text)]), &[]) {
-                Some(Credential::Basic(user, _)) => assert_eq!(user, "", "{text}"),
-                Some(Credential::Token(token)) => assert_eq!(token.expose(), "", "{text}"),
-                None => panic!("{text:?} is something"),
-            }
+        for text in ["Basic", "Basic ???", "Basic bm9jb2xvbg=="] {
+            assert_eq!(shown(&[("authorization", text)], &[]), ["basic  "], "{text}");
         }
+        for text in ["Digest x", "", "SDK-HMAC-SHA256x"] {
+            assert_eq!(shown(&[("authorization", text)], &[]), ["session "], "{text}");
+        }
+        assert_eq!(shown(&[("authorization", "SDK-HMAC-SHA256 Access=x")], &[]), ["token "]);
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub fn mount(verbs: Verbs) -> Router {
         .merge(logs::routes(verbs.clone()))
         .merge(native::routes(verbs, counts.clone()))
         .fallback(unknown)
+        .layer(middleware::from_fn(door::digest_signed))
         .layer(middleware::from_fn_with_state(counts, count))
 }
 

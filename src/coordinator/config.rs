@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::audit::AuditSettings;
 use super::endpoints::{AccessConfig, Endpoints, FederationConfig};
 use super::run::Settings;
 use crate::limits;
@@ -36,6 +37,8 @@ pub struct CoordinatorConfig {
     pub access: AccessConfig,
     /// Kubeconfigs.
     pub federation: FederationConfig,
+    /// How much of the audit log is kept.
+    pub audit: AuditSettings,
     /// Bounds.
     pub limits: Limits,
 }
@@ -52,6 +55,7 @@ impl Default for CoordinatorConfig {
             tls: None,
             access: AccessConfig::default(),
             federation: FederationConfig::default(),
+            audit: AuditSettings::default(),
             limits: Limits::default(),
         }
     }

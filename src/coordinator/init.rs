@@ -16,8 +16,10 @@ use axum::routing::MethodRouter;
 use rustix::fs::{FlockOperation, flock};
 use tracing::{info, warn};
 
+use super::audit::{Actor, Audit, Outcome};
 use super::config::CoordinatorConfig;
 use super::endpoints::Endpoints;
+use super::keys::Keys;
 use super::pki::{Names, Pki, PkiError, renew_after};
 use super::principal::Role;
 use super::refusal::Refusal;
@@ -130,13 +132,16 @@ pub async fn init(
     if !reset && ground.store.has_role(Role::Admin).await? {
         return Err(SetupError::Initialised(user.to_owned()));
     }
+    let audit = open_audit(config, &clock)?;
     let made = if password.is_none() { Some(Secret::random()) } else { None };
     let users = Users::new(ground.store.clone(), clock.clone());
     if let Some(password) = password.as_ref().or(made.as_ref())
-        && !users.add(user, password, Role::Admin).await?
+        && !users.add(user, password, Role::Admin, None).await?
     {
         users.change_password(user, password).await?;
+        users.change(user, Some(Role::Admin), Some(None), Some(false)).await?;
     }
+    audit.record(Actor::console(), "admin.init", user, Outcome::Done);
     let row = ClusterRow {
         id: ClusterId::random(),
         name: DEFAULT_CLUSTER.into(),
@@ -162,6 +167,7 @@ pub struct Bound {
     public: (Listener, TlsHandle),
     agents: (Listener, TlsHandle),
     engine: Engine,
+    audit: Audit,
     certificates: Certificates,
     connections: usize,
     shutdown: Shutdown,
@@ -182,6 +188,7 @@ pub async fn start(config: &CoordinatorConfig, clock: Clock, shutdown: Shutdown)
     let ground = ground(config, &clock).await?;
     let lock = lock(&config.state_dir)?;
     make_folder(&config.spool_dir())?;
+    let audit = open_audit(config, &clock)?;
     let tasks = Tasks::open(ground.store.clone(), clock.clone(), Retention::default(), shutdown.clone()).await?;
     let seal = ground.pki.seal();
     let engine = Engine::new(Parts {
@@ -196,6 +203,8 @@ pub async fn start(config: &CoordinatorConfig, clock: Clock, shutdown: Shutdown)
     }
     let verbs = Verbs::new(Rooms {
         users: Users::new(ground.store.clone(), clock.clone()),
+        keys: Keys::new(ground.store.clone(), ground.vault.clone(), clock.clone()),
+        audit: audit.clone(),
         secrets: Secrets::open(ground.store.clone(), ground.vault.clone(), clock.clone()).await?,
         store: ground.store,
         vault: ground.vault,
@@ -223,6 +232,7 @@ pub async fn start(config: &CoordinatorConfig, clock: Clock, shutdown: Shutdown)
         public: (public, TlsHandle::new(tls.public)),
         agents: (agents, TlsHandle::new(tls.agents)),
         engine,
+        audit,
         certificates,
         connections: config.limits.connections,
         shutdown,
@@ -241,6 +251,7 @@ impl Bound {
         let public_limits = ServeLimits { connections: self.connections, ..ServeLimits::public() };
         let agent_limits = ServeLimits { connections: self.connections, ..ServeLimits::agents() };
         let stop = &self.shutdown;
+        stop.spawn(self.audit.keep_synced(stop.clone()));
         stop.spawn(serve(self.public.0, self.public.1, public, public_limits, stop.clone()));
         stop.spawn(serve(self.agents.0, self.agents.1, agents, agent_limits, stop.clone()));
         stop.spawn(renew(self.certificates, at, to_public, to_agents, stop.clone(), self.lock));
@@ -364,6 +375,11 @@ fn trusted_ca(config: &CoordinatorConfig, pki: &Pki) -> Result<Vec<u8>, SetupErr
             }
         },
     }
+}
+
+fn open_audit(config: &CoordinatorConfig, clock: &Clock) -> Result<Audit, SetupError> {
+    let opened = Audit::open(&config.state_dir, config.audit, clock.clone());
+    opened.map_err(|source| SetupError::File { path: config.state_dir.join("audit"), source })
 }
 
 fn publish(path: &Path, content: &[u8]) -> Result<(), SetupError> {

@@ -25,6 +25,9 @@ pub enum Refusal {
     /// The caller has asked for too much at the same time; says of what, and when to come again.
     #[error("{0}")]
     TooMany(String),
+    /// Too many log-ins failed; says after how many seconds another one is listened to.
+    #[error("too many log-ins failed from here; try again in {0} seconds")]
+    Throttled(u64),
     /// Too much at the same time; the same request may do later.
     #[error("the coordinator is busy; try again in a moment")]
     Busy,
@@ -37,6 +40,20 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Whether the caller was turned away for who he is, and not for what he asked.
+    pub fn is_denial(&self) -> bool {
+        matches!(self, Self::Unauthenticated | Self::Forbidden | Self::Throttled(_))
+    }
+
+    /// Seconds after which the same request may do.
+    pub fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::Throttled(secs) => Some(*secs),
+            Self::TooMany(_) | Self::Busy => Some(5),
+            _ => None,
+        }
+    }
+
     /// Something foreign that was not found, named safely.
     pub fn not_found(kind: &str, name: &str) -> Self {
         Self::NotFound(format!("{kind} `{}`", report::brief(name, 80)))

@@ -4,7 +4,8 @@
 //! on purpose, so at most two run at once and a success is remembered for some minutes; what is remembered is a keyed hash
 //! that is of no use outside this process. No password is kept, logged or returned.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,14 +13,14 @@ use argon2::Argon2;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use ring::hmac;
 use tokio::sync::Semaphore;
-use tracing::{info, warn};
 
-use super::principal::{Door, Principal, Role, Scope};
+use super::attempts::Attempts;
+use super::principal::{Principal, Role};
 use super::refusal::Refusal;
 use super::store::Store;
 use crate::clock::Clock;
+use crate::id::{ClusterId, FleetId};
 use crate::limits;
-use crate::report;
 use crate::secret::{Secret, random_bytes};
 
 /// Passwords that are hashed at the same time.
@@ -32,6 +33,51 @@ const REMEMBERED: Duration = Duration::from_secs(300);
 const MEMORY: usize = 4096;
 /// Bytes of a name or a password that anybody has.
 const LONGEST: usize = 1024;
+
+/// Fleets and clusters that one user's scope may name.
+const SCOPE: usize = 1000;
+
+/// What a limited user is limited to: what these hold at the time of each request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Fleets.
+    pub fleets: BTreeSet<FleetId>,
+    /// Clusters.
+    pub clusters: BTreeSet<ClusterId>,
+}
+
+/// A user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserRow {
+    /// The name.
+    pub name: String,
+    /// The role.
+    pub role: Role,
+    /// What it is limited to, if to anything.
+    pub limits: Option<Limits>,
+    /// Whether every credential is refused.
+    pub disabled: bool,
+    /// When it was made, milliseconds since 1970.
+    pub created_ms: i64,
+}
+
+impl UserRow {
+    /// Whether it may administer everything, which one user at least must always be able to.
+    pub fn rules(&self) -> bool {
+        self.role == Role::Admin && self.limits.is_none() && !self.disabled
+    }
+}
+
+/// What became of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// It was made.
+    Yes,
+    /// There is no such user.
+    Absent,
+    /// Nobody could administer the whole afterwards.
+    Last,
+}
 
 /// An open session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +95,7 @@ pub struct Session {
 pub struct Users {
     store: Store,
     clock: Clock,
+    attempts: Arc<Attempts>,
     hashing: Arc<Semaphore>,
     queue: Arc<Semaphore>,
     remembered: Arc<Mutex<HashMap<[u8; 32], i64>>>,
@@ -61,6 +108,7 @@ impl Users {
         Self {
             store,
             clock,
+            attempts: Arc::default(),
             hashing: Arc::new(Semaphore::new(AT_ONCE)),
             queue: Arc::new(Semaphore::new(AT_ONCE + WAITING)),
             remembered: Arc::default(),
@@ -72,47 +120,69 @@ impl Users {
     ///
     /// # Errors
     /// [`Refusal::Invalid`] for an unusable name or password.
-    pub async fn add(&self, name: &str, password: &Secret, role: Role) -> Result<bool, Refusal> {
+    pub async fn add(
+        &self,
+        name: &str,
+        password: &Secret,
+        role: Role,
+        limits: Option<Limits>,
+    ) -> Result<bool, Refusal> {
         check_name(name)?;
         check_password(password)?;
+        check_limits(limits.as_ref())?;
         let hash = self.hash(password).await?;
-        let added = self.store.add_user(name, hash, role, self.clock.now_ms()).await?;
-        if added {
-            info!(target: "audit", user = name, role = role.as_str(), "user added");
-        }
-        Ok(added)
+        let created_ms = self.clock.now_ms();
+        let row = UserRow { name: name.to_owned(), role, limits, disabled: false, created_ms };
+        Ok(self.store.add_user(row, hash).await?)
     }
 
-    /// Gives a user another password and ends the user's sessions; `false` when there is none of that name.
+    /// Changes a user; what is `None` stays.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] for a scope that is too long.
+    pub async fn change(
+        &self,
+        name: &str,
+        role: Option<Role>,
+        limits: Option<Option<Limits>>,
+        disabled: Option<bool>,
+    ) -> Result<Changed, Refusal> {
+        check_limits(limits.as_ref().and_then(Option::as_ref))?;
+        Ok(self.store.change_user(name, role, limits, disabled).await?)
+    }
+
+    /// Gives a user another password and ends the user's sessions and tokens; `false` when there is none of that name.
     ///
     /// # Errors
     /// [`Refusal::Invalid`] for an unusable password.
     pub async fn change_password(&self, name: &str, password: &Secret) -> Result<bool, Refusal> {
         check_password(password)?;
         let hash = self.hash(password).await?;
-        let changed = self.store.change_password(name, hash).await?;
-        if changed {
-            info!(target: "audit", user = name, "password changed");
-        }
-        Ok(changed)
+        Ok(self.store.change_password(name, hash).await?)
     }
 
-    /// Checks a user's password.
+    /// Checks a user's password, shown from the address `from`; without one the caller is inside this process.
     ///
     /// # Errors
-    /// [`Refusal::Unauthenticated`] for an unknown user as for a wrong password, after the same work;
-    /// [`Refusal::Busy`] when too many wait to be checked.
-    pub async fn login(&self, name: &str, password: &Secret) -> Result<Principal, Refusal> {
+    /// [`Refusal::Unauthenticated`] for an unknown or disabled user as for a wrong password, after the same work;
+    /// [`Refusal::Throttled`] after too many of those; [`Refusal::Busy`] when too many wait to be checked.
+    pub async fn login(&self, name: &str, password: &Secret, from: Option<IpAddr>) -> Result<Principal, Refusal> {
         if name.len() > LONGEST || password.expose().len() > LONGEST {
             return Err(Refusal::Unauthenticated);
         }
-        let found = self.store.user(name).await?;
+        // Before anything else: what is remembered must not be guessed at any faster.
+        if let Some(wait) = self.attempts.wait(from, name, self.clock.now_ms()) {
+            return Err(Refusal::Throttled(wait.unsigned_abs().div_ceil(1000)));
+        }
+        let found = self.store.password(name).await?;
         let key = found.as_ref().map(|(hash, _)| self.memory_of(name, hash, password));
-        if let (Some(key), Some((_, role))) = (&key, &found)
+        if let (Some(key), Some((_, principal))) = (&key, &found)
             && self.is_remembered(key)
         {
-            return Ok(Principal::new(name, *role, Scope::All, Door::Password));
+            return Ok(principal.clone());
         }
+        // Counts as failed unless it turns out good: also when the caller goes away meanwhile, or is one of too many.
+        let mut trial = Trial { users: self, name, from, counts: true };
         let good = match &found {
             Some((hash, _)) => self.verify(hash.clone(), password).await?,
             // The same work, so that time does not tell which names exist.
@@ -122,15 +192,12 @@ impl Users {
             }
         };
         match (good, key, found) {
-            (true, Some(key), Some((_, role))) => {
+            (true, Some(key), Some((_, principal))) => {
+                trial.counts = false;
                 self.remember(key);
-                info!(target: "audit", user = name, "password accepted");
-                Ok(Principal::new(name, role, Scope::All, Door::Password))
+                Ok(principal)
             }
-            _ => {
-                warn!(target: "audit", user = report::brief(name, 64), "wrong user or password");
-                Err(Refusal::Unauthenticated)
-            }
+            _ => Err(Refusal::Unauthenticated),
         }
     }
 
@@ -141,7 +208,6 @@ impl Users {
     pub async fn open_session(&self, who: &Principal) -> Result<Secret, Refusal> {
         let id = Secret::random();
         self.store.add_session(id.digest(), &who.name, self.clock.now_ms(), idle_ms()).await?;
-        info!(target: "audit", user = who.name, "session opened");
         Ok(id)
     }
 
@@ -223,6 +289,22 @@ impl Users {
     }
 }
 
+/// A password that is being tried.
+struct Trial<'a> {
+    users: &'a Users,
+    name: &'a str,
+    from: Option<IpAddr>,
+    counts: bool,
+}
+
+impl Drop for Trial<'_> {
+    fn drop(&mut self) {
+        if self.counts {
+            self.users.attempts.failed(self.from, self.name, self.users.clock.now_ms());
+        }
+    }
+}
+
 fn idle_ms() -> i64 {
     limits::SESSION.as_millis() as i64
 }
@@ -244,6 +326,11 @@ fn check_password(password: &Secret) -> Result<(), Refusal> {
         8..=LONGEST => Ok(()),
         _ => Err(Refusal::Invalid("a password has at most 1024 bytes".into())),
     }
+}
+
+fn check_limits(limits: Option<&Limits>) -> Result<(), Refusal> {
+    let many = limits.is_some_and(|limits| limits.fleets.len() + limits.clusters.len() > SCOPE);
+    if many { Err(Refusal::Invalid(format!("a scope has at most {SCOPE} fleets and clusters"))) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use sheaf::clock::Clock;
 use sheaf::coordinator::config::CoordinatorConfig;
 use sheaf::coordinator::init;
 use sheaf::coordinator::principal::Principal;
-use sheaf::coordinator::verbs::{BundleRequest, Verbs};
+use sheaf::coordinator::verbs::{BundleRequest, Credential, Verbs};
 use sheaf::shutdown::Shutdown;
 
 /// Longer than anything here takes; a test that waits for ever fails instead.
@@ -166,7 +166,8 @@ impl Coordinator {
         let bound = init::start(&config, clock, shutdown.clone()).await.expect("a coordinator");
         let (agents, ca_file, verbs) = (bound.agents_addr, bound.ca_file.clone(), bound.verbs.clone());
         bound.serve(api::mount(verbs.clone()), api::exchange(verbs.clone()));
-        let admin = verbs.login("admin", &made.password.expect("made")).await.expect("logged in");
+        let shown = Credential::Basic("admin".into(), made.password.expect("made"));
+        let admin = verbs.authenticate(shown, None).await.expect("logged in");
         Self { agents, verbs, admin, ca_file, shutdown, state }
     }
 

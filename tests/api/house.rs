@@ -153,7 +153,7 @@ impl House {
     /// Another user's `Authorization`.
     pub async fn user(&self, name: &str, role: Role) -> String {
         let store = Store::open(&self.state.path().join("state")).expect("the state");
-        let added = Users::new(store, self.clock.clone()).add(name, &Secret::new("a long password"), role).await;
+        let added = Users::new(store, self.clock.clone()).add(name, &Secret::new("a long password"), role, None).await;
         assert!(added.expect("added"));
         basic(name, "a long password")
     }

@@ -46,6 +46,7 @@ pub struct Fault {
     status: StatusCode,
     code: Code,
     message: String,
+    retry_after: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -60,7 +61,7 @@ impl Fault {
     /// A new one.
     pub fn new(status: u16, code: Code, message: impl Into<String>) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self { status, code, message: message.into() }
+        Self { status, code, message: message.into(), retry_after: None }
     }
 
     /// A member that is missing or wrong.
@@ -84,11 +85,11 @@ impl From<Refusal> for Fault {
             Refusal::NotFound(_) | Refusal::Conflict(_) => (400, Code::Agent),
             Refusal::Invalid(_) => (400, Code::Validation),
             Refusal::TooMany(_) => (429, Code::Exhausted),
-            Refusal::Busy => (503, Code::Exhausted),
+            Refusal::Throttled(_) | Refusal::Busy => (503, Code::Exhausted),
             Refusal::Full => (507, Code::Exhausted),
             Refusal::Internal => (500, Code::Internal),
         };
-        Self::new(status, code, refusal.to_string())
+        Self { retry_after: refusal.retry_after(), ..Self::new(status, code, refusal.to_string()) }
     }
 }
 
@@ -107,8 +108,8 @@ impl IntoResponse for Fault {
         let body =
             ErrorBody { error_code: self.code, error_details: serde_json::Map::new(), error_message: &self.message };
         let mut answer = (self.status, Json(body)).into_response();
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        if let Some(secs) = self.retry_after {
+            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(secs));
         }
         answer
     }

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::fault::{Code, Fault};
 use super::paging::Paging;
 use super::session::principal;
-use crate::api::door;
+use crate::api::door::{self, Caller};
 use crate::clock::rfc3339;
 use crate::coordinator::verbs::{Refusal, SecretRow, Verbs};
 
@@ -50,8 +50,8 @@ struct RevokeReply {
 }
 
 /// `POST /api/v2/agent/secrets`.
-pub async fn create(State(verbs): State<Verbs>, headers: HeaderMap, body: Body) -> Result<Response, Fault> {
-    let who = principal(&verbs, &headers).await?;
+pub async fn create(State(verbs): State<Verbs>, caller: Caller, body: Body) -> Result<Response, Fault> {
+    let who = principal(&verbs, &caller).await?;
     let given = object(body).await?;
     let name = text(&given, "name")?.ok_or_else(|| Fault::field("`name` is missing"))?;
     let cluster = text(&given, "cluster")?;
@@ -69,9 +69,9 @@ pub async fn create(State(verbs): State<Verbs>, headers: HeaderMap, body: Body) 
 pub async fn list(
     State(verbs): State<Verbs>,
     Query(query): Query<Vec<(String, String)>>,
-    headers: HeaderMap,
+    caller: Caller,
 ) -> Result<Response, Fault> {
-    let who = principal(&verbs, &headers).await?;
+    let who = principal(&verbs, &caller).await?;
     let paging = Paging::read(&query)?;
     let rows = paging.apply(verbs.secrets(&who).await?);
     Ok(Json(rows.into_iter().map(row).collect::<Vec<_>>()).into_response())
@@ -108,9 +108,9 @@ pub async fn exchange(State(verbs): State<Verbs>, body: Body) -> Result<Response
 pub async fn revoke(
     State(verbs): State<Verbs>,
     name: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    caller: Caller,
 ) -> Result<Response, Fault> {
-    let who = principal(&verbs, &headers).await?;
+    let who = principal(&verbs, &caller).await?;
     // What is no text names no secret.
     let name = name.map(|Path(name)| name).unwrap_or_default();
     // Tokens issued before stay good until their time is over: ending them is the native API's `now`.

@@ -3,15 +3,15 @@
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 
 use super::TOKEN_HEADER;
 use super::fault::{Code, Fault};
-use crate::api::door;
+use crate::api::door::{self, Caller};
 use crate::clock::rfc3339;
-use crate::coordinator::verbs::{Principal, Refusal, Verbs};
+use crate::coordinator::verbs::{Credential, Principal, Refusal, Verbs};
 use crate::limits;
 use crate::secret::Secret;
 
@@ -52,57 +52,58 @@ struct ExchangeReply<'a> {
 }
 
 /// `POST /api/v2/sessions`.
-pub async fn create(State(verbs): State<Verbs>, body: Body) -> Result<Response, Fault> {
-    let (who, id) = log_in(&verbs, body).await?;
+pub async fn create(State(verbs): State<Verbs>, caller: Caller, body: Body) -> Result<Response, Fault> {
+    let (who, id) = log_in(&verbs, &caller, body).await?;
     Ok(unstored(SessionReply { user_id: &who.name, session_id: id.expose(), ttl: limits::SESSION.as_secs() }))
 }
 
 /// `POST /suite-api/api/auth/token/acquire`.
-pub async fn acquire(State(verbs): State<Verbs>, body: Body) -> Result<Response, Fault> {
-    let (who, id) = log_in(&verbs, body).await?;
+pub async fn acquire(State(verbs): State<Verbs>, caller: Caller, body: Body) -> Result<Response, Fault> {
+    let (who, id) = log_in(&verbs, &caller, body).await?;
     let validity = until(&verbs, &id).await?;
     let expires_at = rfc3339(validity);
     Ok(unstored(TokenReply { token: id.expose(), validity, expires_at, roles: [who.role.as_str()] }))
 }
 
 /// `POST /suite-api/api/auth/token/exchange`: the operations token for one of this API.
-pub async fn exchange(State(verbs): State<Verbs>, headers: HeaderMap, body: Body) -> Result<Response, Fault> {
+pub async fn exchange(State(verbs): State<Verbs>, caller: Caller, body: Body) -> Result<Response, Fault> {
     // Which services the token is for makes no difference: there is one. The body is read so that the connection can go on.
     door::bytes(body).await?;
-    let token = ops_token(&headers).ok_or_else(|| denied(&Refusal::Unauthenticated))?;
-    let session = verbs.session(token.expose()).await.map_err(|refusal| denied(&refusal))?;
+    let token = ops_token(&caller).ok_or_else(|| denied(&Refusal::Unauthenticated))?;
+    let session = verbs.session(token.expose(), caller.from()).await.map_err(|refusal| denied(&refusal))?;
     let id = verbs.open_session(&session.principal).await?;
     let validity = until(&verbs, &id).await?;
     Ok(unstored(ExchangeReply { jwt_token: id.expose(), validity, expires_at: rfc3339(validity) }))
 }
 
 /// `POST /suite-api/api/auth/token/release`: ends the operations token.
-pub async fn release(State(verbs): State<Verbs>, headers: HeaderMap) -> Result<StatusCode, Fault> {
-    let token = ops_token(&headers).ok_or_else(|| denied(&Refusal::Unauthenticated))?;
-    verbs.close_session(token.expose()).await.map_err(|refusal| denied(&refusal))?;
+pub async fn release(State(verbs): State<Verbs>, caller: Caller) -> Result<StatusCode, Fault> {
+    let token = ops_token(&caller).ok_or_else(|| denied(&Refusal::Unauthenticated))?;
+    verbs.close_session(token.expose(), caller.from()).await.map_err(|refusal| denied(&refusal))?;
     Ok(StatusCode::OK)
 }
 
 /// Whoever calls one of the operations on agent secrets.
-pub async fn principal(verbs: &Verbs, headers: &HeaderMap) -> Result<Principal, Fault> {
-    Ok(door::principal(verbs, headers, &[TOKEN_HEADER]).await?)
+pub async fn principal(verbs: &Verbs, caller: &Caller) -> Result<Principal, Fault> {
+    Ok(door::principal(verbs, caller, &[TOKEN_HEADER]).await?)
 }
 
-async fn log_in(verbs: &Verbs, body: Body) -> Result<(Principal, Secret), Fault> {
+async fn log_in(verbs: &Verbs, caller: &Caller, body: Body) -> Result<(Principal, Secret), Fault> {
     let given: LogIn = door::json(body).await?;
-    let who = verbs.login(&given.username, &given.password).await.map_err(|refusal| denied(&refusal))?;
+    let credential = Credential::Basic(given.username, given.password);
+    let who = verbs.authenticate(credential, caller.from()).await.map_err(|refusal| denied(&refusal))?;
     let id = verbs.open_session(&who).await?;
     Ok((who, id))
 }
 
 /// `Authorization: OpsToken <token>`, with the older product's word for it, and the token alone in its own header.
-fn ops_token(headers: &HeaderMap) -> Option<Secret> {
-    match door::scheme(headers) {
+fn ops_token(caller: &Caller) -> Option<Secret> {
+    match door::scheme(&caller.headers) {
         Some((scheme, token)) => ["OpsToken", "vRealizeOpsToken", "Bearer"]
             .iter()
             .any(|word| scheme.eq_ignore_ascii_case(word))
             .then(|| Secret::new(token)),
-        None => Some(Secret::new(headers.get(TOKEN_HEADER)?.to_str().ok()?)),
+        None => Some(Secret::new(caller.headers.get(TOKEN_HEADER)?.to_str().ok()?)),
     }
 }
 
@@ -114,7 +115,7 @@ fn denied(refusal: &Refusal) -> Fault {
 
 async fn until(verbs: &Verbs, id: &Secret) -> Result<i64, Fault> {
     let life = i64::try_from(limits::SESSION.as_millis()).unwrap_or(i64::MAX);
-    Ok(verbs.session(id.expose()).await?.created_ms.saturating_add(life))
+    Ok(verbs.session(id.expose(), None).await?.created_ms.saturating_add(life))
 }
 
 fn unstored(value: impl Serialize) -> Response {

@@ -2,19 +2,19 @@
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 
 use super::fault::Fault;
 use super::session::principal;
-use crate::api::door;
+use crate::api::door::{self, Caller};
 use crate::bundle::Format;
 use crate::coordinator::verbs::{BundleRequest, Verbs};
 use crate::protocol::control::{BUNDLE_HEADER, KEY_HEADER, NewBundle, TASK_HEADER};
 
 /// `POST bundles`.
-pub async fn create(State(verbs): State<Verbs>, headers: HeaderMap, body: Body) -> Result<Response, Fault> {
-    let who = principal(&verbs, &headers).await?;
+pub async fn create(State(verbs): State<Verbs>, caller: Caller, body: Body) -> Result<Response, Fault> {
+    let who = principal(&verbs, &caller).await?;
     let wanted: NewBundle = door::json(body).await?;
     let request = BundleRequest {
         cluster: wanted.cluster,

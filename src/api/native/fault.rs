@@ -14,13 +14,14 @@ use crate::protocol::problem::Problem;
 pub struct Fault {
     status: StatusCode,
     problem: Problem,
+    retry_after: Option<u64>,
 }
 
 impl Fault {
     /// A new one.
     pub fn new(status: u16, code: &str, message: impl Into<String>) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self { status, problem: Problem::new(code, message) }
+        Self { status, problem: Problem::new(code, message), retry_after: None }
     }
 }
 
@@ -32,12 +33,12 @@ impl From<Refusal> for Fault {
             Refusal::NotFound(_) => (404, "not_found"),
             Refusal::Invalid(_) => (400, "invalid"),
             Refusal::Conflict(_) => (409, "conflict"),
-            Refusal::TooMany(_) => (429, "too_many"),
+            Refusal::Throttled(_) | Refusal::TooMany(_) => (429, "too_many"),
             Refusal::Busy => (503, "busy"),
             Refusal::Full => (507, "full"),
             Refusal::Internal => (500, "internal"),
         };
-        Self::new(status, code, refusal.to_string())
+        Self { retry_after: refusal.retry_after(), ..Self::new(status, code, refusal.to_string()) }
     }
 }
 
@@ -66,8 +67,8 @@ impl IntoResponse for Fault {
         if self.status == StatusCode::UNAUTHORIZED {
             answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"sheaf\""));
         }
-        if matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
-            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        if let Some(secs) = self.retry_after {
+            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(secs));
         }
         answer
     }

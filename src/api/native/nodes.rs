@@ -3,11 +3,12 @@
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use serde::Deserialize;
 
 use super::fault::Fault;
 use super::session::principal;
+use crate::api::door::Caller;
 use crate::clock::rfc3339;
 use crate::coordinator::verbs::{self, Verbs};
 use crate::protocol::control::Node;
@@ -23,9 +24,9 @@ pub struct Narrow {
 pub async fn list(
     State(verbs): State<Verbs>,
     query: Result<Query<Narrow>, QueryRejection>,
-    headers: HeaderMap,
+    caller: Caller,
 ) -> Result<Json<Vec<Node>>, Fault> {
-    let who = principal(&verbs, &headers).await?;
+    let who = principal(&verbs, &caller).await?;
     let nodes = verbs.nodes(&who, query?.0.cluster.as_deref()).await?;
     // A list has no vitals: ten thousand nodes' worth of them is no list.
     Ok(Json(nodes.into_iter().map(|node| Node { vitals: None, ..view(node) }).collect()))
@@ -35,9 +36,9 @@ pub async fn list(
 pub async fn show(
     State(verbs): State<Verbs>,
     name: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    caller: Caller,
 ) -> Result<Json<Node>, Fault> {
-    let who = principal(&verbs, &headers).await?;
+    let who = principal(&verbs, &caller).await?;
     Ok(Json(view(verbs.node(&who, &name?.0).await?)))
 }
 
@@ -45,9 +46,9 @@ pub async fn show(
 pub async fn remove(
     State(verbs): State<Verbs>,
     name: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    caller: Caller,
 ) -> Result<StatusCode, Fault> {
-    let who = principal(&verbs, &headers).await?;
+    let who = principal(&verbs, &caller).await?;
     verbs.remove_node(&who, &name?.0).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -4,14 +4,14 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 
 use super::fault::Fault;
 use super::nodes::Narrow;
 use super::session::principal;
-use crate::api::door;
+use crate::api::door::{self, Caller};
 use crate::clock::rfc3339;
 use crate::coordinator::verbs::{SecretRow, Verbs};
 use crate::protocol::control::{AgentSecretGrant, AgentSecretRow, NewSecret};
@@ -27,9 +27,9 @@ pub struct Revocation {
 pub async fn list(
     State(verbs): State<Verbs>,
     query: Result<Query<Narrow>, QueryRejection>,
-    headers: HeaderMap,
+    caller: Caller,
 ) -> Result<Json<Vec<AgentSecretRow>>, Fault> {
-    let who = principal(&verbs, &headers).await?;
+    let who = principal(&verbs, &caller).await?;
     let only = match query?.0.cluster {
         Some(cluster) => Some(verbs.cluster(&who, &cluster).await?.row.id),
         None => None,
@@ -39,8 +39,8 @@ pub async fn list(
 }
 
 /// `POST secrets`.
-pub async fn create(State(verbs): State<Verbs>, headers: HeaderMap, body: Body) -> Result<Response, Fault> {
-    let who = principal(&verbs, &headers).await?;
+pub async fn create(State(verbs): State<Verbs>, caller: Caller, body: Body) -> Result<Response, Fault> {
+    let who = principal(&verbs, &caller).await?;
     let wanted: NewSecret = door::json(body).await?;
     let made = verbs.create_secret(&who, wanted.name.as_str(), wanted.cluster.as_deref()).await?;
     let grant = AgentSecretGrant {
@@ -58,9 +58,9 @@ pub async fn revoke(
     State(verbs): State<Verbs>,
     name: Result<Path<String>, PathRejection>,
     query: Result<Query<Revocation>, QueryRejection>,
-    headers: HeaderMap,
+    caller: Caller,
 ) -> Result<Json<AgentSecretRow>, Fault> {
-    let who = principal(&verbs, &headers).await?;
+    let who = principal(&verbs, &caller).await?;
     Ok(Json(view(verbs.revoke_secret(&who, &name?.0, query?.0.now).await?)))
 }
 

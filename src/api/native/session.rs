@@ -2,28 +2,23 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
 use super::fault::Fault;
-use crate::api::door;
+use crate::api::door::{self, Caller};
 use crate::coordinator::verbs::{Principal, Verbs};
 use crate::limits;
 use crate::protocol::control::{SessionGrant, Whoami};
 
-/// Headers of other dialects whose credentials count here as well.
-const FOREIGN: [&str; 2] = ["vmware-api-session-id", "x-jwt-token"];
-
 /// Whoever calls.
-pub async fn principal(verbs: &Verbs, headers: &HeaderMap) -> Result<Principal, Fault> {
-    // Our own header first: whoever sends `Authorization` means it.
-    let own: &[&str] = if headers.contains_key(header::AUTHORIZATION) { &[] } else { &FOREIGN };
-    Ok(door::principal(verbs, headers, own).await?)
+pub async fn principal(verbs: &Verbs, caller: &Caller) -> Result<Principal, Fault> {
+    Ok(door::principal(verbs, caller, &[]).await?)
 }
 
 /// `POST session`.
-pub async fn create(State(verbs): State<Verbs>, headers: HeaderMap) -> Result<Response, Fault> {
-    let (who, id) = door::log_in(&verbs, &headers).await?;
+pub async fn create(State(verbs): State<Verbs>, caller: Caller) -> Result<Response, Fault> {
+    let (who, id) = door::log_in(&verbs, &caller).await?;
     let grant = SessionGrant {
         token: id.expose().to_owned(),
         user: who.name,
@@ -34,14 +29,14 @@ pub async fn create(State(verbs): State<Verbs>, headers: HeaderMap) -> Result<Re
 }
 
 /// `GET session`.
-pub async fn show(State(verbs): State<Verbs>, headers: HeaderMap) -> Result<Json<Whoami>, Fault> {
-    let who = principal(&verbs, &headers).await?;
+pub async fn show(State(verbs): State<Verbs>, caller: Caller) -> Result<Json<Whoami>, Fault> {
+    let who = principal(&verbs, &caller).await?;
     Ok(Json(Whoami { user: who.name, role: who.role.as_str().to_owned() }))
 }
 
 /// `DELETE session`.
-pub async fn delete(State(verbs): State<Verbs>, headers: HeaderMap) -> Result<StatusCode, Fault> {
-    let (_, id) = door::session(&verbs, &headers, &[]).await?;
-    verbs.close_session(id.expose()).await?;
+pub async fn delete(State(verbs): State<Verbs>, caller: Caller) -> Result<StatusCode, Fault> {
+    let (_, id) = door::session(&verbs, &caller, &[]).await?;
+    verbs.close_session(id.expose(), caller.from()).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -3,12 +3,13 @@
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 
 use super::fault::Fault;
 use super::session::principal;
+use crate::api::door::Caller;
 use crate::clock::rfc3339;
 use crate::coordinator::verbs::{Log, TaskFilter, TaskRow, Verbs};
 use crate::id::TaskId;
@@ -34,9 +35,9 @@ pub struct From {
 pub async fn list(
     State(verbs): State<Verbs>,
     query: Result<Query<Limit>, QueryRejection>,
-    headers: HeaderMap,
+    caller: Caller,
 ) -> Result<Json<Vec<Task>>, Fault> {
-    let who = principal(&verbs, &headers).await?;
+    let who = principal(&verbs, &caller).await?;
     let filter = TaskFilter { limit: query?.0.limit.map(|limit| limit.max(1)), ..TaskFilter::default() };
     Ok(Json(verbs.tasks(&who, filter).await?.into_iter().map(view).collect()))
 }
@@ -45,9 +46,9 @@ pub async fn list(
 pub async fn show(
     State(verbs): State<Verbs>,
     id: Result<Path<TaskId>, PathRejection>,
-    headers: HeaderMap,
+    caller: Caller,
 ) -> Result<Json<Task>, Fault> {
-    let who = principal(&verbs, &headers).await?;
+    let who = principal(&verbs, &caller).await?;
     Ok(Json(view(verbs.task(&who, id?.0).await?)))
 }
 
@@ -56,9 +57,9 @@ pub async fn events(
     State(verbs): State<Verbs>,
     id: Result<Path<TaskId>, PathRejection>,
     query: Result<Query<From>, QueryRejection>,
-    headers: HeaderMap,
+    caller: Caller,
 ) -> Result<Response, Fault> {
-    let who = principal(&verbs, &headers).await?;
+    let who = principal(&verbs, &caller).await?;
     let part = verbs.task_log(&who, id?.0, Log::Event, query?.0.from, PART).await?;
     let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
     Ok((kind, [(LOG_TOTAL_HEADER, part.total.to_string())], part.bytes).into_response())
@@ -68,9 +69,9 @@ pub async fn events(
 pub async fn cancel(
     State(verbs): State<Verbs>,
     id: Result<Path<TaskId>, PathRejection>,
-    headers: HeaderMap,
+    caller: Caller,
 ) -> Result<(StatusCode, Json<Task>), Fault> {
-    let who = principal(&verbs, &headers).await?;
+    let who = principal(&verbs, &caller).await?;
     Ok((StatusCode::ACCEPTED, Json(view(verbs.cancel_task(&who, id?.0).await?))))
 }
 

@@ -7,13 +7,13 @@
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 
 use super::SESSION_HEADER;
 use super::fault::{Fault, Style};
-use crate::api::door;
+use crate::api::door::{self, Caller};
 use crate::bundle::Format;
 use crate::clock::rfc3339;
 use crate::coordinator::verbs::{BundleRequest, Refusal, Verbs};
@@ -44,10 +44,9 @@ pub async fn provision(
     style: Style,
     State(verbs): State<Verbs>,
     cluster: Named,
-    uri: Uri,
-    headers: HeaderMap,
+    caller: Caller,
 ) -> Result<Response, Fault> {
-    location(style, &verbs, &named(cluster), &uri, &headers, "wcp_support_bundle_token").await
+    location(style, &verbs, &named(cluster), &caller, "wcp_support_bundle_token").await
 }
 
 /// Step 1 as 9.1 names it.
@@ -55,24 +54,22 @@ pub async fn provision_9_1(
     style: Style,
     State(verbs): State<Verbs>,
     cluster: Named,
-    uri: Uri,
-    headers: HeaderMap,
+    caller: Caller,
 ) -> Result<Response, Fault> {
-    location(style, &verbs, &named(cluster), &uri, &headers, "support_bundle_token").await
+    location(style, &verbs, &named(cluster), &caller, "support_bundle_token").await
 }
 
 async fn location(
     style: Style,
     verbs: &Verbs,
     cluster: &str,
-    uri: &Uri,
-    headers: &HeaderMap,
+    caller: &Caller,
     member: &str,
 ) -> Result<Response, Fault> {
     let refuse = |refusal| style.refuse(&refusal);
-    let who = door::principal(verbs, headers, &[SESSION_HEADER]).await.map_err(refuse)?;
+    let who = door::principal(verbs, caller, &[SESSION_HEADER]).await.map_err(refuse)?;
     let id: ClusterId = cluster.parse().map_err(|_| refuse(Refusal::not_found("cluster", cluster)))?;
-    let origin = verbs.external_url().map(str::to_owned).or_else(|| door::origin(uri, headers));
+    let origin = verbs.external_url().map(str::to_owned).or_else(|| door::origin(&caller.uri, &caller.headers));
     let origin = origin
         .ok_or_else(|| Fault::new(style, 400, "INVALID_REQUEST", "the request names no host in its Host header"))?;
     let token = verbs.bundle_token(&who, id).await.map_err(refuse)?;

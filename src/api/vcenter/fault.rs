@@ -44,11 +44,11 @@ impl Style {
             Refusal::NotFound(_) => (404, "NOT_FOUND"),
             Refusal::Invalid(_) => (400, "INVALID_ARGUMENT"),
             Refusal::Conflict(_) => (400, "NOT_ALLOWED_IN_CURRENT_STATE"),
-            Refusal::TooMany(_) | Refusal::Busy => (503, "SERVICE_UNAVAILABLE"),
+            Refusal::Throttled(_) | Refusal::TooMany(_) | Refusal::Busy => (503, "SERVICE_UNAVAILABLE"),
             Refusal::Full => (507, "UNABLE_TO_ALLOCATE_RESOURCE"),
             Refusal::Internal => (500, "INTERNAL_SERVER_ERROR"),
         };
-        Fault::new(self, status, kind, &refusal.to_string())
+        Fault { retry_after: refusal.retry_after(), ..Fault::new(self, status, kind, &refusal.to_string()) }
     }
 
     /// A body that cannot be used, in this style.
@@ -73,13 +73,14 @@ pub struct Fault {
     status: StatusCode,
     kind: &'static str,
     message: String,
+    retry_after: Option<u64>,
 }
 
 impl Fault {
     /// A new one; `kind` is the dialect's word for it.
     pub fn new(style: Style, status: u16, kind: &'static str, message: &str) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self { style, status, kind, message: message.to_owned() }
+        Self { style, status, kind, message: message.to_owned(), retry_after: None }
     }
 }
 
@@ -100,8 +101,8 @@ impl IntoResponse for Fault {
         if self.status == StatusCode::UNAUTHORIZED {
             answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"sheaf\""));
         }
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        if let Some(secs) = self.retry_after {
+            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(secs));
         }
         answer
     }

@@ -1,13 +1,13 @@
 //! Log-in and log-out, in both styles. An id from either is good for both families of paths.
 
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 
 use super::SESSION_HEADER;
 use super::fault::{Fault, Style};
-use crate::api::door;
+use crate::api::door::{self, Caller};
 use crate::clock::rfc3339;
 use crate::coordinator::verbs::Verbs;
 
@@ -19,8 +19,8 @@ struct Info {
 }
 
 /// `POST /api/session`.
-pub async fn create(style: Style, State(verbs): State<Verbs>, headers: HeaderMap) -> Result<Response, Fault> {
-    open(style, &verbs, &headers, StatusCode::CREATED).await
+pub async fn create(style: Style, State(verbs): State<Verbs>, caller: Caller) -> Result<Response, Fault> {
+    open(style, &verbs, &caller, StatusCode::CREATED).await
 }
 
 /// `POST /rest/com/vmware/cis/session`: a log-in, or with `?~action=get` the question who is logged in.
@@ -28,40 +28,40 @@ pub async fn rest_post(
     style: Style,
     State(verbs): State<Verbs>,
     Query(query): Query<Vec<(String, String)>>,
-    headers: HeaderMap,
+    caller: Caller,
 ) -> Result<Response, Fault> {
     match query.iter().find(|(name, _)| name == "~action").map(|(_, action)| action.as_str()) {
-        None => open(style, &verbs, &headers, StatusCode::OK).await,
-        Some("get") => info(style, &verbs, &headers).await,
+        None => open(style, &verbs, &caller, StatusCode::OK).await,
+        Some("get") => info(style, &verbs, &caller).await,
         Some(_) => Err(Fault::new(style, 404, "NOT_FOUND", "there is no such operation")),
     }
 }
 
 /// `GET /api/session`.
-pub async fn show(style: Style, State(verbs): State<Verbs>, headers: HeaderMap) -> Result<Response, Fault> {
-    info(style, &verbs, &headers).await
+pub async fn show(style: Style, State(verbs): State<Verbs>, caller: Caller) -> Result<Response, Fault> {
+    info(style, &verbs, &caller).await
 }
 
 /// `DELETE` of either.
-pub async fn delete(style: Style, State(verbs): State<Verbs>, headers: HeaderMap) -> Result<Response, Fault> {
+pub async fn delete(style: Style, State(verbs): State<Verbs>, caller: Caller) -> Result<Response, Fault> {
     let refuse = |refusal| style.refuse(&refusal);
-    let (_, id) = door::session(&verbs, &headers, &[SESSION_HEADER]).await.map_err(refuse)?;
-    verbs.close_session(id.expose()).await.map_err(refuse)?;
+    let (_, id) = door::session(&verbs, &caller, &[SESSION_HEADER]).await.map_err(refuse)?;
+    verbs.close_session(id.expose(), caller.from()).await.map_err(refuse)?;
     Ok(match style {
         Style::Api => StatusCode::NO_CONTENT.into_response(),
         Style::Rest => StatusCode::OK.into_response(),
     })
 }
 
-async fn open(style: Style, verbs: &Verbs, headers: &HeaderMap, status: StatusCode) -> Result<Response, Fault> {
-    let (_, id) = door::log_in(verbs, headers).await.map_err(|refusal| style.refuse(&refusal))?;
+async fn open(style: Style, verbs: &Verbs, caller: &Caller, status: StatusCode) -> Result<Response, Fault> {
+    let (_, id) = door::log_in(verbs, caller).await.map_err(|refusal| style.refuse(&refusal))?;
     let mut answer = style.reply(status, &id.expose());
     answer.headers_mut().insert(header::CACHE_CONTROL, door::NO_STORE);
     Ok(answer)
 }
 
-async fn info(style: Style, verbs: &Verbs, headers: &HeaderMap) -> Result<Response, Fault> {
-    let found = door::session(verbs, headers, &[SESSION_HEADER]).await;
+async fn info(style: Style, verbs: &Verbs, caller: &Caller) -> Result<Response, Fault> {
+    let found = door::session(verbs, caller, &[SESSION_HEADER]).await;
     let (session, _) = found.map_err(|refusal| style.refuse(&refusal))?;
     let info = Info {
         user: session.principal.name,

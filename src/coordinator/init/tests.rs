@@ -4,6 +4,7 @@ use axum::routing::{get, post};
 use http::Method;
 
 use super::*;
+use crate::coordinator::credential::Credential;
 use crate::coordinator::kit::{Kit, PASSWORD, config};
 use crate::net::client::Client;
 
@@ -23,8 +24,9 @@ async fn init_makes_an_admin_once() {
     assert!(reset.password.is_none());
     assert_eq!(reset.cluster, made.cluster, "the cluster stays");
     let bound = start(&config, clock(), Shutdown::new()).await.expect("started");
-    assert!(bound.verbs.login("root", &password).await.is_err());
-    bound.verbs.login("root", &Secret::new(PASSWORD)).await.expect("the new one");
+    let enter = |password: &Secret| bound.verbs.authenticate(Credential::Basic("root".into(), password.clone()), None);
+    assert!(enter(&password).await.is_err());
+    enter(&Secret::new(PASSWORD)).await.expect("the new one");
     assert_eq!(std::fs::read(&made.ca_file).expect("read"), std::fs::read(&bound.ca_file).expect("read"));
     assert!(std::fs::read_to_string(made.seal_file).expect("read").starts_with("-----BEGIN PUBLIC KEY-----"));
 }

@@ -20,6 +20,7 @@ pub mod access;
 pub mod certificates;
 pub mod fleets;
 pub mod join;
+pub mod keys;
 pub mod roster;
 mod schema;
 pub mod tasks;

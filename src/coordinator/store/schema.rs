@@ -4,13 +4,14 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
 
-use super::{StoreError, access, certificates, fleets, join, roster, tasks, users};
+use super::{StoreError, access, certificates, fleets, join, keys, roster, tasks, users};
 
 /// Step `n` leads from version `n` to `n + 1`. The tables of a room stand beside its operations.
 const STEPS: &[&[&str]] = &[&[
     META,
     roster::TABLES,
     users::TABLES,
+    keys::TABLES,
     access::TABLES,
     tasks::TABLES,
     fleets::TABLES,

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::coordinator::kit::{Kit, PASSWORD};
+use crate::coordinator::principal::{Door, Scope};
 
 fn users(kit: &Kit) -> Users {
     Users::new(kit.store(), kit.clock.clone())
@@ -16,27 +17,27 @@ async fn the_right_password_is_the_user() {
     let kit = Kit::new().await;
     let users = users(&kit);
     for _ in 0..2 {
-        let who = users.login("admin", &secret(PASSWORD)).await.expect("right");
+        let who = users.login("admin", &secret(PASSWORD), None).await.expect("right");
         assert_eq!(who, kit.admin());
     }
     for (name, password) in
         [("admin", "wrong horse"), ("admin", ""), ("nobody", PASSWORD), ("", ""), ("Admin", PASSWORD)]
     {
-        assert_eq!(users.login(name, &secret(password)).await.map(drop), Err(Refusal::Unauthenticated), "{name}");
+        assert_eq!(users.login(name, &secret(password), None).await.map(drop), Err(Refusal::Unauthenticated), "{name}");
     }
     let long = "x".repeat(1 << 20);
-    assert_eq!(users.login("admin", &secret(&long)).await.map(drop), Err(Refusal::Unauthenticated));
+    assert_eq!(users.login("admin", &secret(&long), None).await.map(drop), Err(Refusal::Unauthenticated));
 }
 
 #[tokio::test]
 async fn a_remembered_success_ends_with_the_password_and_with_time() {
     let kit = Kit::new().await;
     let users = users(&kit);
-    users.login("admin", &secret(PASSWORD)).await.expect("right");
+    users.login("admin", &secret(PASSWORD), None).await.expect("right");
     assert!(users.remembered.lock().expect("whole").values().all(|until| *until > kit.clock.now_ms()));
     assert!(users.change_password("admin", &secret("another horse")).await.expect("changed"));
-    assert_eq!(users.login("admin", &secret(PASSWORD)).await.map(drop), Err(Refusal::Unauthenticated));
-    users.login("admin", &secret("another horse")).await.expect("right");
+    assert_eq!(users.login("admin", &secret(PASSWORD), None).await.map(drop), Err(Refusal::Unauthenticated));
+    users.login("admin", &secret("another horse"), None).await.expect("right");
     let key = *users.remembered.lock().expect("whole").keys().next().expect("one");
     kit.clock.advance(REMEMBERED);
     assert!(!users.is_remembered(&key));
@@ -49,7 +50,9 @@ async fn at_most_two_passwords_are_hashed_at_once_and_a_flood_is_refused() {
     let flood: Vec<_> = (0..AT_ONCE + WAITING + 40)
         .map(|n| {
             let users = users.clone();
-            tokio::spawn(async move { users.login("admin", &secret(&format!("wrong horse {n}"))).await.map(drop) })
+            tokio::spawn(
+                async move { users.login("admin", &secret(&format!("wrong horse {n}")), None).await.map(drop) },
+            )
         })
         .collect();
     let (mut refused, mut busy) = (0, 0);
@@ -63,7 +66,7 @@ async fn at_most_two_passwords_are_hashed_at_once_and_a_flood_is_refused() {
     }
     assert!(refused >= AT_ONCE + WAITING, "{refused}");
     assert!(busy > 0);
-    users.login("admin", &secret(PASSWORD)).await.expect("and then all is well");
+    users.login("admin", &secret(PASSWORD), None).await.expect("and then all is well");
 }
 
 #[tokio::test]
@@ -110,13 +113,13 @@ async fn unusable_names_and_passwords_are_refused() {
     let kit = Kit::new().await;
     let users = users(&kit);
     for name in ["", "a:b", "a b", "ä", &"x".repeat(65)] {
-        let refused = users.add(name, &secret(PASSWORD), Role::Viewer).await;
+        let refused = users.add(name, &secret(PASSWORD), Role::Viewer, None).await;
         assert!(matches!(refused, Err(Refusal::Invalid(_))), "{name}");
     }
-    assert!(matches!(users.add("a", &secret("short"), Role::Viewer).await, Err(Refusal::Invalid(_))));
-    assert!(users.add("a", &secret(PASSWORD), Role::Viewer).await.expect("added"));
-    assert!(!users.add("a", &secret(PASSWORD), Role::Admin).await.expect("taken"));
-    assert_eq!(users.login("a", &secret(PASSWORD)).await.expect("right").role, Role::Viewer);
+    assert!(matches!(users.add("a", &secret("short"), Role::Viewer, None).await, Err(Refusal::Invalid(_))));
+    assert!(users.add("a", &secret(PASSWORD), Role::Viewer, None).await.expect("added"));
+    assert!(!users.add("a", &secret(PASSWORD), Role::Admin, None).await.expect("taken"));
+    assert_eq!(users.login("a", &secret(PASSWORD), None).await.expect("right").role, Role::Viewer);
 }
 
 #[test]

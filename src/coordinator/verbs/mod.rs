@@ -13,11 +13,14 @@ mod roster;
 mod secrets;
 mod tasks;
 
+use std::future::Future;
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::audit::{Audit, Outcome};
 use super::endpoints::Endpoints;
+use super::keys::Keys;
 use super::pki::Pki;
 use super::run::Engine;
 use super::secrets::Secrets;
@@ -33,14 +36,17 @@ use crate::secret::Secret;
 use crate::shutdown::Shutdown;
 
 pub use super::certificates::CertificateRow;
+pub use super::credential::Credential;
 pub use super::endpoints::Place;
 pub use super::fleets::FleetRow;
 pub use super::join::JoinError;
+pub use super::keys::KeyRow;
 pub use super::principal::{Door, Principal, Reach, Role, Scope};
 pub use super::refusal::Refusal;
 pub use super::roster::{ClusterKind, ClusterRow, NodeRow};
 pub use super::run::{Body, Download, Figures, NodePart, Online, Step, StepState};
 pub use super::secrets::{Exchanged, SecretRow, SecretStatus};
+pub use super::signature::{SCHEME, Signed};
 pub use super::tasks::{Log, LogPart, NewTask, Sight, TaskError, TaskFilter, TaskRow, Work};
 pub use super::users::Session;
 
@@ -122,6 +128,8 @@ pub(super) struct Rooms {
     pub(super) store: Store,
     pub(super) vault: Vault,
     pub(super) users: Users,
+    pub(super) keys: Keys,
+    pub(super) audit: Audit,
     pub(super) secrets: Secrets,
     pub(super) tasks: Tasks,
     pub(super) engine: Engine,
@@ -144,6 +152,35 @@ pub struct Verbs {
 impl Verbs {
     pub(super) fn new(rooms: Rooms) -> Self {
         Self { rooms: Arc::new(rooms), started: Instant::now() }
+    }
+
+    /// Records what becomes of an act, and passes it on: for whatever changes something or hands out a credential or a bundle.
+    async fn recorded<T>(
+        &self,
+        who: &Principal,
+        what: &'static str,
+        target: &str,
+        act: impl Future<Output = Result<T, Refusal>>,
+    ) -> Result<T, Refusal> {
+        let result = act.await;
+        self.rooms.audit.record(who, what, target, Outcome::of(&result));
+        result
+    }
+
+    /// Records a refusal alone, and passes the answer on: for whatever only reads.
+    #[expect(dead_code, reason = "the reading verbs follow")]
+    async fn watched<T>(
+        &self,
+        who: &Principal,
+        what: &'static str,
+        target: &str,
+        reading: impl Future<Output = Result<T, Refusal>>,
+    ) -> Result<T, Refusal> {
+        let result = reading.await;
+        if result.as_ref().is_err_and(Refusal::is_denial) {
+            self.rooms.audit.record(who, what, target, Outcome::of(&result));
+        }
+        result
     }
 }
 
