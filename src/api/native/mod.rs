@@ -3,9 +3,12 @@
 //! The conversation stands in [`crate::protocol::control`]; here it meets the verbs. `/healthz`, `/readyz` and `/metrics` need no
 //! credential and name nobody. This room keeps nothing but counts of answers.
 
+mod access;
 mod bundle;
+mod certificates;
 mod clusters;
 mod fault;
+mod fleets;
 mod health;
 mod metrics;
 mod nodes;
@@ -16,7 +19,7 @@ mod tasks;
 use axum::Router;
 use axum::http::Method;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 
 use crate::coordinator::verbs::Verbs;
 use crate::protocol::control::PREFIX;
@@ -29,6 +32,14 @@ pub fn routes(verbs: Verbs, counts: Counts) -> Router {
         .route("/session", post(session::create).get(session::show).delete(session::delete))
         .route("/clusters", get(clusters::list).post(clusters::create))
         .route("/clusters/{cluster}", get(clusters::show).delete(clusters::delete))
+        .route("/clusters/{cluster}/access-info", post(access::take))
+        .route("/clusters/{cluster}/access-info/reset", post(access::reset))
+        .route("/fleets", get(fleets::list).post(fleets::create))
+        .route("/fleets/{fleet}", get(fleets::show).delete(fleets::delete))
+        .route("/fleets/{fleet}/clusters/{cluster}", put(fleets::put).delete(fleets::take))
+        .route("/fleets/{fleet}/kubeconfig", post(fleets::kubeconfig))
+        .route("/certificates", get(certificates::list))
+        .route("/certificates/{serial}/revoke", post(certificates::revoke))
         .route("/nodes", get(nodes::list))
         .route("/nodes/{name}", get(nodes::show).merge(delete(nodes::remove)))
         .route("/secrets", get(secrets::list).post(secrets::create))
