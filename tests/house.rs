@@ -31,6 +31,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("api::native", FACE),
     ("api::vcenter", FACE),
     ("api::logs", FACE),
+    ("api::ucs", FACE),
     ("api::door", &["coordinator::verbs", "protocol", "net"]),
     ("api", &["coordinator::verbs", "net"]),
     ("config", ROOF),

@@ -6,6 +6,7 @@
 pub mod door;
 pub mod logs;
 pub mod native;
+pub mod ucs;
 pub mod vcenter;
 
 use axum::Router;
@@ -23,6 +24,7 @@ pub fn mount(verbs: Verbs) -> Router {
     Router::new()
         .merge(vcenter::routes(verbs.clone()))
         .merge(logs::routes(verbs.clone()))
+        .merge(ucs::routes(verbs.clone()))
         .merge(native::routes(verbs, counts.clone()))
         .fallback(unknown)
         .layer(middleware::from_fn(door::digest_signed))
@@ -38,6 +40,7 @@ pub fn exchange(verbs: Verbs) -> MethodRouter {
 async fn unknown(uri: Uri) -> Response {
     match room(uri.path()) {
         "logs" => logs::unknown(),
+        "ucs" => ucs::unknown(),
         "vcenter" => vcenter::unknown(uri.path()),
         _ => native::unknown(),
     }
@@ -57,6 +60,8 @@ fn room(path: &str) -> &'static str {
         "logs"
     } else if below("/api") || below("/rest") {
         "vcenter"
+    } else if below("/v1") || below("/v3") {
+        "ucs"
     } else {
         "native"
     }
@@ -74,6 +79,9 @@ mod tests {
             ("/api/v2x", "vcenter"),
             ("/api/session", "vcenter"),
             ("/rest", "vcenter"),
+            ("/v1/clusters/x/accessinfo", "ucs"),
+            ("/v3/auth/tokens", "ucs"),
+            ("/v1x", "native"),
             ("/restful", "native"),
             ("/sheaf/v1/tasks", "native"),
             ("/", "native"),

@@ -83,6 +83,12 @@ impl<'a> Actor<'a> {
         Self { who: format!("node:{name}").into(), door: "agent", from: None }
     }
 
+    /// The same, with where the connection came from.
+    #[must_use]
+    pub fn at(self, from: Option<IpAddr>) -> Self {
+        Self { from, ..self }
+    }
+
     /// Whoever runs commands on the coordinator's own host.
     pub fn console() -> Self {
         Self { who: "root".into(), door: "console", from: None }

@@ -64,9 +64,13 @@ mod tests {
     #[test]
     fn only_the_form_with_hyphens_is_an_id() {
         assert!(is_uuid("1228fd8d-975a-435b-ad4b-a3778730e423") && is_uuid("1228FD8D-975A-435B-AD4B-A3778730E423"));
-        for text in
-            ["", "default", "1228fd8d975a435bad4ba3778730e423", "{1228fd8d-975a-435b-ad4b-a3778730e423}", "1228fd8d-975a-435b-ad4b-a3778730e42x"]
-        {
+        for text in [
+            "",
+            "default",
+            "1228fd8d975a435bad4ba3778730e423",
+            "{1228fd8d-975a-435b-ad4b-a3778730e423}",
+            "1228fd8d-975a-435b-ad4b-a3778730e42x",
+        ] {
             assert!(!is_uuid(text), "{text}");
         }
     }

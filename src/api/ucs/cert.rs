@@ -40,7 +40,8 @@ pub async fn create(
     let fleet = fleet.map(|Path(id)| id).unwrap_or_default();
     let origin = verbs.external_url().map(str::to_owned).or_else(|| door::origin(&caller.uri, &caller.headers));
     let origin = origin.unwrap_or_default();
-    let issued = verbs.issue_certificate(&who, &fleet, wanted.days, &origin, Some(&wanted.place)).await.map_err(refuse)?;
+    let issued =
+        verbs.issue_certificate(&who, &fleet, wanted.days, &origin, Some(&wanted.place)).await.map_err(refuse)?;
     let kubeconfig = Kubeconfig {
         fleet: &issued.row.fleet_name,
         user: &issued.row.user,

@@ -5,12 +5,11 @@
 use std::net::IpAddr;
 
 use serde_json::Value;
-use tracing::{info, warn};
 
 use super::{ClusterKind, ClusterRow, Principal, Refusal, Role, Verbs};
+use crate::coordinator::audit::{Actor, Outcome};
 use crate::coordinator::join::{JoinError, Joined, Joining};
 use crate::protocol::join::{AccessInfo, JoinReply, JoinRequest};
-use crate::report;
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -38,6 +37,20 @@ impl Verbs {
         cluster: &str,
         approach: Approach<'_>,
     ) -> Result<Option<[Value; 2]>, Refusal> {
+        let taken = self.take(who, cluster, approach).await;
+        // A call that gets nothing hands nothing out.
+        if matches!(taken, Ok(None)) {
+            return taken;
+        }
+        self.recorded(who, "access-info.download", cluster, async { taken }).await
+    }
+
+    async fn take(
+        &self,
+        who: &Principal,
+        cluster: &str,
+        approach: Approach<'_>,
+    ) -> Result<Option<[Value; 2]>, Refusal> {
         let (cluster, endpoint) = self.access_info_of(who, cluster, approach).await?;
         if self.rooms.store.access_info_taken(cluster.id).await? {
             return Ok(None);
@@ -50,7 +63,6 @@ impl Verbs {
         if !self.rooms.store.take_access_info(cluster.id, serial, user, now, made.expires_ms).await? {
             return Ok(None);
         }
-        info!(target: "audit", user = who.name, cluster = cluster.name, serial = made.serial, "access info downloaded");
         let image = access.agent_image.as_deref().unwrap_or(concat!("sheaf-agent:", env!("CARGO_PKG_VERSION")));
         let ca = self.rooms.ca.clone();
         let info = AccessInfo { endpoint, ca, certificate: made.certificate, key: made.key };
@@ -73,10 +85,12 @@ impl Verbs {
     /// # Errors
     /// As for the download.
     pub async fn reset_access_info(&self, who: &Principal, cluster: &str) -> Result<(), Refusal> {
-        let row = self.attached(who, cluster).await?;
-        let revoked = self.rooms.store.reset_access_info(row.id, self.rooms.clock.now_ms()).await?;
-        info!(target: "audit", user = who.name, cluster = row.name, revoked, "access info reset");
-        Ok(())
+        self.recorded(who, "access-info.reset", cluster, async {
+            let row = self.attached(who, cluster).await?;
+            self.rooms.store.reset_access_info(row.id, self.rooms.clock.now_ms()).await?;
+            Ok(())
+        })
+        .await
     }
 
     async fn attached(&self, who: &Principal, cluster: &str) -> Result<ClusterRow, Refusal> {
@@ -105,21 +119,19 @@ impl Verbs {
         let serial = serial.ok_or(JoinError::NoCertificate)?;
         let joining = Joining::new(request.name, &request.machine_id)?;
         let (name, machine) = (joining.name.clone(), joining.machine_id.clone());
+        let actor = Actor::node(name.as_str()).at(from);
+        let target = format!("certificate {serial}, machine {machine}");
         let (joined, secret) = self.rooms.secrets.join(serial, joining).await?;
-        let from = from.map(|from| from.to_string()).unwrap_or_default();
-        let refused = |error: JoinError| {
-            let why = report::brief(&error.to_string(), 300);
-            warn!(target: "audit", node = name.as_str(), machine, serial, from, why, "join refused");
-            error
-        };
         let Joined::Good { cluster_name, again, .. } = joined else {
-            return Err(refused(JoinError::of(joined, &name)));
+            let error = JoinError::of(joined, &name);
+            self.rooms.audit.record(actor, "node.join", &target, Outcome::Refused(error.to_string().into()));
+            return Err(error);
         };
         let secret = secret.ok_or(Refusal::Internal)?;
         if again {
             self.disconnect(name.as_str());
         }
-        info!(target: "audit", node = name.as_str(), machine, cluster = cluster_name, serial, from, again, "node joined");
+        self.rooms.audit.record(actor, "node.join", &format!("cluster {cluster_name}, {target}"), Outcome::Done);
         Ok(JoinReply { name, cluster: cluster_name, secret })
     }
 }

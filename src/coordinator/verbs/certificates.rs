@@ -2,8 +2,6 @@
 //!
 //! Who asks gets no more than what it has: its own role, in one fleet that it sees. Keys are made here, handed out once and not kept.
 
-use tracing::info;
-
 use super::{CertificateRow, Door, Place, Principal, Refusal, Role, Verbs};
 use crate::coordinator::pki::ClientCertificate;
 
@@ -33,6 +31,22 @@ impl Verbs {
     /// [`Refusal::NotFound`] and [`Refusal::Forbidden`] as for the fleet; [`Refusal::Forbidden`] for whoever comes with a certificate;
     /// [`Refusal::Invalid`] for a fleet without federation, an unknown place, or more days than there may be or the CA has left.
     pub async fn issue_certificate(
+        &self,
+        who: &Principal,
+        fleet: &str,
+        days: u32,
+        origin: &str,
+        place: Option<&Place>,
+    ) -> Result<Issued, Refusal> {
+        let issued = self.issue(who, fleet, days, origin, place).await;
+        let target = match &issued {
+            Ok(issued) => format!("{fleet} {days}d {}", issued.row.serial),
+            Err(_) => format!("{fleet} {days}d"),
+        };
+        self.recorded(who, "certificate.issue", &target, async { issued }).await
+    }
+
+    async fn issue(
         &self,
         who: &Principal,
         fleet: &str,
@@ -76,7 +90,6 @@ impl Verbs {
         if !self.rooms.store.add_certificate(row.clone()).await? {
             return Err(Refusal::Forbidden);
         }
-        info!(target: "audit", user = who.name, fleet = row.fleet_name, serial = row.serial, days, "certificate issued");
         Ok(Issued { row, certificate, server, ca: self.rooms.ca.clone() })
     }
 
@@ -99,13 +112,14 @@ impl Verbs {
     /// # Errors
     /// [`Refusal::NotFound`], also for one that the caller does not see.
     pub async fn revoke_certificate(&self, who: &Principal, serial: &str) -> Result<CertificateRow, Refusal> {
-        who.needs(Role::Viewer)?;
-        let absent = || Refusal::not_found("certificate", serial);
-        let key = serial.replace(':', "").to_ascii_lowercase();
-        self.rooms.store.certificate(&key).await?.filter(|row| may_see(who, row)).ok_or_else(absent)?;
-        let row = self.rooms.store.revoke_certificate(&key, self.rooms.clock.now_ms()).await?.ok_or_else(absent)?;
-        info!(target: "audit", user = who.name, of = row.user, fleet = row.fleet_name, serial = row.serial, "certificate revoked");
-        Ok(row)
+        self.recorded(who, "certificate.revoke", serial, async {
+            who.needs(Role::Viewer)?;
+            let absent = || Refusal::not_found("certificate", serial);
+            let key = serial.replace(':', "").to_ascii_lowercase();
+            self.rooms.store.certificate(&key).await?.filter(|row| may_see(who, row)).ok_or_else(absent)?;
+            self.rooms.store.revoke_certificate(&key, self.rooms.clock.now_ms()).await?.ok_or_else(absent)
+        })
+        .await
     }
 
     /// The time, for whoever tells what is over.

@@ -3,8 +3,6 @@
 //! Rows come from the store. Who is limited to a part sees the fleets of that part, and changes none: what a fleet holds decides
 //! what those who are limited to it may reach.
 
-use tracing::info;
-
 use super::{FleetRow, Principal, Refusal, Role, Scope, Verbs};
 use crate::id::{FleetId, FleetName};
 
@@ -38,6 +36,11 @@ impl Verbs {
     /// # Errors
     /// [`Refusal::Conflict`] for a taken name; [`Refusal::Invalid`] for one that reads as an id.
     pub async fn create_fleet(&self, who: &Principal, name: FleetName, federation: bool) -> Result<FleetRow, Refusal> {
+        let target = name.to_string();
+        self.recorded(who, "fleet.create", &target, self.make_fleet(who, name, federation)).await
+    }
+
+    async fn make_fleet(&self, who: &Principal, name: FleetName, federation: bool) -> Result<FleetRow, Refusal> {
         may_change(who)?;
         if name.as_str().parse::<FleetId>().is_ok() {
             return Err(Refusal::Invalid("a fleet's name must not look like an id".into()));
@@ -47,7 +50,6 @@ impl Verbs {
         if !self.rooms.store.add_fleet(row.clone()).await? {
             return Err(Refusal::Conflict(format!("there is a fleet `{}` already", row.name)));
         }
-        info!(target: "audit", user = who.name, fleet = row.name, id = %row.id, "fleet made");
         Ok(row)
     }
 
@@ -56,13 +58,13 @@ impl Verbs {
     /// # Errors
     /// [`Refusal::NotFound`].
     pub async fn delete_fleet(&self, who: &Principal, id_or_name: &str) -> Result<(), Refusal> {
-        may_change(who)?;
-        let row = self.fleet(who, id_or_name).await?;
-        if !self.rooms.store.delete_fleet(row.id).await? {
-            return Err(Refusal::not_found("fleet", id_or_name));
-        }
-        info!(target: "audit", user = who.name, fleet = row.name, id = %row.id, "fleet deleted");
-        Ok(())
+        self.recorded(who, "fleet.delete", id_or_name, async {
+            may_change(who)?;
+            let row = self.fleet(who, id_or_name).await?;
+            let deleted = self.rooms.store.delete_fleet(row.id).await?;
+            if deleted { Ok(()) } else { Err(Refusal::not_found("fleet", id_or_name)) }
+        })
+        .await
     }
 
     /// Puts a cluster into a fleet, each by id or name; one that is in it stays.
@@ -70,13 +72,15 @@ impl Verbs {
     /// # Errors
     /// [`Refusal::NotFound`] for either.
     pub async fn put_into_fleet(&self, who: &Principal, fleet: &str, cluster: &str) -> Result<FleetRow, Refusal> {
-        may_change(who)?;
-        let (row, cluster) = (self.fleet(who, fleet).await?, self.cluster(who, cluster).await?.row);
-        if !self.rooms.store.put_into_fleet(row.id, cluster.id).await? {
-            return Err(Refusal::NotFound("the fleet or the cluster was".into()));
-        }
-        info!(target: "audit", user = who.name, fleet = row.name, cluster = cluster.name, "cluster put into fleet");
-        self.fleet(who, &row.id.to_string()).await
+        self.recorded(who, "fleet.add", &format!("{fleet} {cluster}"), async {
+            may_change(who)?;
+            let (row, cluster) = (self.fleet(who, fleet).await?, self.cluster(who, cluster).await?.row);
+            if !self.rooms.store.put_into_fleet(row.id, cluster.id).await? {
+                return Err(Refusal::not_found("fleet", fleet));
+            }
+            self.fleet(who, &row.id.to_string()).await
+        })
+        .await
     }
 
     /// Takes a cluster out of a fleet, each by id or name.
@@ -84,13 +88,15 @@ impl Verbs {
     /// # Errors
     /// [`Refusal::NotFound`] for either, and when the cluster is not in it.
     pub async fn take_from_fleet(&self, who: &Principal, fleet: &str, cluster: &str) -> Result<FleetRow, Refusal> {
-        may_change(who)?;
-        let (row, cluster) = (self.fleet(who, fleet).await?, self.cluster(who, cluster).await?.row);
-        if !self.rooms.store.take_from_fleet(row.id, cluster.id).await? {
-            return Err(Refusal::NotFound(format!("cluster `{}` in fleet `{}`", cluster.name, row.name)));
-        }
-        info!(target: "audit", user = who.name, fleet = row.name, cluster = cluster.name, "cluster taken out of fleet");
-        self.fleet(who, &row.id.to_string()).await
+        self.recorded(who, "fleet.remove", &format!("{fleet} {cluster}"), async {
+            may_change(who)?;
+            let (row, cluster) = (self.fleet(who, fleet).await?, self.cluster(who, cluster).await?.row);
+            if !self.rooms.store.take_from_fleet(row.id, cluster.id).await? {
+                return Err(Refusal::NotFound(format!("cluster `{}` in fleet `{}`", cluster.name, row.name)));
+            }
+            self.fleet(who, &row.id.to_string()).await
+        })
+        .await
     }
 }
 
