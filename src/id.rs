@@ -117,6 +117,10 @@ uuid! {
     /// A fleet's id.
     FleetId
 }
+uuid! {
+    /// A kept bundle's id.
+    BundleId
+}
 
 /// A task's number, counted from 1 for the life of the coordinator's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -31,6 +31,9 @@ pub const MERGE_MEMORY: usize = 64 << 20;
 /// Bytes of unlinked spool the coordinator may use for all tasks together.
 pub const MERGE_SPOOL: u64 = 16 << 30;
 
+/// Bundles that wait behind the running one of the same cluster and requester, unless configured.
+pub const WAITING_BUNDLES: usize = 4;
+
 /// Body of a JSON request at most.
 pub const JSON_BODY: usize = 64 << 10;
 /// Body of an agent's hello, heartbeat or report at most.

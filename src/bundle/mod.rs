@@ -157,3 +157,21 @@ pub enum Format {
     #[serde(rename = "tar.zst")]
     TarZst,
 }
+
+impl Format {
+    /// How files of it end, and the word for it.
+    pub fn ending(self) -> &'static str {
+        match self {
+            Self::Tar => "tar",
+            Self::TarZst => "tar.zst",
+        }
+    }
+
+    /// Its media type.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Tar => "application/tar",
+            Self::TarZst => "application/zstd",
+        }
+    }
+}

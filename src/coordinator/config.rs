@@ -11,9 +11,12 @@ use serde::Deserialize;
 use super::audit::AuditSettings;
 use super::endpoints::{AccessConfig, Endpoints, FederationConfig};
 use super::run::Settings;
+use super::stored::Bounds;
+use super::tasks::Retention;
 use crate::limits;
 
 const MIB: u64 = 1 << 20;
+const DAY: u64 = 24 * 3600;
 
 /// The coordinator's settings.
 #[derive(Clone, Debug, Deserialize)]
@@ -41,6 +44,10 @@ pub struct CoordinatorConfig {
     pub audit: AuditSettings,
     /// Bounds.
     pub limits: Limits,
+    /// How long tasks are kept.
+    pub tasks: KeptTasks,
+    /// Which bundles are kept, and where.
+    pub stored: KeptBundles,
 }
 
 impl Default for CoordinatorConfig {
@@ -57,6 +64,8 @@ impl Default for CoordinatorConfig {
             federation: FederationConfig::default(),
             audit: AuditSettings::default(),
             limits: Limits::default(),
+            tasks: KeptTasks::default(),
+            stored: KeptBundles::default(),
         }
     }
 }
@@ -71,6 +80,67 @@ pub struct BroughtTls {
     pub key: PathBuf,
     /// The CA that people and agents are to trust; the last certificate of the chain unless set.
     pub ca: Option<PathBuf>,
+}
+
+/// How long tasks that are over are kept, with their logs.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeptTasks {
+    /// So many at most.
+    pub keep: u32,
+    /// Days at most.
+    pub keep_days: u32,
+}
+
+impl Default for KeptTasks {
+    fn default() -> Self {
+        let retention = Retention::default();
+        Self { keep: retention.count, keep_days: (retention.age.as_secs() / DAY) as u32 }
+    }
+}
+
+impl KeptTasks {
+    /// What the tasks take of it.
+    pub fn retention(&self) -> Retention {
+        Retention { count: self.keep, age: Duration::from_secs(u64::from(self.keep_days) * DAY) }
+    }
+}
+
+/// Which bundles are kept (`sheaf bundle create --store`), and where.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeptBundles {
+    /// Folder for them; `bundles` in the state folder unless set.
+    pub dir: Option<PathBuf>,
+    /// So many at most; the oldest go first.
+    pub keep: u32,
+    /// Days at most.
+    pub keep_days: u32,
+    /// MiB of all at most; the oldest go first.
+    pub keep_mib: u64,
+}
+
+impl Default for KeptBundles {
+    fn default() -> Self {
+        let bounds = Bounds::default();
+        Self {
+            dir: None,
+            keep: bounds.count,
+            keep_days: (bounds.age.as_secs() / DAY) as u32,
+            keep_mib: bounds.bytes / MIB,
+        }
+    }
+}
+
+impl KeptBundles {
+    /// What the store of bundles takes of it.
+    pub fn bounds(&self) -> Bounds {
+        Bounds {
+            age: Duration::from_secs(u64::from(self.keep_days) * DAY),
+            bytes: self.keep_mib.saturating_mul(MIB),
+            count: self.keep,
+        }
+    }
 }
 
 /// Bounds of the coordinator's work.
@@ -103,6 +173,8 @@ pub struct Limits {
     pub node_entries: u64,
     /// Seconds that the reader of a download may stand still.
     pub reader_idle_secs: u64,
+    /// Bundles that may wait behind the running one of the same cluster and requester.
+    pub waiting_bundles: usize,
     /// Connections of each listener.
     pub connections: usize,
 }
@@ -124,6 +196,7 @@ impl Default for Limits {
             node_mib: engine.node_bytes / MIB,
             node_entries: engine.node_entries,
             reader_idle_secs: engine.reader_idle.as_secs(),
+            waiting_bundles: limits::WAITING_BUNDLES,
             connections: limits::CONNECTIONS,
         }
     }
@@ -142,6 +215,10 @@ impl CoordinatorConfig {
             ("limits.node_entries", l.node_entries),
             ("limits.reader_idle_secs", l.reader_idle_secs),
             ("limits.connections", l.connections as u64),
+            ("tasks.keep_days", self.tasks.keep_days.into()),
+            ("stored.keep", self.stored.keep.into()),
+            ("stored.keep_days", self.stored.keep_days.into()),
+            ("stored.keep_mib", self.stored.keep_mib),
         ];
         if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Some(format!("{key} must be more than 0"));
@@ -174,6 +251,11 @@ impl CoordinatorConfig {
     /// Where spool files are made.
     pub fn spool_dir(&self) -> PathBuf {
         self.limits.spool_dir.clone().unwrap_or_else(|| self.state_dir.join("spool"))
+    }
+
+    /// Where kept bundles are.
+    pub fn stored_dir(&self) -> PathBuf {
+        self.stored.dir.clone().unwrap_or_else(|| self.state_dir.join("bundles"))
     }
 
     /// What the engine takes of it.

@@ -17,6 +17,7 @@ use rustix::fs::{FlockOperation, flock};
 use tracing::{info, warn};
 
 use super::audit::{Actor, Audit, Outcome};
+use super::bundles::Bundles;
 use super::config::CoordinatorConfig;
 use super::endpoints::Endpoints;
 use super::keys::Keys;
@@ -29,7 +30,8 @@ use super::secrets::Secrets;
 use super::session;
 use super::store::vault::{Vault, VaultError};
 use super::store::{Store, StoreError};
-use super::tasks::{Retention, Tasks};
+use super::stored::{Stored, StoredError};
+use super::tasks::Tasks;
 use super::users::Users;
 use super::verbs::{Rooms, Verbs};
 use crate::clock::Clock;
@@ -76,6 +78,9 @@ pub enum SetupError {
     /// The state.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Kept bundles.
+    #[error(transparent)]
+    Stored(#[from] StoredError),
     /// The master key.
     #[error(transparent)]
     Vault(#[from] VaultError),
@@ -189,15 +194,18 @@ pub async fn start(config: &CoordinatorConfig, clock: Clock, shutdown: Shutdown)
     let lock = lock(&config.state_dir)?;
     make_folder(&config.spool_dir())?;
     let audit = open_audit(config, &clock)?;
-    let tasks = Tasks::open(ground.store.clone(), clock.clone(), Retention::default(), shutdown.clone()).await?;
+    let tasks = Tasks::open(ground.store.clone(), clock.clone(), config.tasks.retention(), shutdown.clone()).await?;
     let seal = ground.pki.seal();
     let engine = Engine::new(Parts {
         settings: config.engine(),
         clock: clock.clone(),
         shutdown: shutdown.clone(),
-        log: Arc::new(tasks.clone()),
         key: Arc::clone(&seal),
     });
+    let stored =
+        Stored::open(ground.store.clone(), &config.stored_dir(), config.stored.bounds(), clock.clone(), &shutdown)
+            .await?;
+    let bundles = Bundles::new(tasks.clone(), engine.clone(), stored, config.limits.waiting_bundles);
     if !ground.store.has_role(Role::Admin).await? {
         warn!("there is no admin yet: run `sheaf coordinator init` with this configuration");
     }
@@ -209,6 +217,7 @@ pub async fn start(config: &CoordinatorConfig, clock: Clock, shutdown: Shutdown)
         store: ground.store,
         vault: ground.vault,
         tasks,
+        bundles,
         engine: engine.clone(),
         seal: seal.public(),
         pki: Arc::clone(&ground.pki),

@@ -2,6 +2,7 @@
 
 pub mod attempts;
 pub mod audit;
+pub mod bundles;
 pub mod certificates;
 pub mod config;
 pub mod credential;
@@ -25,6 +26,7 @@ pub mod secrets;
 pub mod session;
 pub mod signature;
 pub mod store;
+pub mod stored;
 pub mod tasks;
 pub mod users;
 pub mod verbs;

@@ -126,16 +126,11 @@ async fn download(
     // Read before the token is spent: a typing mistake must not cost one.
     let request = read_query(query, id, accepts_zstd(headers)).map_err(|why| refuse(Refusal::Invalid(why)))?;
     let format = request.format;
-    let who = verbs.use_bundle_token(id, &token).await.map_err(refuse)?;
-    let download = verbs.start_bundle(&who, request).await.map_err(refuse)?;
-    let (kind, ending) = match format {
-        Format::Tar => ("application/tar", "tar"),
-        Format::TarZst => ("application/zstd", "tar.zst"),
-    };
-    let disposition = format!("attachment; filename={}.{ending}", download.name);
+    let download = verbs.start_bundle_by_token(id, &token, request).await.map_err(refuse)?;
+    let disposition = format!("attachment; filename={}.{}", download.name, format.ending());
     let mut answer = Body::from_stream(download.body).into_response();
     let fields = answer.headers_mut();
-    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
     fields.insert(header::CACHE_CONTROL, door::NO_STORE);
     if let Ok(value) = HeaderValue::from_str(&disposition) {
         fields.insert(header::CONTENT_DISPOSITION, value);

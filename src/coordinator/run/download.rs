@@ -30,6 +30,7 @@ use crate::coordinator::verify::Bench;
 use crate::id::{BundleName, NodeName, TaskId};
 use crate::protocol::agents::Down;
 use crate::report;
+use crate::shutdown::Shutdown;
 
 /// Why a download ended before its seal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,10 +84,10 @@ impl Quit {
     }
 
     /// Resolves with the reason once the end was asked for. Cancel safe.
-    async fn asked(&self) -> Why {
+    async fn asked(&self, stopping: &Shutdown) -> Why {
         self.token.cancelled().await;
-        // Cancelled without a reason is the coordinator's own stop, whose token is above this one.
-        self.why.get().cloned().unwrap_or(Why::Stopping)
+        // Without a reason of our own it was the task's token, or the coordinator's, which is above it.
+        self.why.get().cloned().unwrap_or(if stopping.is_stopping() { Why::Stopping } else { Why::Asked })
     }
 }
 
@@ -100,6 +101,7 @@ pub(super) struct Run {
     pub(super) case: Option<String>,
     pub(super) settings: Arc<Settings>,
     pub(super) clock: Clock,
+    pub(super) shutdown: Shutdown,
     pub(super) roll: Roll,
     pub(super) began: Instant,
     pub(super) slots: Arc<Semaphore>,
@@ -131,14 +133,14 @@ impl Ready {
         let Self { run, lanes, doors, writer, gone, quit, log, pump } = self;
         let (task, bundle) = (run.task, run.bundle.clone());
         let idle = run.settings.reader_idle;
-        let (roll, counts) = (run.roll.clone(), Arc::clone(&run.counts));
+        let (roll, counts, stopping) = (run.roll.clone(), Arc::clone(&run.counts), run.shutdown.clone());
         let mut pumping = JoinSet::new();
         pumping.spawn(pump.run());
         info!(%task, %bundle, nodes = lanes.len(), "download begins");
         let ended = tokio::select! {
             biased;
             () = gone.cancelled() => { quit.now(Why::ReaderLeft); Err(Why::ReaderLeft) }
-            why = quit.asked() => Err(why),
+            why = quit.asked(&stopping) => Err(why),
             ended = collect(run, lanes, writer, idle, &counts) => ended,
         };
         // Lanes and the run are dropped by now, so the events end; all lines stand in the log before the task's end does.

@@ -35,7 +35,7 @@ use crate::shutdown::Shutdown;
 
 use self::counts::Counts;
 use self::door::Link;
-use self::download::{Quit, Ready, Run, Why};
+use self::download::{Quit, Ready, Run};
 use self::events::Events;
 use self::lane::Lane;
 
@@ -55,8 +55,6 @@ pub struct Parts {
     pub clock: Clock,
     /// The stop.
     pub shutdown: Shutdown,
-    /// Where events go.
-    pub log: Arc<dyn TaskLog>,
     /// The key that seals bundles.
     pub key: Arc<SealKey>,
 }
@@ -101,6 +99,14 @@ impl From<NodeName> for NodePart {
     }
 }
 
+/// Who watches a download, and may end it.
+pub struct Watch {
+    /// Where its events and its end go.
+    pub log: Arc<dyn TaskLog>,
+    /// Cancelled to give it up; a child of the coordinator's own stop.
+    pub stop: CancellationToken,
+}
+
 /// A download that has begun.
 pub struct Download {
     /// The bundle's name, without an ending.
@@ -131,14 +137,12 @@ pub enum StartError {
 /// A download that runs.
 struct Running {
     doors: Arc<HashMap<NodeName, Arc<Door>>>,
-    quit: Quit,
 }
 
 struct Inner {
     settings: Arc<Settings>,
     clock: Clock,
     shutdown: Shutdown,
-    log: Arc<dyn TaskLog>,
     key: Arc<SealKey>,
     roll: Roll,
     memory: Memory,
@@ -156,7 +160,7 @@ pub struct Engine(Arc<Inner>);
 impl Engine {
     /// A new one; nothing runs yet.
     pub fn new(parts: Parts) -> Self {
-        let Parts { settings, clock, shutdown, log, key } = parts;
+        let Parts { settings, clock, shutdown, key } = parts;
         Self(Arc::new(Inner {
             roll: Roll::new(clock.clone()),
             memory: Memory::new(settings.memory),
@@ -168,7 +172,6 @@ impl Engine {
             settings: Arc::new(settings),
             clock,
             shutdown,
-            log,
             key,
         }))
     }
@@ -201,7 +204,7 @@ impl Engine {
     ///
     /// # Errors
     /// When there is nothing to do, or no room to do it in; the caller ends the task then.
-    pub fn start(&self, spec: BundleSpec) -> Result<Download, StartError> {
+    pub fn start(&self, spec: BundleSpec, watch: Watch) -> Result<Download, StartError> {
         if self.0.shutdown.is_stopping() {
             return Err(StartError::Stopping);
         }
@@ -210,8 +213,8 @@ impl Engine {
         }
         let share = self.0.memory.share().ok_or(StartError::Busy)?;
         let task = spec.task;
-        let (download, ready) = self.set_up(spec, &share);
-        self.running().insert(task, Running { doors: Arc::clone(&ready.doors), quit: ready.quit.clone() });
+        let (download, ready) = self.set_up(spec, watch, &share);
+        self.running().insert(task, Running { doors: Arc::clone(&ready.doors) });
         // Sessions that begin from here on find the doors; those that began before are found here.
         for (node, door) in ready.doors.iter() {
             if let Some(instance) = self.0.roll.instance(node) {
@@ -227,12 +230,12 @@ impl Engine {
         Ok(download)
     }
 
-    fn set_up(&self, spec: BundleSpec, share: &Share) -> (Download, Ready) {
+    fn set_up(&self, spec: BundleSpec, watch: Watch, share: &Share) -> (Download, Ready) {
         let inner = &self.0;
         let now = inner.clock.now_ms();
         let bundle = BundleName::new(&spec.cluster, now);
         let request = request(&spec, &bundle, now);
-        let quit = Quit::new(inner.shutdown.token().child_token());
+        let quit = Quit::new(watch.stop.child_token());
         let gone = CancellationToken::new();
         let sent = Arc::clone(&inner.counts.sent);
         let (outlet, body) = deliver::open(inner.settings.reader_idle, gone.clone(), quit.token.clone(), sent);
@@ -246,7 +249,7 @@ impl Engine {
                 Ok((outlet.close().map_err(MergeError::Output)?, statement))
             })
         };
-        let (events, pump) = Events::new(Arc::clone(&inner.log), spec.task, spec.nodes.len() as u64);
+        let (events, pump) = Events::new(Arc::clone(&watch.log), spec.task, spec.nodes.len() as u64);
         let run = Arc::new(Run {
             task: spec.task,
             bundle: bundle.clone(),
@@ -256,6 +259,7 @@ impl Engine {
             case: spec.case,
             settings: Arc::clone(&inner.settings),
             clock: inner.clock.clone(),
+            shutdown: inner.shutdown.clone(),
             roll: inner.roll.clone(),
             began: Instant::now(),
             slots: Arc::new(Semaphore::new(inner.settings.active_nodes.max(1))),
@@ -266,13 +270,8 @@ impl Engine {
             counts: Arc::clone(&inner.counts),
         });
         let (lanes, doors) = lanes(&run, spec.nodes, share);
-        let ready = Ready { run, lanes, doors: Arc::new(doors), writer, gone, quit, log: Arc::clone(&inner.log), pump };
+        let ready = Ready { run, lanes, doors: Arc::new(doors), writer, gone, quit, log: watch.log, pump };
         (Download { name: bundle, task: spec.task, body }, ready)
-    }
-
-    /// Gives a download up; `false` when there is none of that task.
-    pub fn cancel(&self, task: TaskId) -> bool {
-        self.running().get(&task).map(|running| running.quit.now(Why::Asked)).is_some()
     }
 
     /// Ends a node's session now, and its part in every download: for a revoked secret or a removed node. `false` when it had no

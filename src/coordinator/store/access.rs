@@ -266,6 +266,28 @@ impl Store {
         .await
     }
 
+    /// Whose a download token is, and that user's role; `None` for any but the good one. Nothing is used up.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn bundle_token_owner(
+        &self,
+        cluster: ClusterId,
+        digest: String,
+        now_ms: i64,
+    ) -> Result<Option<(String, String)>, StoreError> {
+        self.quick(move |tx| {
+            let owner = tx.query_row(
+                "SELECT u.name, u.role FROM bundle_tokens t JOIN users u ON u.name = t.user
+                 WHERE t.cluster = ?1 AND t.digest = ?2 AND t.expires_ms > ?3",
+                (cluster.to_string(), &digest, now_ms),
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            );
+            Ok(owner.optional()?)
+        })
+        .await
+    }
+
     /// Uses a download token up; answers the user who asked for it and the user's role. `None`, and nothing is used up, for
     /// any other token.
     ///

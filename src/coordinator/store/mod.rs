@@ -23,6 +23,7 @@ pub mod join;
 pub mod keys;
 pub mod roster;
 mod schema;
+pub mod stored;
 pub mod tasks;
 pub mod users;
 pub mod vault;

@@ -4,7 +4,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
 
-use super::{StoreError, access, certificates, fleets, join, keys, roster, tasks, users};
+use super::{StoreError, access, certificates, fleets, join, keys, roster, stored, tasks, users};
 
 /// Step `n` leads from version `n` to `n + 1`. The tables of a room stand beside its operations.
 const STEPS: &[&[&str]] = &[&[
@@ -14,6 +14,7 @@ const STEPS: &[&[&str]] = &[&[
     keys::TABLES,
     access::TABLES,
     tasks::TABLES,
+    stored::TABLES,
     fleets::TABLES,
     certificates::TABLES,
     join::TABLES,

@@ -5,13 +5,13 @@
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use tracing::info;
 
-use super::{BundleRequest, BundleToken, Door, Download, Principal, Refusal, Role, Scope, Verbs};
+use super::{
+    BundleRequest, BundleToken, Door, Download, NewTask, NodePart, Principal, Refusal, Role, Scope, TaskRow, Verbs,
+};
 use crate::bundle::seal::PublicKey;
-use crate::coordinator::run::{BundleSpec, NodePart, StartError};
-use crate::coordinator::tasks::NewTask;
+use crate::coordinator::bundles::Wanted;
 use crate::id::{ClusterId, CollectorName, NodeName};
 use crate::limits;
-use crate::protocol::control::TaskState;
 use crate::report;
 use crate::secret::Secret;
 
@@ -43,28 +43,60 @@ impl Verbs {
         Ok(BundleToken { token, expires_ms: row.expires_ms })
     }
 
-    /// Uses a download token up, exactly once; answers who asked for it.
+    /// Starts a bundle for whoever has the cluster's download token, which is used up at the moment when collection starts, exactly
+    /// once: whoever is refused before that has it still. It must have been good when the call came.
     ///
     /// # Errors
-    /// [`Refusal::Unauthenticated`] for anything but the good token, which stays as it is then.
-    pub async fn use_bundle_token(&self, cluster: ClusterId, token: &str) -> Result<Principal, Refusal> {
-        let digest = Secret::new(token).digest();
-        let used = self.rooms.store.consume_bundle_token(cluster, digest, self.rooms.clock.now_ms()).await?;
-        let Some((name, role)) = used else {
+    /// [`Refusal::Unauthenticated`] for anything but the good token, which stays as it is then; and those of
+    /// [`Verbs::start_bundle`].
+    pub async fn start_bundle_by_token(
+        &self,
+        cluster: ClusterId,
+        token: &str,
+        request: BundleRequest,
+    ) -> Result<Download, Refusal> {
+        let (digest, came) = (Secret::new(token).digest(), self.rooms.clock.now_ms());
+        let claim = self.rooms.bundles.claims.take(&digest);
+        let owner = self.rooms.store.bundle_token_owner(cluster, digest.clone(), came).await?;
+        let (Some((name, role)), Some(_claim)) = (owner, claim) else {
             info!(target: "audit", cluster = %cluster, "refused a download token");
             return Err(Refusal::Unauthenticated);
         };
-        info!(target: "audit", user = name, cluster = %cluster, "download token used");
         let role = Role::parse(&role).ok_or(Refusal::Unauthenticated)?;
-        Ok(Principal::new(&name, role, Scope::All, Door::DownloadToken))
+        let who = Principal::new(&name, role, Scope::All, Door::DownloadToken);
+        let wanted = self.wanted(&who, request).await?;
+        let use_up = async {
+            let used = self.rooms.store.consume_bundle_token(cluster, digest, came).await?;
+            used.ok_or(Refusal::Unauthenticated)?;
+            info!(target: "audit", user = name, cluster = %cluster, "download token used");
+            Ok(())
+        };
+        self.rooms.bundles.stream(wanted, use_up).await
     }
 
-    /// Starts a bundle; its bytes come out of the answer while they are merged.
+    /// Starts a bundle when its turn has come; its bytes come out of the answer while they are merged. Dropped before that, the
+    /// wait is over.
     ///
     /// # Errors
     /// [`Refusal::NotFound`] for an unknown cluster, [`Refusal::Invalid`] for filters that make no sense or match nothing,
-    /// [`Refusal::Busy`] when too many run.
+    /// [`Refusal::TooMany`] when enough of the same cluster wait already for the same user, [`Refusal::Busy`] when too many run.
     pub async fn start_bundle(&self, who: &Principal, request: BundleRequest) -> Result<Download, Refusal> {
+        let wanted = self.wanted(who, request).await?;
+        self.rooms.bundles.stream(wanted, std::future::ready(Ok(()))).await
+    }
+
+    /// Makes a bundle and keeps it, as a task whose result is the kept bundle's id.
+    ///
+    /// # Errors
+    /// Those of [`Verbs::start_bundle`].
+    pub async fn keep_bundle(&self, who: &Principal, request: BundleRequest) -> Result<TaskRow, Refusal> {
+        let wanted = self.wanted(who, request).await?;
+        let task = self.rooms.bundles.keep(wanted).await?;
+        self.rooms.tasks.find(task).await
+    }
+
+    /// A request, checked and settled.
+    async fn wanted(&self, who: &Principal, request: BundleRequest) -> Result<Wanted, Refusal> {
         who.needs(Role::Operator)?;
         check_request(&request)?;
         let cluster = self.cluster(who, &request.cluster).await?.row;
@@ -73,41 +105,23 @@ impl Verbs {
             let all = if request.nodes.is_empty() { "has no nodes yet" } else { "has no node of these names" };
             return Err(Refusal::Invalid(format!("cluster `{}` {all}", cluster.name)));
         }
-        let tasks = &self.rooms.tasks;
-        let task = tasks
-            .create(NewTask {
+        Ok(Wanted {
+            task: NewTask {
                 kind: "bundle".into(),
                 description: format!("bundle of cluster {}", cluster.name),
                 user: who.name.clone(),
                 cluster: Some(cluster.id),
                 ..NewTask::default()
-            })
-            .await?;
-        tasks
-            .debug(
-                task,
-                &format!("{} nodes, filter {:?}, collectors {:?}", nodes.len(), request.nodes, request.collectors),
-            )
-            .await?;
-        tasks.begin(task).await?;
-        let started = self.rooms.engine.start(BundleSpec {
-            task,
-            cluster: cluster.name,
+            },
+            of: cluster.name,
+            clusters: vec![cluster.id],
             nodes: nodes.into_iter().map(NodePart::from).collect(),
             node_filter: request.nodes,
             collectors: request.collectors,
             format: request.format,
             case: request.case,
             note: request.note,
-            requested_by: who.name.clone(),
-        });
-        match started {
-            Ok(download) => Ok(download),
-            Err(error) => {
-                tasks.end(task, TaskState::Errored, &report::chain(&error)).await?;
-                Err(refused(&error))
-            }
-        }
+        })
     }
 
     /// Names of a cluster's nodes (id or name) that match any of the globs; all without globs.
@@ -166,13 +180,4 @@ fn glob_set(globs: &[String]) -> Result<Option<GlobSet>, Refusal> {
         set.add(Glob::new(glob).map_err(invalid)?);
     }
     set.build().map(Some).map_err(invalid)
-}
-
-fn refused(error: &StartError) -> Refusal {
-    match error {
-        StartError::Busy => Refusal::Busy,
-        StartError::NoNodes => Refusal::Invalid(error.to_string()),
-        StartError::Stopping => Refusal::Busy,
-        StartError::Resource(_) => Refusal::internal("a download cannot begin", error),
-    }
 }

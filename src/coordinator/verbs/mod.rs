@@ -11,6 +11,7 @@ mod enter;
 mod fleets;
 mod roster;
 mod secrets;
+mod stored;
 mod tasks;
 
 use std::future::Future;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::audit::{Audit, Outcome};
+use super::bundles::Bundles;
 use super::endpoints::Endpoints;
 use super::keys::Keys;
 use super::pki::Pki;
@@ -47,6 +49,7 @@ pub use super::roster::{ClusterKind, ClusterRow, NodeRow};
 pub use super::run::{Body, Download, Figures, NodePart, Online, Step, StepState};
 pub use super::secrets::{Exchanged, SecretRow, SecretStatus};
 pub use super::signature::{SCHEME, Signed};
+pub use super::stored::{Part, StoredRow};
 pub use super::tasks::{Log, LogPart, NewTask, Sight, TaskError, TaskFilter, TaskRow, Work};
 pub use super::users::Session;
 
@@ -132,6 +135,7 @@ pub(super) struct Rooms {
     pub(super) audit: Audit,
     pub(super) secrets: Secrets,
     pub(super) tasks: Tasks,
+    pub(super) bundles: Bundles,
     pub(super) engine: Engine,
     pub(super) seal: PublicKey,
     pub(super) pki: Arc<Pki>,

@@ -4,7 +4,7 @@
 
 use tracing::info;
 
-use super::{Log, LogPart, Numbers, Principal, Refusal, Role, TaskFilter, TaskRow, Verbs};
+use super::{Log, LogPart, Numbers, Principal, Refusal, Role, Scope, Sight, TaskFilter, TaskRow, Verbs};
 use crate::id::TaskId;
 use crate::protocol::control::TaskState;
 
@@ -16,7 +16,7 @@ impl Verbs {
     /// When the state cannot be read.
     pub async fn tasks(&self, who: &Principal, filter: TaskFilter) -> Result<Vec<TaskRow>, Refusal> {
         who.needs(Role::Viewer)?;
-        self.rooms.tasks.list(filter).await
+        self.rooms.tasks.list(TaskFilter { sight: sight(who), ..filter }).await
     }
 
     /// One task.
@@ -25,7 +25,10 @@ impl Verbs {
     /// [`Refusal::NotFound`].
     pub async fn task(&self, who: &Principal, id: TaskId) -> Result<TaskRow, Refusal> {
         who.needs(Role::Viewer)?;
-        self.rooms.tasks.find(id).await
+        let row = self.rooms.tasks.find(id).await?;
+        let own = row.user == who.name;
+        let seen = own || row.cluster.map_or(who.needs_all().is_ok(), |cluster| who.sees(cluster));
+        if seen { Ok(row) } else { Err(Refusal::Forbidden) }
     }
 
     /// A part of one of a task's logs from byte `from`, `most` bytes at most. What was read once never changes.
@@ -40,7 +43,7 @@ impl Verbs {
         from: u64,
         most: usize,
     ) -> Result<LogPart, Refusal> {
-        who.needs(Role::Viewer)?;
+        self.task(who, id).await?;
         self.rooms.tasks.read(id, log, from, most).await
     }
 
@@ -52,12 +55,12 @@ impl Verbs {
         who.needs(Role::Operator)?;
         let tasks = &self.rooms.tasks;
         // Asking twice is no mistake.
-        if tasks.find(id).await?.state != TaskState::Cancelling {
+        if self.task(who, id).await?.state != TaskState::Cancelling {
             tasks.cancelling(id).await?;
         }
         info!(target: "audit", user = who.name, task = id.0, "task asked to stop");
-        if !(self.rooms.engine.cancel(id) | tasks.stop(id)) {
-            // The engine does not know it: it ended in this moment and says so itself, or was never begun.
+        if !tasks.stop(id) {
+            // Nobody runs it: it ended in this moment and says so itself, or was never begun.
             let _ = tasks.end(id, TaskState::Cancelled, "cancelled").await;
         }
         tasks.find(id).await
@@ -87,5 +90,15 @@ impl Verbs {
             tasks: self.rooms.store.task_counts().await?,
             uptime_secs: self.started.elapsed().as_secs(),
         })
+    }
+}
+
+/// What a caller sees of all tasks; `None` for everything.
+fn sight(who: &Principal) -> Option<Sight> {
+    match &who.scope {
+        Scope::All => None,
+        Scope::Only(reach) => {
+            Some(Sight { clusters: reach.clusters.iter().copied().collect(), user: who.name.clone() })
+        }
     }
 }

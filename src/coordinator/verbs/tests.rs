@@ -40,6 +40,21 @@ fn hello() -> Hello {
     }
 }
 
+fn wanted() -> BundleRequest {
+    BundleRequest {
+        cluster: "default".into(),
+        nodes: Vec::new(),
+        collectors: Vec::new(),
+        format: Format::TarZst,
+        case: None,
+        note: None,
+    }
+}
+
+async fn spend(verbs: &Verbs, cluster: ClusterId, token: &str) -> Result<Download, Refusal> {
+    verbs.start_bundle_by_token(cluster, token, wanted()).await
+}
+
 async fn node(kit: &Kit, node: &str, cluster: &str) -> NodeIdentity {
     let made = kit.verbs.create_secret(&kit.admin(), node, Some(cluster)).await.expect("a secret");
     let exchanged = kit.verbs.exchange_secret(made.secret.expose(), None).await.expect("exchanged");
@@ -176,23 +191,24 @@ async fn a_download_token_is_the_same_until_it_is_used_or_over() {
     let kit = Kit::new().await;
     let admin = kit.admin();
     let cluster = kit.verbs.cluster(&admin, "default").await.expect("found").row.id;
+    node(&kit, "n1", "default").await;
     let first = kit.verbs.bundle_token(&admin, cluster).await.expect("given");
     kit.clock.advance(Duration::from_secs(299));
     let same = kit.verbs.bundle_token(&admin, cluster).await.expect("given");
     assert!(first.token.same(same.token.expose()));
     assert_eq!(first.expires_ms, same.expires_ms);
     for wrong in ["", "x", &first.token.expose()[1..]] {
-        assert_eq!(kit.verbs.use_bundle_token(cluster, wrong).await.map(drop), Err(Refusal::Unauthenticated));
+        assert_eq!(spend(&kit.verbs, cluster, wrong).await.map(drop), Err(Refusal::Unauthenticated));
     }
-    assert!(kit.verbs.use_bundle_token(ClusterId::random(), first.token.expose()).await.is_err());
-    let asked = kit.verbs.use_bundle_token(cluster, first.token.expose()).await.expect("good");
-    assert_eq!(asked, Principal { door: Door::DownloadToken, ..admin.clone() });
-    let used = kit.verbs.use_bundle_token(cluster, first.token.expose()).await.map(drop);
+    assert!(spend(&kit.verbs, ClusterId::random(), first.token.expose()).await.is_err());
+    let download = spend(&kit.verbs, cluster, first.token.expose()).await.expect("good");
+    assert_eq!(kit.verbs.task(&admin, download.task).await.expect("there").user, "admin");
+    let used = spend(&kit.verbs, cluster, first.token.expose()).await.map(drop);
     assert_eq!(used, Err(Refusal::Unauthenticated));
     let second = kit.verbs.bundle_token(&admin, cluster).await.expect("given");
     assert!(!second.token.same(first.token.expose()));
     kit.clock.advance(Duration::from_secs(300));
-    assert!(kit.verbs.use_bundle_token(cluster, second.token.expose()).await.is_err());
+    assert!(spend(&kit.verbs, cluster, second.token.expose()).await.is_err());
     let third = kit.verbs.bundle_token(&admin, cluster).await.expect("given");
     assert!(!third.token.same(second.token.expose()));
     assert!(matches!(kit.verbs.bundle_token(&admin, ClusterId::random()).await, Err(Refusal::NotFound(_))));
@@ -214,18 +230,21 @@ async fn one_of_many_uses_a_download_token() {
         tokens.insert(one.await.expect("joined").token.expose().to_owned());
     }
     assert_eq!(tokens.len(), 1, "all got the same");
+    node(&kit, "n1", "default").await;
     let token = tokens.into_iter().next().expect("one");
     let used: Vec<_> = (0..50)
         .map(|n| {
             let (verbs, token) = (kit.verbs.clone(), if n % 5 == 0 { format!("{token}x") } else { token.clone() });
-            tokio::spawn(async move { verbs.use_bundle_token(cluster, &token).await.is_ok() })
+            tokio::spawn(async move {
+                spend(&verbs, cluster, &token).await.map_err(|refusal| assert_eq!(refusal, Refusal::Unauthenticated))
+            })
         })
         .collect();
-    let mut won = 0;
+    let mut won = Vec::new();
     for one in used {
-        won += usize::from(one.await.expect("joined"));
+        won.extend(one.await.expect("joined"));
     }
-    assert_eq!(won, 1);
+    assert_eq!(won.len(), 1);
 }
 
 #[tokio::test]
@@ -242,21 +261,15 @@ async fn a_pending_download_token_outlives_a_restart_and_is_not_stored_in_the_cl
         let found = memchr::memmem::find(&bytes, token.expose().as_bytes());
         assert_eq!(found, None, "{}", path.display());
     }
-    kit.verbs.use_bundle_token(cluster, token.expose()).await.expect("good");
+    node(&kit, "n1", "default").await;
+    spend(&kit.verbs, cluster, token.expose()).await.expect("good");
 }
 
 #[tokio::test]
 async fn a_bundle_of_nothing_is_refused_before_it_begins() {
     let kit = Kit::new().await;
     let admin = kit.admin();
-    let request = BundleRequest {
-        cluster: "default".into(),
-        nodes: Vec::new(),
-        collectors: Vec::new(),
-        format: Format::TarZst,
-        case: None,
-        note: None,
-    };
+    let request = wanted();
     let start = async |request: BundleRequest| kit.verbs.start_bundle(&admin, request).await.map(drop);
     assert!(matches!(start(request.clone()).await, Err(Refusal::Invalid(_))), "no nodes");
     let nowhere = BundleRequest { cluster: "nowhere".into(), ..request.clone() };

@@ -17,6 +17,7 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use http::{Method, Request, StatusCode};
 use serde_json::Value;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
@@ -31,7 +32,7 @@ use crate::bundle::verify::verify;
 use crate::clock::Clock;
 use crate::coordinator::join::JoinError;
 use crate::coordinator::run::{
-    BundleSpec, Download, Engine, Event, Parts, Settings, StartError, StepState, TaskEnd, TaskLog,
+    BundleSpec, Download, Engine, Event, Parts, Settings, StartError, StepState, TaskEnd, TaskLog, Watch,
 };
 use crate::coordinator::session::{AgentAuth, NodeIdentity, router};
 use crate::id::{ClusterId, NodeName, TaskId};
@@ -137,6 +138,8 @@ pub(super) struct Rig {
     key: Arc<SealKey>,
     spool: tempfile::TempDir,
     pub(super) shutdown: Shutdown,
+    /// The task's own stop.
+    pub(super) stop: CancellationToken,
 }
 
 impl Rig {
@@ -148,19 +151,16 @@ impl Rig {
         let journal = Arc::new(Journal(watch::Sender::default()));
         let key = Arc::new(SealKey::generate());
         let shutdown = Shutdown::new();
-        let engine = Engine::new(Parts {
-            settings,
-            clock: Clock::system(),
-            shutdown: shutdown.clone(),
-            log: journal.clone(),
-            key: key.clone(),
-        });
+        let engine =
+            Engine::new(Parts { settings, clock: Clock::system(), shutdown: shutdown.clone(), key: key.clone() });
         let router = router(engine.clone(), Arc::new(Tokens), post(|| async { StatusCode::NOT_IMPLEMENTED }));
-        Self { engine, router, journal, key, spool, shutdown }
+        let stop = shutdown.token().child_token();
+        Self { engine, router, journal, key, spool, shutdown, stop }
     }
 
     pub(super) fn try_start(&self, format: Format, nodes: &[&str]) -> Result<Download, StartError> {
-        self.engine.start(BundleSpec {
+        let watch = Watch { log: self.journal.clone(), stop: self.stop.clone() };
+        let spec = BundleSpec {
             task: TaskId(7),
             cluster: "lab".to_owned(),
             nodes: nodes.iter().map(|node| name(node).into()).collect(),
@@ -170,7 +170,8 @@ impl Rig {
             case: Some("C-1".to_owned()),
             note: None,
             requested_by: "admin".to_owned(),
-        })
+        };
+        self.engine.start(spec, watch)
     }
 
     /// Begins a download whose reader reads at once.

@@ -1,0 +1,68 @@
+//! Kept bundles: listed, read, deleted, by whoever sees every cluster that is in them.
+
+use tracing::info;
+
+use super::{Part, Principal, Refusal, Role, StoredRow, Verbs};
+use crate::id::BundleId;
+
+/// Kept bundles.
+impl Verbs {
+    /// Those that the caller may see, newest first, each with when it is given up at the latest (milliseconds since 1970).
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn stored_bundles(&self, who: &Principal) -> Result<Vec<(StoredRow, i64)>, Refusal> {
+        who.needs(Role::Viewer)?;
+        let rows = self.rooms.bundles.stored.list().await?;
+        let seen = rows.into_iter().filter(|row| sees(who, row));
+        Ok(seen.map(|row| (row.clone(), self.rooms.bundles.stored.expires_ms(&row))).collect())
+    }
+
+    /// One of them.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`]; [`Refusal::Forbidden`] when it holds what the caller may not see.
+    pub async fn stored_bundle(&self, who: &Principal, id: BundleId) -> Result<(StoredRow, i64), Refusal> {
+        who.needs(Role::Viewer)?;
+        let row = self.rooms.bundles.stored.find(id).await?;
+        if !sees(who, &row) {
+            return Err(Refusal::Forbidden);
+        }
+        let expires = self.rooms.bundles.stored.expires_ms(&row);
+        Ok((row, expires))
+    }
+
+    /// Reads one from byte `from`, up to `to` (exclusive) or its end.
+    ///
+    /// # Errors
+    /// Those of [`Verbs::stored_bundle`]; [`Refusal::Invalid`] for a range outside of it.
+    pub async fn read_stored(
+        &self,
+        who: &Principal,
+        id: BundleId,
+        from: u64,
+        to: Option<u64>,
+    ) -> Result<Part, Refusal> {
+        who.needs(Role::Operator)?;
+        self.stored_bundle(who, id).await?;
+        let part = self.rooms.bundles.stored.read(id, from, to).await?;
+        info!(target: "audit", user = who.name, bundle = %id, from, to = part.range.end, "kept bundle read");
+        Ok(part)
+    }
+
+    /// Deletes one.
+    ///
+    /// # Errors
+    /// Those of [`Verbs::stored_bundle`].
+    pub async fn delete_stored(&self, who: &Principal, id: BundleId) -> Result<(), Refusal> {
+        who.needs(Role::Operator)?;
+        self.stored_bundle(who, id).await?;
+        let row = self.rooms.bundles.stored.remove(id).await?;
+        info!(target: "audit", user = who.name, bundle = %id, name = %row.name, "kept bundle deleted");
+        Ok(())
+    }
+}
+
+fn sees(who: &Principal, row: &StoredRow) -> bool {
+    if row.clusters.is_empty() { who.needs_all().is_ok() } else { row.clusters.iter().all(|id| who.sees(*id)) }
+}
