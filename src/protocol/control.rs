@@ -9,9 +9,13 @@
 //! | `GET nodes?cluster=`, `GET nodes/{name}`, `DELETE …` | | 200 `[`[`Node`]`]`, 200 [`Node`], 204 |
 //! | `GET secrets?cluster=`, `POST secrets` | [`NewSecret`] | 200 `[`[`AgentSecretRow`]`]`, 201 [`AgentSecretGrant`] |
 //! | `POST secrets/{name}/revoke?now=true` | | 200 [`AgentSecretRow`] |
-//! | `GET tasks?limit=`, `GET tasks/{id}`, `POST tasks/{id}/cancel` | | 200 `[`[`Task`]`]`, 200 [`Task`], 202 [`Task`] |
+//! | `GET tasks?limit=&state=`, `GET tasks/{id}`, `POST tasks/{id}/cancel` | | 200 `[`[`Task`]`]`, 200 [`Task`], 202 [`Task`] |
+//! | `GET tasks/{id}/result?from=`, `GET tasks/{id}/debug?from=` | | 200, text from that byte on; the header as for events |
 //! | `GET tasks/{id}/events?from=` | | 200, lines of JSON, an [`Event`] each, from that byte on; the header [`LOG_TOTAL_HEADER`] says how many there are |
 //! | `POST bundles` | [`NewBundle`] | 200, the bundle as it is made; headers [`TASK_HEADER`], [`BUNDLE_HEADER`], [`KEY_HEADER`] |
+//! | `POST stored` | [`NewBundle`] | 202 [`Task`], whose result is the kept bundle's id once it is done |
+//! | `GET stored`, `GET stored/{id}`, `DELETE …` | | 200 `[`[`StoredBundle`]`]`, 200 [`StoredBundle`], 204 |
+//! | `GET stored/{id}/content`, `Range` | | 200, 206 or 416, the kept bundle or a range of it; header [`KEY_HEADER`] |
 //!
 //! All but the first carry `Authorization: Bearer <token>`; any other credential of the public listener does as well. An error is a
 //! [`super::problem::Problem`]. A bundle's download that has to be given up ends by a reset, never cleanly.
@@ -24,7 +28,8 @@ use serde::{Deserialize, Serialize};
 
 use super::agents::Vitals;
 use crate::bundle::Format;
-use crate::id::{ClusterId, ClusterName, CollectorName, NodeName, TaskId};
+use crate::bundle::outcome::Verdict;
+use crate::id::{BundleId, BundleName, ClusterId, ClusterName, CollectorName, DeploymentName, NodeName, TaskId};
 
 /// Where the native API stands on the public listener.
 pub const PREFIX: &str = "/sheaf/v1";
@@ -407,12 +412,21 @@ pub struct Task {
     pub id: TaskId,
     /// A short name for lists: its number as text.
     pub name: String,
+    /// What kind it is, one word: `bundle`.
+    #[serde(default)]
+    pub kind: String,
     /// Where it stands.
     pub state: TaskState,
     /// What it does.
     pub description: String,
     /// Who asked.
     pub user: String,
+    /// The deployment it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployment: Option<DeploymentName>,
+    /// RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<String>,
     /// RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<String>,
@@ -422,6 +436,35 @@ pub struct Task {
     /// How it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<String>,
+}
+
+/// A kept bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredBundle {
+    /// Its id.
+    pub id: BundleId,
+    /// The bundle's name.
+    pub name: BundleName,
+    /// What it is of: a cluster's or a deployment's name.
+    pub of: String,
+    /// Who asked for it.
+    pub user: String,
+    /// The task that made it.
+    pub task: TaskId,
+    /// How it is laid out.
+    pub format: Format,
+    /// Its length.
+    pub bytes: u64,
+    /// What its seal says.
+    pub verdict: Verdict,
+    /// Nodes expected.
+    pub nodes: u64,
+    /// Nodes that are in it whole.
+    pub nodes_collected: u64,
+    /// RFC 3339: when it was published.
+    pub created_at: String,
+    /// RFC 3339: when it is given up at the latest.
+    pub expires_at: String,
 }
 
 /// A line of a task's event log, in the director's shape: within a stage each task goes from started to finished or failed.

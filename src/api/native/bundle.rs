@@ -8,7 +8,6 @@ use axum::response::{IntoResponse as _, Response};
 use super::fault::Fault;
 use super::session::principal;
 use crate::api::door::{self, Caller};
-use crate::bundle::Format;
 use crate::coordinator::verbs::{BundleRequest, Verbs};
 use crate::protocol::control::{BUNDLE_HEADER, KEY_HEADER, NewBundle, TASK_HEADER};
 
@@ -16,19 +15,8 @@ use crate::protocol::control::{BUNDLE_HEADER, KEY_HEADER, NewBundle, TASK_HEADER
 pub async fn create(State(verbs): State<Verbs>, caller: Caller, body: Body) -> Result<Response, Fault> {
     let who = principal(&verbs, &caller).await?;
     let wanted: NewBundle = door::json(body).await?;
-    let request = BundleRequest {
-        cluster: wanted.cluster,
-        nodes: wanted.nodes,
-        collectors: wanted.collectors.into_iter().map(String::from).collect(),
-        format: wanted.format,
-        case: wanted.case,
-        note: wanted.note,
-    };
-    let download = verbs.start_bundle(&who, request).await?;
-    let kind = match wanted.format {
-        Format::Tar => "application/tar",
-        Format::TarZst => "application/zstd",
-    };
+    let kind = wanted.format.media_type();
+    let download = verbs.start_bundle(&who, request(wanted)).await?;
     let (name, task) = (download.name.to_string(), download.task.to_string());
     let key = verbs.seal_public_key().to_string();
     let mut answer = Body::from_stream(download.body).into_response();
@@ -44,4 +32,16 @@ pub async fn create(State(verbs): State<Verbs>, caller: Caller, body: Body) -> R
     }
     answer.headers_mut().insert(header::CACHE_CONTROL, door::NO_STORE);
     Ok(answer)
+}
+
+/// What is wanted of a bundle, in the verbs' words.
+pub(super) fn request(wanted: NewBundle) -> BundleRequest {
+    BundleRequest {
+        cluster: wanted.cluster,
+        nodes: wanted.nodes,
+        collectors: wanted.collectors.into_iter().map(String::from).collect(),
+        format: wanted.format,
+        case: wanted.case,
+        note: wanted.note,
+    }
 }

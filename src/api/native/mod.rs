@@ -14,6 +14,7 @@ mod metrics;
 mod nodes;
 mod secrets;
 mod session;
+mod stored;
 mod tasks;
 
 use axum::Router;
@@ -47,8 +48,13 @@ pub fn routes(verbs: Verbs, counts: Counts) -> Router {
         .route("/tasks", get(tasks::list))
         .route("/tasks/{id}", get(tasks::show))
         .route("/tasks/{id}/events", get(tasks::events))
+        .route("/tasks/{id}/debug", get(tasks::debug))
+        .route("/tasks/{id}/result", get(tasks::result))
         .route("/tasks/{id}/cancel", post(tasks::cancel))
         .route("/bundles", post(bundle::create))
+        .route("/stored", get(stored::list).post(stored::create))
+        .route("/stored/{id}", get(stored::show).delete(stored::delete))
+        .route("/stored/{id}/content", get(stored::content))
         .fallback(unknown_operation)
         .method_not_allowed_fallback(not_allowed)
         .with_state(verbs.clone());

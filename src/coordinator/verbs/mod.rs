@@ -50,7 +50,7 @@ pub use super::run::{Body, Download, Figures, NodePart, Online, Step, StepState}
 pub use super::secrets::{Exchanged, SecretRow, SecretStatus};
 pub use super::signature::{SCHEME, Signed};
 pub use super::stored::{Part, StoredRow};
-pub use super::tasks::{Log, LogPart, NewTask, Sight, TaskError, TaskFilter, TaskRow, Work};
+pub use super::tasks::{Log, LogPart, NewTask, Sight, TaskError, TaskFilter, TaskRow, Work, state_word};
 pub use super::users::Session;
 
 pub use access::Approach;
