@@ -19,6 +19,7 @@ use tracing::{info, warn};
 use super::audit::{Actor, Audit, Outcome};
 use super::bundles::Bundles;
 use super::config::CoordinatorConfig;
+use super::deployments::Deployments;
 use super::endpoints::Endpoints;
 use super::keys::Keys;
 use super::pki::{Names, Pki, PkiError, renew_after};
@@ -214,6 +215,7 @@ pub async fn start(config: &CoordinatorConfig, clock: Clock, shutdown: Shutdown)
         keys: Keys::new(ground.store.clone(), ground.vault.clone(), clock.clone()),
         audit: audit.clone(),
         secrets: Secrets::open(ground.store.clone(), ground.vault.clone(), clock.clone()).await?,
+        deployments: Deployments::new(ground.store.clone(), engine.clone(), clock.clone()),
         store: ground.store,
         vault: ground.vault,
         tasks,

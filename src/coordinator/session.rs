@@ -31,7 +31,7 @@ use crate::net::body::{self, BodyError};
 use crate::protocol::agents::{Heartbeat, HeartbeatReply, Hello};
 use crate::protocol::join::{JOIN, JoinReply, JoinRequest};
 use crate::protocol::problem::Problem;
-use crate::protocol::questions::Answer;
+use crate::protocol::questions::{Answer, Kept};
 
 /// Who a token belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +59,11 @@ pub trait AgentAuth: Send + Sync + 'static {
 
     /// A node has begun a session and says this of itself.
     fn joined<'a>(&'a self, node: &'a NodeIdentity, hello: &'a Hello) -> BoxFuture<'a, ()>;
+
+    /// Its session can be asked questions now; it keeps these deployments.
+    fn seated<'a>(&'a self, _node: &'a NodeIdentity, _kept: Vec<Kept>) -> BoxFuture<'a, ()> {
+        Box::pin(std::future::ready(()))
+    }
 
     /// A node's session has ended, and no newer one took its place.
     fn left<'a>(&'a self, node: &'a NodeIdentity) -> BoxFuture<'a, ()>;

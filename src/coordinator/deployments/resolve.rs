@@ -142,7 +142,7 @@ pub struct Planned {
 pub struct Plan {
     /// Releases that its jobs come from, with the versions that the nodes have.
     pub releases: Vec<Versioned>,
-    /// Operating systems that its groups asked for.
+    /// Operating systems of its nodes.
     pub stemcells: Vec<Versioned>,
     /// Its instances, by group in the manifest's order, then by number.
     pub instances: Vec<Planned>,
@@ -192,19 +192,17 @@ pub fn packs(row: &NodeRow) -> impl Iterator<Item = (Versioned, &Pack)> {
 /// The first reason why it cannot be carried out.
 pub fn resolve(manifest: &Manifest, nodes: &[Candidate], placed: &[Placed]) -> Result<Plan, Unresolved> {
     let scene = Scene::new(manifest, nodes)?;
-    let mut plan = Plan {
-        releases: scene.used_releases(),
-        stemcells: scene.stemcells.values().cloned().collect(),
-        ..Plan::default()
-    };
-    plan.stemcells.sort();
-    plan.stemcells.dedup();
+    let mut plan = Plan::default();
+    let mut used: Vec<&Candidate> = Vec::new();
     let mut taken = BTreeSet::new();
     for group in &manifest.instance_groups {
         let chosen = scene.choose(group, &taken, placed)?;
         taken.extend(chosen.iter().map(|node| node.row.name.clone()));
         plan.instances.extend(numbered(manifest, group, &chosen, placed));
+        used.extend(chosen);
     }
+    let stemcells: BTreeSet<_> = used.iter().map(|node| stemcell(&node.row)).collect();
+    (plan.stemcells, plan.releases) = (stemcells.into_iter().collect(), scene.releases(&used));
     Ok(plan)
 }
 
@@ -214,8 +212,6 @@ struct Scene<'a> {
     nodes: &'a [Candidate],
     /// Jobs by release and version, of all nodes.
     jobs: BTreeMap<Versioned, BTreeSet<&'a str>>,
-    /// The listed stemcells that a group uses, by what it calls them.
-    stemcells: BTreeMap<&'a str, Versioned>,
 }
 
 impl<'a> Scene<'a> {
@@ -224,7 +220,7 @@ impl<'a> Scene<'a> {
         for (release, pack) in nodes.iter().flat_map(|node| packs(&node.row)) {
             jobs.entry(release).or_default().extend(pack.jobs.iter().map(String::as_str));
         }
-        let mut scene = Self { manifest, nodes, jobs, stemcells: BTreeMap::new() };
+        let scene = Self { manifest, nodes, jobs };
         scene.check_releases()?;
         scene.check_jobs()?;
         scene.check_stemcells()?;
@@ -269,35 +265,37 @@ impl<'a> Scene<'a> {
         Ok(())
     }
 
-    fn check_stemcells(&mut self) -> Result<(), Unresolved> {
+    fn check_stemcells(&self) -> Result<(), Unresolved> {
         for group in &self.manifest.instance_groups {
             let Some(called) = group.stemcell.as_deref() else { continue };
             let listed = self.manifest.stemcells.iter().find(|stemcell| stemcell.called() == called);
             let listed =
                 listed.ok_or_else(|| Unresolved::Alias { group: safe(&group.name), stemcell: safe(called) })?;
             let nodes = self.nodes.iter().map(|node| stemcell(&node.row));
-            let Some(found) = nodes.clone().find(|have| is_stemcell(listed, have)) else {
+            if !nodes.clone().any(|have| is_stemcell(listed, &have)) {
                 let there: BTreeSet<_> = nodes.map(|have| slug(&have)).collect();
                 let name = listed.name.as_deref().or(listed.os.as_deref()).unwrap_or_default();
                 return Err(Unresolved::Stemcell {
                     stemcell: safe(&format!("{name}/{}", listed.version)),
                     there: named(there.into_iter()),
                 });
-            };
-            self.stemcells.insert(called, found);
+            }
         }
         Ok(())
     }
 
-    /// The releases that the manifest lists, in versions that there are.
-    fn used_releases(&self) -> Vec<Versioned> {
-        let listed = |have: &&Versioned| {
-            self.manifest
-                .releases
-                .iter()
-                .any(|release| have.name == release.name && fits(&release.version, &have.version))
-        };
-        self.jobs.keys().filter(listed).cloned().collect()
+    /// The listed releases, in the versions that the used nodes have, or in one that there is where none of them has it.
+    fn releases(&self, used: &[&Candidate]) -> Vec<Versioned> {
+        let mut found = BTreeSet::new();
+        for release in &self.manifest.releases {
+            let is = |have: &Versioned| have.name == release.name && fits(&release.version, &have.version);
+            let before = found.len();
+            found.extend(used.iter().flat_map(|node| packs(&node.row)).map(|(have, _)| have).filter(is));
+            if found.len() == before {
+                found.extend(self.jobs.keys().find(|have| is(have)).cloned());
+            }
+        }
+        found.into_iter().collect()
     }
 
     /// The nodes of a group.

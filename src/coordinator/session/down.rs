@@ -50,7 +50,9 @@ pub(super) async fn session(State(desk): State<Desk>, request: Request) -> Resul
     }
     desk.auth.joined(&identity, &hello).await;
     info!(node = %identity.node, agent = report::brief(&hello.agent_version, 64), "session begins");
+    let kept = hello.deployments.clone();
     let session = desk.engine.join(&identity.node, hello);
+    desk.auth.seated(&identity, kept).await;
     let lines = Lines::new(desk, identity, session);
     let body = Body::from_stream(lines.stream());
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")], body).into_response())

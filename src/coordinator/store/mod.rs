@@ -18,6 +18,7 @@ use super::refusal::Refusal;
 
 pub mod access;
 pub mod certificates;
+pub mod deployments;
 pub mod fleets;
 pub mod join;
 pub mod keys;

@@ -3,6 +3,7 @@
 use rusqlite::types::Type;
 use rusqlite::{ErrorCode, OptionalExtension as _, Row};
 
+use super::deployments::without_node;
 use super::{Store, StoreError};
 use crate::coordinator::roster::{About, ClusterKind, ClusterRow, NodeRow};
 use crate::id::{ClusterId, NodeName};
@@ -187,6 +188,7 @@ impl Store {
         self.sure(move |tx| {
             let nodes = tx.execute("DELETE FROM nodes WHERE name = ?1", [&name])?;
             let secrets = tx.execute("DELETE FROM secrets WHERE name = ?1", [&name])?;
+            without_node(tx, &name)?;
             Ok(nodes + secrets > 0)
         })
         .await

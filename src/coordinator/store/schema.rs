@@ -4,7 +4,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
 
-use super::{StoreError, access, certificates, fleets, join, keys, roster, stored, tasks, users};
+use super::{StoreError, access, certificates, deployments, fleets, join, keys, roster, stored, tasks, users};
 
 /// Step `n` leads from version `n` to `n + 1`. The tables of a room stand beside its operations.
 const STEPS: &[&[&str]] = &[&[
@@ -18,6 +18,7 @@ const STEPS: &[&[&str]] = &[&[
     fleets::TABLES,
     certificates::TABLES,
     join::TABLES,
+    deployments::TABLES,
 ]];
 
 const META: &str = "CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;";

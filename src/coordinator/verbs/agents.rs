@@ -14,6 +14,7 @@ use crate::coordinator::session::{AgentAuth, NodeIdentity};
 use crate::coordinator::store::StoreError;
 use crate::protocol::agents::Hello;
 use crate::protocol::join::{JoinReply, JoinRequest};
+use crate::protocol::questions::Kept;
 use crate::report;
 
 /// What the agents' listener asks.
@@ -36,6 +37,14 @@ impl AgentAuth for Verbs {
             let seen = self.rooms.store.node_seen(&node.node, &About::of(hello), self.rooms.clock.now_ms()).await;
             info!(target: "audit", node = node.node.as_str(), cluster = node.cluster_name, "node connected");
             logged(seen);
+        })
+    }
+
+    fn seated<'a>(&'a self, node: &'a NodeIdentity, kept: Vec<Kept>) -> BoxFuture<'a, ()> {
+        // Beside the session, which must not wait for what is asked through it.
+        Box::pin(async move {
+            let (deployments, node) = (self.rooms.deployments.clone(), node.node.clone());
+            self.rooms.shutdown.spawn(async move { deployments.catch_up(&node, &kept).await });
         })
     }
 

@@ -7,12 +7,15 @@ mod access;
 mod agents;
 mod bundles;
 mod certificates;
+mod deployments;
 mod enter;
 mod fleets;
 mod roster;
 mod secrets;
+mod software;
 mod stored;
 mod tasks;
+mod vms;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -21,6 +24,7 @@ use tokio::time::Instant;
 
 use super::audit::{Audit, Outcome};
 use super::bundles::Bundles;
+use super::deployments::Deployments;
 use super::endpoints::Endpoints;
 use super::keys::Keys;
 use super::pki::Pki;
@@ -39,6 +43,11 @@ use crate::shutdown::Shutdown;
 
 pub use super::certificates::CertificateRow;
 pub use super::credential::Credential;
+pub use super::deployments::diff::Change;
+pub use super::deployments::manifest::{MANIFEST_BYTES, Manifest, ManifestError};
+pub use super::deployments::resolve::{Placed, Versioned, stemcell};
+pub use super::deployments::rollout::{How, SkipDrain};
+pub use super::deployments::row::{DeploymentRow, InstanceRow};
 pub use super::endpoints::Place;
 pub use super::fleets::FleetRow;
 pub use super::join::JoinError;
@@ -55,6 +64,9 @@ pub use super::users::Session;
 
 pub use access::Approach;
 pub use certificates::Issued;
+pub use deployments::read_manifest;
+pub use software::{Release, System};
+pub use vms::{Probe, Render, Seen};
 
 /// A cluster with what is counted about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,6 +149,7 @@ pub(super) struct Rooms {
     pub(super) tasks: Tasks,
     pub(super) bundles: Bundles,
     pub(super) engine: Engine,
+    pub(super) deployments: Deployments,
     pub(super) seal: PublicKey,
     pub(super) pki: Arc<Pki>,
     pub(super) ca: String,

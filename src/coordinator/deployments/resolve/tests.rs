@@ -63,7 +63,7 @@ fn groups_find_their_nodes_by_name_label_and_their_own_name() {
     let plan = told("- {name: deb, nodes: [n1], stemcell: deb, jobs: [{name: disks, release: base}]}", &three(), &[]);
     let plan = plan.expect("resolved");
     assert_eq!(plan.stemcells, [Versioned { name: "debian".into(), version: "12".into() }]);
-    assert_eq!(plan.releases.len(), 2, "those that are listed: {:?}", plan.releases);
+    assert_eq!(plan.releases.len(), 2, "all that are listed: {:?}", plan.releases);
     assert_eq!(plan.instances[0].part.jobs[0].pack.as_deref(), Some("base"));
     assert!(told("- {name: none, instances: 0}", &three(), &[]).expect("resolved").instances.is_empty());
 }

@@ -1,0 +1,69 @@
+//! What nodes run: their operating systems, and the packs of collectors that they have.
+//!
+//! Nodes say it of themselves; here it is counted over those that the caller sees, with the deployments that use it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Principal, Refusal, Role, Verbs};
+use crate::coordinator::deployments::resolve::{Versioned, packs, stemcell};
+use crate::id::DeploymentName;
+
+/// An operating system in one version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct System {
+    /// Its name and version.
+    pub is: Versioned,
+    /// Nodes that run it.
+    pub nodes: u64,
+    /// Deployments that have such a node, by name.
+    pub deployments: Vec<DeploymentName>,
+}
+
+/// A pack of collectors in one version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Release {
+    /// Its name and version.
+    pub is: Versioned,
+    /// Its collectors, by name.
+    pub jobs: BTreeSet<String>,
+    /// Whether a deployment uses it.
+    pub deployed: bool,
+}
+
+/// What nodes run.
+impl Verbs {
+    /// Operating systems of the nodes that the caller sees.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn systems(&self, who: &Principal) -> Result<Vec<System>, Refusal> {
+        who.needs(Role::Viewer)?;
+        let mut counted: BTreeMap<Versioned, u64> = BTreeMap::new();
+        for row in self.rooms.store.nodes(None).await?.iter().filter(|row| who.sees(row.cluster)) {
+            *counted.entry(stemcell(row)).or_default() += 1;
+        }
+        let deployments = self.deployments(who).await?;
+        let using = |is: &Versioned| {
+            let rows = deployments.iter().filter(|row| row.stemcells.contains(is));
+            rows.map(|row| row.name.clone()).collect()
+        };
+        Ok(counted.into_iter().map(|(is, nodes)| System { deployments: using(&is), is, nodes }).collect())
+    }
+
+    /// Packs of the nodes that the caller sees.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn releases(&self, who: &Principal) -> Result<Vec<Release>, Refusal> {
+        who.needs(Role::Viewer)?;
+        let mut found: BTreeMap<Versioned, BTreeSet<String>> = BTreeMap::new();
+        for row in self.rooms.store.nodes(None).await?.iter().filter(|row| who.sees(row.cluster)) {
+            for (is, pack) in packs(row) {
+                found.entry(is).or_default().extend(pack.jobs.iter().cloned());
+            }
+        }
+        let deployments = self.deployments(who).await?;
+        let used = |is: &Versioned| deployments.iter().any(|row| row.releases.contains(is));
+        Ok(found.into_iter().map(|(is, jobs)| Release { deployed: used(&is), is, jobs }).collect())
+    }
+}
