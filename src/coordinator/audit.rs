@@ -80,7 +80,12 @@ impl<'a> Actor<'a> {
 
     /// An agent, by its node's name.
     pub fn node(name: &'a str) -> Self {
-        Self { who: format!("node:{name}").into(), door: "agent", from: None }
+        Self { who: format!("node:{name}").into(), door: "agent-secret", from: None }
+    }
+
+    /// The same, seen at an address.
+    pub fn at(self, from: Option<IpAddr>) -> Self {
+        Self { from, ..self }
     }
 
     /// The same, with where the connection came from.

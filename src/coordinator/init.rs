@@ -214,7 +214,7 @@ pub async fn start(config: &CoordinatorConfig, clock: Clock, shutdown: Shutdown)
         users: Users::new(ground.store.clone(), clock.clone()),
         keys: Keys::new(ground.store.clone(), ground.vault.clone(), clock.clone()),
         audit: audit.clone(),
-        secrets: Secrets::open(ground.store.clone(), ground.vault.clone(), clock.clone()).await?,
+        secrets: Secrets::open(ground.store.clone(), ground.vault.clone(), clock.clone(), audit.clone()).await?,
         deployments: Deployments::new(ground.store.clone(), engine.clone(), clock.clone()),
         store: ground.store,
         vault: ground.vault,

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use tempfile::TempDir;
 
+use super::audit::Audit;
 use super::config::CoordinatorConfig;
 use super::init::{self, Bound};
 use super::store::Store;
@@ -66,6 +67,11 @@ impl Kit {
     /// The state, opened beside the coordinator's own hand.
     pub fn store(&self) -> Store {
         Store::open(&self.config.state_dir).expect("the state opens")
+    }
+
+    /// The audit log, opened beside the coordinator's own hand.
+    pub fn audit(&self) -> Audit {
+        Audit::open(&self.config.state_dir, self.config.audit, self.clock.clone()).expect("the log opens")
     }
 
     /// The master key.

@@ -8,13 +8,14 @@
 //! Tokens are random, stored hashed, and looked up in memory, since every segment carries one. No secret or token is logged.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::sync::RwLock;
-use tracing::{info, warn};
 
+use super::audit::{Actor, Audit, Outcome};
 use super::join::{Joined, Joining};
 use super::refusal::Refusal;
 use super::session::NodeIdentity;
@@ -28,6 +29,9 @@ use crate::secret::{AgentSecret, Secret, hex, random_bytes, same_bytes};
 
 /// Hex digits of the part of an id that stays.
 const ID: usize = 10;
+/// What the audit log calls the use of an agent secret, and the credential.
+const EXCHANGE: &str = "secret.exchange";
+const DOOR: &str = "agent-secret";
 /// The last generation that fits into its 6 digits.
 const LAST: u32 = 0xff_ffff;
 
@@ -88,6 +92,7 @@ pub struct Secrets {
     store: Store,
     vault: Vault,
     clock: Clock,
+    audit: Audit,
     tokens: Arc<Mutex<HashMap<String, Seat>>>,
     // Whoever takes tokens away holds it alone, so that none slips in between the state and the memory.
     gate: Arc<RwLock<()>>,
@@ -104,8 +109,8 @@ impl Secrets {
     ///
     /// # Errors
     /// When the state cannot be read.
-    pub async fn open(store: Store, vault: Vault, clock: Clock) -> Result<Self, Refusal> {
-        let secrets = Self { store, vault, clock, tokens: Arc::default(), gate: Arc::default() };
+    pub async fn open(store: Store, vault: Vault, clock: Clock, audit: Audit) -> Result<Self, Refusal> {
+        let secrets = Self { store, vault, clock, audit, tokens: Arc::default(), gate: Arc::default() };
         for row in secrets.store.tokens(secrets.clock.now_ms()).await? {
             let Ok(node) = row.node.parse() else { continue };
             let identity = NodeIdentity { node, cluster: row.cluster, cluster_name: row.cluster_name };
@@ -139,12 +144,18 @@ impl Secrets {
     ///
     /// # Errors
     /// [`Refusal::Unauthenticated`] when it is not genuine, revoked, or retired; [`Refusal::Invalid`] for a bad ttl.
-    pub async fn exchange(&self, secret: &str, ttl_ms: Option<u64>) -> Result<Exchanged, Refusal> {
+    pub async fn exchange(
+        &self,
+        secret: &str,
+        ttl_ms: Option<u64>,
+        from: Option<IpAddr>,
+    ) -> Result<Exchanged, Refusal> {
         let ttl_ms = checked_ttl(ttl_ms)?;
-        let (id, generation) = self.genuine(secret).ok_or_else(|| {
-            warn!(target: "audit", "an agent secret that is not ours was tried");
-            Refusal::Unauthenticated
-        })?;
+        let Some((id, generation)) = self.genuine(secret) else {
+            let stranger = Actor::stranger(None, DOOR, from);
+            self.audit.record(stranger, EXCHANGE, "", Outcome::Refused("the secret is not one of ours".into()));
+            return Err(Refusal::Unauthenticated);
+        };
         if generation >= LAST {
             return Err(Refusal::Conflict("this agent secret was rotated too often; make a new one".into()));
         }
@@ -153,7 +164,7 @@ impl Secrets {
         let expires = now + ttl_ms as i64;
         let _pass = self.gate.read().await;
         let used = self.store.use_secret(id.clone(), generation, token.digest(), now, expires).await?;
-        let identity = admitted(used, generation)?;
+        let identity = self.admitted(used, generation, from)?;
         let name = identity.node.to_string();
         self.seat(&id, identity, token.digest(), expires);
         Ok(Exchanged { access_token: token, name, new_secret: self.secret(&id, generation + 1), ttl_ms })
@@ -212,6 +223,29 @@ impl Secrets {
         good.then(|| seat.identity.clone())
     }
 
+    /// Tells the audit log what became of a secret's use.
+    fn admitted(&self, used: Used, generation: u32, from: Option<IpAddr>) -> Result<NodeIdentity, Refusal> {
+        let tell = |name: &str, outcome| {
+            let target = format!("generation {generation}");
+            // A node that was removed is a stranger.
+            let actor = if name.is_empty() { Actor::stranger(None, DOOR, from) } else { Actor::node(name).at(from) };
+            self.audit.record(actor, EXCHANGE, &target, outcome);
+        };
+        let (name, why) = match used {
+            Used::Good { name, cluster, cluster_name, ahead, .. } => {
+                let note = "this state never handed it out and is older than the agent, as after a restore";
+                tell(&name, if ahead { Outcome::Noted(note.into()) } else { Outcome::Done });
+                let node = name.parse().map_err(|e| Refusal::internal("a stored secret has no node's name", &e))?;
+                return Ok(NodeIdentity { node, cluster, cluster_name });
+            }
+            Used::Retired(name) => (name, "the secret was retired: somebody holds an old copy"),
+            Used::Revoked(name) => (name, "the secret was revoked"),
+            Used::Unknown => (String::new(), "the secret's node was removed"),
+        };
+        tell(&name, Outcome::Refused(why.into()));
+        Err(Refusal::Unauthenticated)
+    }
+
     fn secret(&self, id: &str, generation: u32) -> Secret {
         let random = self.vault.derive("sheaf agent secret v1", &[id.as_bytes(), &generation.to_be_bytes()]);
         Secret::new(format!("sheaf1.{id}{generation:06x}.{}", URL_SAFE_NO_PAD.encode(random)))
@@ -249,32 +283,6 @@ fn checked_ttl(ttl_ms: Option<u64>) -> Result<u64, Refusal> {
         0 => Ok(default),
         ttl if (least..=most).contains(&ttl) => Ok(ttl),
         _ => Err(Refusal::Invalid(format!("ttl must be {least} to {most} milliseconds, or 0 for the default"))),
-    }
-}
-
-/// Tells the audit log what became of a secret's use.
-fn admitted(used: Used, generation: u32) -> Result<NodeIdentity, Refusal> {
-    match used {
-        Used::Good { name, cluster, cluster_name, rotated, ahead } => {
-            if ahead {
-                warn!(target: "audit", node = name, generation, "accepted a rotation that this state never handed out: it is older than the agent, as after a restore");
-            }
-            info!(target: "audit", node = name, generation, rotated, "agent secret exchanged");
-            let node = name.parse().map_err(|e| Refusal::internal("a stored secret has no node's name", &e))?;
-            Ok(NodeIdentity { node, cluster, cluster_name })
-        }
-        Used::Retired(name) => {
-            warn!(target: "audit", node = name, generation, "refused an agent secret that was retired: somebody holds an old copy");
-            Err(Refusal::Unauthenticated)
-        }
-        Used::Revoked(name) => {
-            warn!(target: "audit", node = name, "refused a revoked agent secret");
-            Err(Refusal::Unauthenticated)
-        }
-        Used::Unknown => {
-            warn!(target: "audit", "refused the agent secret of a removed node");
-            Err(Refusal::Unauthenticated)
-        }
     }
 }
 

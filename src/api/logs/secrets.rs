@@ -78,7 +78,7 @@ pub async fn list(
 }
 
 /// `POST /api/v2/agent/secrets/exchange`: the secret is the credential, whatever else the request carries.
-pub async fn exchange(State(verbs): State<Verbs>, body: Body) -> Result<Response, Fault> {
+pub async fn exchange(State(verbs): State<Verbs>, caller: Caller, body: Body) -> Result<Response, Fault> {
     let given = object(body).await?;
     let secret = text(&given, "secret")?.ok_or_else(|| Fault::field("`secret` is missing"))?;
     let ttl = match given.get("ttl") {
@@ -88,7 +88,7 @@ pub async fn exchange(State(verbs): State<Verbs>, body: Body) -> Result<Response
             Some(ttl)
         }
     };
-    let token = verbs.exchange_secret(secret, ttl).await.map_err(|refusal| match refusal {
+    let token = verbs.exchange_secret(secret, ttl, caller.from()).await.map_err(|refusal| match refusal {
         // The dialect has no 401 or 403 here.
         Refusal::Unauthenticated | Refusal::Forbidden => {
             Fault::new(400, Code::Agent, "the secret is not known, was replaced, or was revoked")

@@ -18,7 +18,7 @@ async fn bench() -> Bench {
 }
 
 async fn open(kit: &Kit) -> Secrets {
-    Secrets::open(kit.store(), kit.vault(), kit.clock.clone()).await.expect("opened")
+    Secrets::open(kit.store(), kit.vault(), kit.clock.clone(), kit.audit()).await.expect("opened")
 }
 
 impl Bench {
@@ -28,7 +28,7 @@ impl Bench {
     }
 
     async fn exchange(&self, secret: &Secret) -> Result<Exchanged, Refusal> {
-        self.secrets.exchange(secret.expose(), None).await
+        self.secrets.exchange(secret.expose(), None, None).await
     }
 
     fn node(&self, token: &Secret) -> Option<String> {
@@ -79,15 +79,15 @@ async fn the_ttl_has_bounds_and_runs_out() {
     let bench = bench().await;
     let (_, secret) = bench.create("n1").await.expect("made");
     for bad in [1, 59_999, 15_552_000_001, u64::MAX] {
-        let refused = bench.secrets.exchange(secret.expose(), Some(bad)).await;
+        let refused = bench.secrets.exchange(secret.expose(), Some(bad), None).await;
         assert!(matches!(refused, Err(Refusal::Invalid(_))), "{bad}");
     }
     for (given, ttl) in
         [(Some(0), 1_800_000), (None, 1_800_000), (Some(60_000), 60_000), (Some(15_552_000_000), 15_552_000_000)]
     {
-        assert_eq!(bench.secrets.exchange(secret.expose(), given).await.expect("good").ttl_ms, ttl);
+        assert_eq!(bench.secrets.exchange(secret.expose(), given, None).await.expect("good").ttl_ms, ttl);
     }
-    let token = bench.secrets.exchange(secret.expose(), Some(60_000)).await.expect("good").access_token;
+    let token = bench.secrets.exchange(secret.expose(), Some(60_000), None).await.expect("good").access_token;
     bench.kit.clock.advance(Duration::from_millis(59_999));
     assert!(bench.node(&token).is_some());
     bench.kit.clock.advance(Duration::from_millis(1));
@@ -145,7 +145,7 @@ async fn what_is_not_ours_is_refused() {
     assert_ne!(ahead, text);
     for bad in [String::new(), "x".into(), forged.whole().expose().into(), flipped, ahead, text.to_uppercase(), row.id]
     {
-        let refused = bench.secrets.exchange(&bad, None).await.map(drop);
+        let refused = bench.secrets.exchange(&bad, None, None).await.map(drop);
         assert_eq!(refused, Err(Refusal::Unauthenticated), "{bad}");
     }
 }
@@ -217,16 +217,16 @@ async fn a_state_from_a_backup_knows_a_later_rotation() {
     let restored = tempfile::tempdir().expect("a temporary folder");
     std::fs::copy(&backup, restored.path().join("sheaf.db")).expect("restored");
     let store = Store::open(restored.path()).expect("opens");
-    let secrets = Secrets::open(store, kit.vault(), kit.clock.clone()).await.expect("opened");
-    let next = secrets.exchange(latest.expose(), None).await.expect("accepted").new_secret;
+    let secrets = Secrets::open(store, kit.vault(), kit.clock.clone(), kit.audit()).await.expect("opened");
+    let next = secrets.exchange(latest.expose(), None, None).await.expect("accepted").new_secret;
     assert_eq!(
-        secrets.exchange(first.expose(), None).await.map(drop),
+        secrets.exchange(first.expose(), None, None).await.map(drop),
         Err(Refusal::Unauthenticated),
         "older ones are not"
     );
     secrets.revoke("n1", false).await.expect("revoked");
     assert_eq!(
-        secrets.exchange(next.expose(), None).await.map(drop),
+        secrets.exchange(next.expose(), None, None).await.map(drop),
         Err(Refusal::Unauthenticated),
         "nor revoked ones"
     );
@@ -251,7 +251,7 @@ async fn tokens_of_one_secret_are_bounded() {
     let (_, secret) = bench.create("n1").await.expect("made");
     let first = bench.exchange(&secret).await.expect("good").access_token;
     for _ in 0..TOKENS {
-        bench.secrets.exchange(secret.expose(), Some(3_600_000)).await.expect("good");
+        bench.secrets.exchange(secret.expose(), Some(3_600_000), None).await.expect("good");
     }
     assert!(bench.node(&first).is_none(), "the one that would expire first went");
     let kept = bench.kit.store().tokens(bench.kit.clock.now_ms()).await.expect("read").len();

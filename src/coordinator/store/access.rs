@@ -131,6 +131,22 @@ impl Store {
         .await
     }
 
+    /// The clusters to which a node or an agent secret of that name belongs: one, or none when there is neither.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn clusters_of_name(&self, name: &str) -> Result<Vec<ClusterId>, StoreError> {
+        let name = name.to_owned();
+        self.quick(move |tx| {
+            let mut select = tx.prepare_cached(
+                "SELECT cluster FROM nodes WHERE name = ?1 UNION SELECT cluster FROM secrets WHERE name = ?1",
+            )?;
+            let rows = select.query_map([&name], |row| cluster_id(row, 0))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
     /// Uses generation `generation` of an agent secret, and keeps a new token for it.
     ///
     /// # Errors

@@ -5,9 +5,9 @@
 use std::net::IpAddr;
 
 use futures_util::future::BoxFuture;
-use tracing::info;
 
 use super::Verbs;
+use crate::coordinator::audit::{Actor, Outcome};
 use crate::coordinator::join::JoinError;
 use crate::coordinator::roster::About;
 use crate::coordinator::session::{AgentAuth, NodeIdentity};
@@ -35,7 +35,7 @@ impl AgentAuth for Verbs {
     fn joined<'a>(&'a self, node: &'a NodeIdentity, hello: &'a Hello) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             let seen = self.rooms.store.node_seen(&node.node, &About::of(hello), self.rooms.clock.now_ms()).await;
-            info!(target: "audit", node = node.node.as_str(), cluster = node.cluster_name, "node connected");
+            self.rooms.audit.record(Actor::node(node.node.as_str()), "node.connect", &node.cluster_name, Outcome::Done);
             logged(seen);
         })
     }
@@ -50,7 +50,12 @@ impl AgentAuth for Verbs {
 
     fn left<'a>(&'a self, node: &'a NodeIdentity) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            info!(target: "audit", node = node.node.as_str(), "node disconnected");
+            self.rooms.audit.record(
+                Actor::node(node.node.as_str()),
+                "node.disconnect",
+                &node.cluster_name,
+                Outcome::Done,
+            );
             logged(self.rooms.store.node_left(&node.node, self.rooms.clock.now_ms()).await);
         })
     }

@@ -5,6 +5,7 @@
 
 mod access;
 mod agents;
+mod audit;
 mod bundles;
 mod certificates;
 mod deployments;
@@ -15,6 +16,7 @@ mod secrets;
 mod software;
 mod stored;
 mod tasks;
+mod users;
 mod vms;
 
 use std::future::Future;
@@ -41,6 +43,7 @@ use crate::protocol::control::TaskState;
 use crate::secret::Secret;
 use crate::shutdown::Shutdown;
 
+pub use super::audit::{Page as AuditPage, Query as AuditQuery};
 pub use super::certificates::CertificateRow;
 pub use super::credential::Credential;
 pub use super::deployments::diff::Change;
@@ -60,12 +63,13 @@ pub use super::secrets::{Exchanged, SecretRow, SecretStatus};
 pub use super::signature::{SCHEME, Signed};
 pub use super::stored::{Part, StoredRow};
 pub use super::tasks::{Log, LogPart, NewTask, Sight, TaskError, TaskFilter, TaskRow, Work, state_word};
-pub use super::users::Session;
+pub use super::users::{Limits, Session, UserRow};
 
 pub use access::Approach;
 pub use certificates::Issued;
 pub use deployments::read_manifest;
 pub use software::{Release, System};
+pub use users::{UserChange, WantedLimits, WantedUser};
 pub use vms::{Probe, Render, Seen};
 
 /// A cluster with what is counted about it.
@@ -185,7 +189,6 @@ impl Verbs {
     }
 
     /// Records a refusal alone, and passes the answer on: for whatever only reads.
-    #[expect(dead_code, reason = "the reading verbs follow")]
     async fn watched<T>(
         &self,
         who: &Principal,

@@ -2,33 +2,36 @@
 //!
 //! Rows come from the store, what a connection tells from the engine. Nothing here trusts a name that a node gives itself.
 
-use tracing::info;
-
-use super::{Cluster, ClusterKind, ClusterRow, Node, NodeRow, Principal, Refusal, Role, Verbs};
+use super::{Cluster, ClusterKind, ClusterRow, Node, NodeRow, Principal, Refusal, Role, Scope, Verbs};
 use crate::coordinator::store::roster::Deleted;
 use crate::id::{ClusterId, ClusterName, NodeName};
 
-/// Clusters and nodes.
+/// Clusters and nodes. Whoever is limited to a part sees that part, and is not told whether there is anything else.
 impl Verbs {
-    /// All clusters, by name.
+    /// All clusters within reach, by name.
     ///
     /// # Errors
     /// When the state cannot be read.
     pub async fn clusters(&self, who: &Principal) -> Result<Vec<Cluster>, Refusal> {
         who.needs(Role::Viewer)?;
-        let rows = self.rooms.store.clusters().await?;
-        Ok(rows.into_iter().map(|(row, nodes)| Cluster { row, nodes }).collect())
+        let rows = self.rooms.store.clusters().await?.into_iter().filter(|(row, _)| who.sees(row.id));
+        Ok(rows.map(|(row, nodes)| Cluster { row, nodes }).collect())
     }
 
     /// One cluster, by id or name.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`].
+    /// [`Refusal::NotFound`]; [`Refusal::Forbidden`] for one out of reach, and, to whoever is limited, for one that is not there.
     pub async fn cluster(&self, who: &Principal, id_or_name: &str) -> Result<Cluster, Refusal> {
-        who.needs(Role::Viewer)?;
-        let found = self.rooms.store.find_cluster(id_or_name).await?;
-        let (row, nodes) = found.ok_or_else(|| Refusal::not_found("cluster", id_or_name))?;
-        Ok(Cluster { row, nodes })
+        self.watched(who, "cluster.read", id_or_name, async {
+            who.needs(Role::Viewer)?;
+            match self.rooms.store.find_cluster(id_or_name).await? {
+                Some((row, nodes)) if who.sees(row.id) => Ok(Cluster { row, nodes }),
+                None if who.scope == Scope::All => Err(Refusal::not_found("cluster", id_or_name)),
+                _ => Err(Refusal::Forbidden),
+            }
+        })
+        .await
     }
 
     /// Makes a cluster.
@@ -41,17 +44,21 @@ impl Verbs {
         name: ClusterName,
         kind: ClusterKind,
     ) -> Result<Cluster, Refusal> {
-        who.needs(Role::Admin)?;
-        if name.as_str().parse::<ClusterId>().is_ok() {
-            return Err(Refusal::Invalid("a cluster's name must not look like an id".into()));
-        }
-        let created_ms = self.rooms.clock.now_ms();
-        let row = ClusterRow { id: ClusterId::random(), name: name.into(), kind, created_ms };
-        if !self.rooms.store.add_cluster(row.clone()).await? {
-            return Err(Refusal::Conflict(format!("there is a cluster `{}` already", row.name)));
-        }
-        info!(target: "audit", user = who.name, cluster = row.name, id = %row.id, "cluster made");
-        Ok(Cluster { row, nodes: 0 })
+        let target = name.to_string();
+        self.recorded(who, "cluster.create", &target, async {
+            who.needs(Role::Admin)?;
+            who.needs_all()?;
+            if name.as_str().parse::<ClusterId>().is_ok() {
+                return Err(Refusal::Invalid("a cluster's name must not look like an id".into()));
+            }
+            let created_ms = self.rooms.clock.now_ms();
+            let row = ClusterRow { id: ClusterId::random(), name: name.into(), kind, created_ms };
+            if !self.rooms.store.add_cluster(row.clone()).await? {
+                return Err(Refusal::Conflict(format!("there is a cluster `{}` already", row.name)));
+            }
+            Ok(Cluster { row, nodes: 0 })
+        })
+        .await
     }
 
     /// Deletes a cluster to which nothing belongs, by id or name.
@@ -59,22 +66,22 @@ impl Verbs {
     /// # Errors
     /// [`Refusal::NotFound`]; [`Refusal::Conflict`] when it still has nodes or agent secrets.
     pub async fn delete_cluster(&self, who: &Principal, id_or_name: &str) -> Result<(), Refusal> {
-        who.needs(Role::Admin)?;
-        let row = self.cluster(who, id_or_name).await?.row;
-        match self.rooms.store.delete_cluster(row.id).await? {
-            Deleted::Yes => {
-                info!(target: "audit", user = who.name, cluster = row.name, id = %row.id, "cluster deleted");
-                Ok(())
+        self.recorded(who, "cluster.delete", id_or_name, async {
+            who.needs(Role::Admin)?;
+            let row = self.cluster(who, id_or_name).await?.row;
+            match self.rooms.store.delete_cluster(row.id).await? {
+                Deleted::Yes => Ok(()),
+                Deleted::Absent => Err(Refusal::not_found("cluster", id_or_name)),
+                Deleted::InUse => Err(Refusal::Conflict(format!(
+                    "cluster `{}` still has nodes or agent secrets; remove its nodes and revoke its secrets first",
+                    row.name
+                ))),
             }
-            Deleted::Absent => Err(Refusal::not_found("cluster", id_or_name)),
-            Deleted::InUse => Err(Refusal::Conflict(format!(
-                "cluster `{}` still has nodes or agent secrets; remove its nodes and revoke its secrets first",
-                row.name
-            ))),
-        }
+        })
+        .await
     }
 
-    /// Nodes, by name: all, or one cluster's (id or name).
+    /// Nodes within reach, by name: all, or one cluster's (id or name).
     ///
     /// # Errors
     /// [`Refusal::NotFound`] for an unknown cluster.
@@ -84,18 +91,24 @@ impl Verbs {
             None => None,
             Some(key) => Some(self.cluster(who, key).await?.row.id),
         };
-        let rows = self.rooms.store.nodes(cluster).await?;
-        Ok(rows.into_iter().map(|row| self.with_connection(row)).collect())
+        let rows = self.rooms.store.nodes(cluster).await?.into_iter().filter(|row| who.sees(row.cluster));
+        Ok(rows.map(|row| self.with_connection(row)).collect())
     }
 
     /// One node.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`].
+    /// [`Refusal::NotFound`]; [`Refusal::Forbidden`] as for a cluster.
     pub async fn node(&self, who: &Principal, name: &str) -> Result<Node, Refusal> {
-        who.needs(Role::Viewer)?;
-        let row = self.rooms.store.node(name).await?.ok_or_else(|| Refusal::not_found("node", name))?;
-        Ok(self.with_connection(row))
+        self.watched(who, "node.read", name, async {
+            who.needs(Role::Viewer)?;
+            match self.rooms.store.node(name).await? {
+                Some(row) if who.sees(row.cluster) => Ok(self.with_connection(row)),
+                None if who.scope == Scope::All => Err(Refusal::not_found("node", name)),
+                _ => Err(Refusal::Forbidden),
+            }
+        })
+        .await
     }
 
     /// Removes a node: its secret, tokens and connection end, its name is free again.
@@ -103,13 +116,25 @@ impl Verbs {
     /// # Errors
     /// [`Refusal::NotFound`] when there is neither a node nor an agent secret of that name.
     pub async fn remove_node(&self, who: &Principal, name: &str) -> Result<(), Refusal> {
-        who.needs(Role::Admin)?;
-        if !self.rooms.secrets.remove_node(name).await? {
-            return Err(Refusal::not_found("node", name));
+        self.recorded(who, "node.remove", name, async {
+            who.needs(Role::Admin)?;
+            self.reaches_name(who, name, "node").await?;
+            if !self.rooms.secrets.remove_node(name).await? {
+                return Err(Refusal::not_found("node", name));
+            }
+            self.disconnect(name);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Refuses whoever does not reach the cluster to which a node or agent secret of that name belongs.
+    pub(super) async fn reaches_name(&self, who: &Principal, name: &str, kind: &str) -> Result<(), Refusal> {
+        match self.rooms.store.clusters_of_name(name).await?.as_slice() {
+            [] if who.scope == Scope::All => Err(Refusal::not_found(kind, name)),
+            [] => Err(Refusal::Forbidden),
+            clusters => clusters.iter().try_for_each(|cluster| who.reaches(*cluster)),
         }
-        self.disconnect(name);
-        info!(target: "audit", user = who.name, node = name, "node removed");
-        Ok(())
     }
 
     fn with_connection(&self, row: NodeRow) -> Node {

@@ -2,7 +2,7 @@
 //!
 //! Names come from faces, secrets from `coordinator::secrets`; a secret is shown once and never again.
 
-use tracing::info;
+use std::net::IpAddr;
 
 use super::{Exchanged, NewSecret, Principal, Refusal, Role, SecretRow, Verbs};
 use crate::coordinator::roster::DEFAULT_CLUSTER;
@@ -21,24 +21,28 @@ impl Verbs {
         name: &str,
         cluster: Option<&str>,
     ) -> Result<NewSecret, Refusal> {
-        who.needs(Role::Admin)?;
-        let name: NodeName = name.parse().map_err(|e: crate::id::NameError| Refusal::Invalid(e.to_string()))?;
-        let cluster = self.cluster(who, cluster.unwrap_or(DEFAULT_CLUSTER)).await.map_err(|refusal| match refusal {
-            Refusal::NotFound(what) => Refusal::Invalid(format!("{what} not found")),
-            other => other,
-        })?;
-        let (row, secret) = self.rooms.secrets.create(&name, cluster.row.id).await?;
-        info!(target: "audit", user = who.name, node = row.name, cluster = row.cluster_name, "agent secret made");
-        Ok(NewSecret { row, secret })
+        self.recorded(who, "secret.create", name, async {
+            who.needs(Role::Admin)?;
+            let name: NodeName = name.parse().map_err(|e: crate::id::NameError| Refusal::Invalid(e.to_string()))?;
+            let cluster = self.cluster(who, cluster.unwrap_or(DEFAULT_CLUSTER)).await;
+            let cluster = cluster.map_err(|refusal| match refusal {
+                Refusal::NotFound(what) => Refusal::Invalid(format!("{what} not found")),
+                other => other,
+            })?;
+            let (row, secret) = self.rooms.secrets.create(&name, cluster.row.id).await?;
+            Ok(NewSecret { row, secret })
+        })
+        .await
     }
 
-    /// All agent secrets, by name; never the secrets themselves.
+    /// All agent secrets within reach, by name; never the secrets themselves.
     ///
     /// # Errors
     /// When the state cannot be read.
     pub async fn secrets(&self, who: &Principal) -> Result<Vec<SecretRow>, Refusal> {
         who.needs(Role::Viewer)?;
-        self.rooms.secrets.list().await
+        let rows = self.rooms.secrets.list().await?;
+        Ok(rows.into_iter().filter(|row| who.sees(row.cluster)).collect())
     }
 
     /// Revokes an agent secret, for good; with `now` its tokens and its connection end too.
@@ -46,21 +50,30 @@ impl Verbs {
     /// # Errors
     /// [`Refusal::NotFound`].
     pub async fn revoke_secret(&self, who: &Principal, name: &str, now: bool) -> Result<SecretRow, Refusal> {
-        who.needs(Role::Admin)?;
-        let row =
-            self.rooms.secrets.revoke(name, now).await?.ok_or_else(|| Refusal::not_found("agent secret", name))?;
-        if now {
-            self.disconnect(name);
-        }
-        info!(target: "audit", user = who.name, node = row.name, now, "agent secret revoked");
-        Ok(row)
+        let what = if now { "secret.revoke-now" } else { "secret.revoke" };
+        self.recorded(who, what, name, async {
+            who.needs(Role::Admin)?;
+            self.reaches_name(who, name, "agent secret").await?;
+            let revoked = self.rooms.secrets.revoke(name, now).await?;
+            let row = revoked.ok_or_else(|| Refusal::not_found("agent secret", name))?;
+            if now {
+                self.disconnect(name);
+            }
+            Ok(row)
+        })
+        .await
     }
 
     /// Trades an agent secret for an access token; needs no other credential. `ttl_ms` absent or 0 means half an hour.
     ///
     /// # Errors
     /// [`Refusal::Unauthenticated`] for a bad or revoked secret, [`Refusal::Invalid`] for a bad ttl.
-    pub async fn exchange_secret(&self, secret: &str, ttl_ms: Option<u64>) -> Result<Exchanged, Refusal> {
-        self.rooms.secrets.exchange(secret, ttl_ms).await
+    pub async fn exchange_secret(
+        &self,
+        secret: &str,
+        ttl_ms: Option<u64>,
+        from: Option<IpAddr>,
+    ) -> Result<Exchanged, Refusal> {
+        self.rooms.secrets.exchange(secret, ttl_ms, from).await
     }
 }

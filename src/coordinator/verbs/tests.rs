@@ -57,7 +57,7 @@ async fn spend(verbs: &Verbs, cluster: ClusterId, token: &str) -> Result<Downloa
 
 async fn node(kit: &Kit, node: &str, cluster: &str) -> NodeIdentity {
     let made = kit.verbs.create_secret(&kit.admin(), node, Some(cluster)).await.expect("a secret");
-    let exchanged = kit.verbs.exchange_secret(made.secret.expose(), None).await.expect("exchanged");
+    let exchanged = kit.verbs.exchange_secret(made.secret.expose(), None, None).await.expect("exchanged");
     let identity = kit.verbs.agent_by_token(exchanged.access_token.expose()).await.expect("a node");
     kit.verbs.joined(&identity, &hello()).await;
     identity
