@@ -83,11 +83,6 @@ impl<'a> Actor<'a> {
         Self { who: format!("node:{name}").into(), door: "agent-secret", from: None }
     }
 
-    /// The same, seen at an address.
-    pub fn at(self, from: Option<IpAddr>) -> Self {
-        Self { from, ..self }
-    }
-
     /// The same, with where the connection came from.
     #[must_use]
     pub fn at(self, from: Option<IpAddr>) -> Self {
