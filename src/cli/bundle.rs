@@ -1,4 +1,4 @@
-//! Verbs on bundles: `sheaf bundle create`, which is the operator's, and `verify|list|cat|extract|info` on bundle files.
+//! Verbs on bundles: `sheaf bundle create|stored`, which are the operator's, and `verify|list|cat|extract|info` on bundle files.
 //!
 //! The latter read files or standard input and write to standard output and, for `extract`, below one folder. A bundle with its end in
 //! place is read through its seek table; one without, or a pipe, from front to end. They never speak to a coordinator.
@@ -26,6 +26,8 @@ mod verify;
 pub enum BundleCommand {
     /// Ask a coordinator for a bundle, and take it in while it is made
     Create(Box<super::operate::bundle::CreateCommand>),
+    /// Bundles that the coordinator keeps
+    Stored(super::operate::StoredCommand),
     /// Say whether a bundle is complete, and what in it is skipped, cut or wrong
     Verify(verify::VerifyCommand),
     /// List the files of a bundle
@@ -46,6 +48,7 @@ impl BundleCommand {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self {
             Self::Create(command) => command.run(),
+            Self::Stored(command) => command.run(),
             Self::Verify(command) => command.run(),
             Self::List(command) => command.run(),
             Self::Cat(command) => command.run(),

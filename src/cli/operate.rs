@@ -14,6 +14,7 @@ pub mod profile;
 pub mod progress;
 mod prompt;
 pub mod secret;
+pub mod stored;
 pub mod task;
 
 use std::future::Future;
@@ -25,6 +26,23 @@ use clap::Args;
 use connect::Connection;
 
 pub use login::LoginCommand;
+
+/// What a verb's success comes to.
+trait Ends {
+    fn code(self) -> ExitCode;
+}
+
+impl Ends for () {
+    fn code(self) -> ExitCode {
+        ExitCode::SUCCESS
+    }
+}
+
+impl Ends for ExitCode {
+    fn code(self) -> ExitCode {
+        self
+    }
+}
 
 macro_rules! family {
     ($(#[$doc:meta])* $name:ident, $verb:path) => {
@@ -46,8 +64,7 @@ macro_rules! family {
             /// When it cannot be done; the chain says why.
             pub fn run(self) -> anyhow::Result<ExitCode> {
                 let coordinator = self.connection.open()?;
-                wait_for(self.verb.run(&coordinator))?;
-                Ok(ExitCode::SUCCESS)
+                Ok(wait_for(self.verb.run(&coordinator))?.code())
             }
         }
     };
@@ -68,6 +85,10 @@ family! {
 family! {
     /// `sheaf task …`
     TaskCommand, task::Verb
+}
+family! {
+    /// `sheaf bundle stored …`
+    StoredCommand, stored::Verb
 }
 
 /// Runs one command's future to its end, on this thread.

@@ -26,6 +26,8 @@ use crate::protocol::problem::Problem;
 
 /// Time for the connection to stand.
 const CONNECT: Duration = Duration::from_secs(10);
+/// How often a silent peer is asked whether it is still there.
+const KEEPALIVE: Duration = Duration::from_secs(30);
 /// Body of a JSON answer at most.
 const ANSWER: usize = 64 << 20;
 
@@ -135,6 +137,8 @@ impl Client {
         tcp.enforce_http(false);
         tcp.set_connect_timeout(Some(CONNECT));
         tcp.set_nodelay(true);
+        // Whoever waits long for an answer must learn that nobody is there any more.
+        tcp.set_keepalive(Some(KEEPALIVE));
         let https = hyper_rustls::HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_only()
@@ -142,6 +146,12 @@ impl Client {
             .wrap_connector(tcp);
         let inner = legacy::Client::builder(TokioExecutor::new()).build(https);
         Ok(Self { base, inner, wait: limits::DOWNLOAD_IDLE })
+    }
+
+    /// The same client, whose answers may take so long to begin.
+    pub fn patient(mut self, wait: Duration) -> Self {
+        self.wait = wait;
+        self
     }
 
     /// The base URL, without a slash at its end.

@@ -1,4 +1,4 @@
-//! `sheaf bundle create`: asks for a bundle, takes it in while it is made, verifies it on the way.
+//! `sheaf bundle create`: asks for a bundle, takes it in while it is made, verifies it on the way; or has it kept.
 //!
 //! The exit code is `verify`'s. A download that was cut, or whose bundle is not what it says, stays `<file>.partial` and is said to
 //! be so; only a sealed bundle gets its name.
@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
@@ -17,7 +18,7 @@ use super::connect::{Connection, Coordinator};
 use super::delivery::{Destination, Opened, Written};
 use super::output;
 use super::progress::{Position, Progress, catch_up, follow};
-use super::wait_for;
+use super::{stored, wait_for};
 use crate::bundle::Format;
 use crate::bundle::outcome::Verdict;
 use crate::bundle::seal::PublicKey;
@@ -27,6 +28,9 @@ use crate::net::client::Answer;
 use crate::protocol::control::{BUNDLE_HEADER, KEY_HEADER, NewBundle, TASK_HEADER};
 use crate::report;
 
+/// Time that a bundle may wait for its turn, and after which we say that it does.
+const TURN: Duration = Duration::from_secs(12 * 3600);
+const NOTICE: Duration = Duration::from_secs(3);
 /// Findings that are shown at most.
 const FINDINGS: usize = 100;
 /// Pieces of the download between network and disk.
@@ -38,6 +42,7 @@ const PIECES: usize = 16;
   sheaf bundle create --cluster default
   sheaf bundle create --cluster prod --node 'web-*' --collector logs --collector system --case 4711 --output case-4711.tar.zst
   sheaf bundle create --cluster prod --output - | sheaf bundle verify -
+  sheaf bundle create --cluster prod --store       kept by the coordinator; `sheaf bundle stored` lists and downloads
 
 Exit codes: 0 complete, 3 partial (a node or an entry is missing, the bundle says which), 4 truncated, 5 corrupt, 6 wrong
 signer, 7 aborted, 1 no bundle at all.")]
@@ -66,6 +71,9 @@ pub struct CreateCommand {
     /// File to write, `-` for standard output; the bundle's own name in the current folder when not given
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Let the coordinator keep the bundle; interrupting this command does not stop it
+    #[arg(long, conflicts_with = "output")]
+    pub store: bool,
     /// Print one JSON object at the end
     #[arg(long)]
     pub json: bool,
@@ -93,6 +101,9 @@ impl CreateCommand {
             format: self.format,
         };
         let coordinator = self.connection.open()?;
+        if self.store {
+            return wait_for(stored::keep(&coordinator, &wanted, self.quiet, self.json));
+        }
         let to_stdout = destination == Some(Destination::Stdout);
         let made = match wait_for(create(&coordinator, &wanted, destination, self.quiet)) {
             // Whoever reads our output has enough; but the bundle is not whole, and the exit code must not say so.
@@ -123,6 +134,8 @@ pub struct Made {
     pub seen: Seen,
     /// Why the download broke off, if it did.
     pub broken: Option<String>,
+    /// What to do then.
+    pub advice: String,
 }
 
 /// What the verifier saw.
@@ -173,14 +186,14 @@ impl Made {
             eprintln!("{} sources skipped; `sheaf bundle verify` names them", seen.skipped);
         }
         if let Some(why) = &self.broken {
-            eprintln!("the download was cut: {why}; `sheaf task show {}` may say more", self.task);
+            eprintln!("the download was cut: {why}; {}", self.advice);
         }
         let place = self.path.as_ref().map(|path| format!("  {}", path.display())).unwrap_or_default();
         eprintln!("{}: {}{place}", self.verdict(), output::bytes(self.bytes));
     }
 
     /// Tells programs on standard output.
-    fn print(&self) -> io::Result<()> {
+    pub fn print(&self) -> io::Result<()> {
         output::json(&serde_json::json!({
             "id": self.task,
             "name": self.name,
@@ -206,7 +219,7 @@ pub async fn create(
     // A named file is opened first: nobody is asked for a bundle that there is no place for.
     let opened = destination.map(Destination::open).transpose()?;
     let body = Bytes::from(serde_json::to_vec(wanted)?);
-    let answer = coordinator.stream(Method::POST, "/bundles", body).await?;
+    let answer = ask(coordinator, body, quiet).await?;
     let head = Head::read(answer.headers())?;
     let opened = match opened {
         Some(opened) => opened,
@@ -215,7 +228,7 @@ pub async fn create(
     let progress = RefCell::new(Progress::new(quiet));
     let mut from = Position::default();
     let taken = tokio::select! {
-        taken = take_in(answer, opened, head.key, &progress) => taken,
+        taken = take_in(Some(answer), opened, head.key, &progress) => taken,
         never = follow(coordinator, head.task, &mut from, &progress) => match never {},
     };
     catch_up(coordinator, head.task, &mut from, &progress).await;
@@ -224,19 +237,37 @@ pub async fn create(
     let bytes = written.bytes;
     let sealed = broken.is_none() && matches!(seen.report.verdict, Verdict::Complete | Verdict::Partial);
     let path = if sealed { written.keep()? } else { written.leave() };
-    Ok(Made { task: head.task, name: head.name, path, bytes, seen, broken })
+    let advice = format!("`sheaf task show {}` may say more", head.task);
+    Ok(Made { task: head.task, name: head.name, path, bytes, seen, broken, advice })
 }
 
-async fn take_in(
-    answer: Answer,
+/// Asks for the bundle. The answer begins when its turn has come, which may take as long as another bundle does.
+async fn ask(coordinator: &Coordinator, body: Bytes, quiet: bool) -> anyhow::Result<Answer> {
+    let patient = coordinator.patient(TURN);
+    let mut asking = std::pin::pin!(patient.stream(Method::POST, "/bundles", body));
+    tokio::select! {
+        answer = &mut asking => return answer,
+        () = tokio::time::sleep(NOTICE) => {}
+    }
+    if !quiet {
+        eprintln!("waiting: another bundle of the same is being collected for you; `sheaf task list` shows it");
+    }
+    asking.await
+}
+
+/// Writes and inspects what comes; nothing more comes without an answer.
+pub async fn take_in(
+    answer: Option<Answer>,
     opened: Opened,
     key: PublicKey,
     progress: &RefCell<Progress>,
 ) -> anyhow::Result<(Seen, Written, Option<String>)> {
     let (sender, pieces) = tokio::sync::mpsc::channel(PIECES);
     let taking = tokio::task::spawn_blocking(move || opened.take(pieces, |bytes| Seen::inspect(bytes, &key)));
-    let (mut body, mut broken) = (answer.into_body(), None);
-    while let Some(frame) = body.frame().await {
+    let (mut body, mut broken) = (answer.map(Answer::into_body), None);
+    while let Some(body) = &mut body
+        && let Some(frame) = body.frame().await
+    {
         let data = match frame.map(hyper::body::Frame::into_data) {
             Ok(Ok(data)) => data,
             Ok(Err(_)) => continue,
@@ -281,10 +312,7 @@ impl Head {
     }
 
     fn file(&self, format: Format) -> PathBuf {
-        match format {
-            Format::Tar => format!("{}.tar", self.name).into(),
-            Format::TarZst => format!("{}.tar.zst", self.name).into(),
-        }
+        format!("{}.{}", self.name, format.ending()).into()
     }
 }
 

@@ -4,6 +4,7 @@
 //! URL that it was given for.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use base64::Engine as _;
@@ -133,6 +134,11 @@ impl Coordinator {
         Ok(Self { client: Client::new(url, ca)?, credential: basic(user, password)?, from_profile: false })
     }
 
+    /// The same one, whose answers may take so long to begin.
+    pub fn patient(&self, wait: Duration) -> Self {
+        Self { client: self.client.clone().patient(wait), ..self.clone() }
+    }
+
     /// The base URL.
     pub fn url(&self) -> &str {
         self.client.base()
@@ -165,7 +171,22 @@ impl Coordinator {
     /// # Errors
     /// When it fails or is refused.
     pub async fn stream(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Answer> {
-        let answer = match self.client.send(method, &format!("{PREFIX}{path}"), self.headers(), body).await {
+        self.stream_with(method, path, HeaderMap::new(), body).await
+    }
+
+    /// The same with headers of the caller's own.
+    ///
+    /// # Errors
+    /// When it fails or is refused.
+    pub async fn stream_with(
+        &self,
+        method: Method,
+        path: &str,
+        mut headers: HeaderMap,
+        body: Bytes,
+    ) -> anyhow::Result<Answer> {
+        headers.extend(self.headers());
+        let answer = match self.client.send(method, &format!("{PREFIX}{path}"), headers, body).await {
             Ok(answer) => client::success(answer).await,
             Err(error) => Err(error),
         };

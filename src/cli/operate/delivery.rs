@@ -33,28 +33,43 @@ impl Destination {
     /// When the file cannot be made.
     pub fn open(self) -> anyhow::Result<Opened> {
         match self {
-            Self::Stdout => Ok(Opened { to: Box::new(io::stdout()), place: None }),
-            Self::File(path) => {
-                if path.is_dir() {
-                    anyhow::bail!("{} is a folder; say the file's name too", path.display());
-                }
-                let mut name = path.clone().into_os_string();
-                name.push(".partial");
-                let partial = PathBuf::from(name);
-                // What is in a bundle is nobody else's business.
-                let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial);
-                let file = opened.with_context(|| format!("cannot write {}", partial.display()))?;
-                let to = Box::new(BufWriter::with_capacity(1 << 20, file.try_clone()?));
-                Ok(Opened { to, place: Some(Place { path, partial, file, settled: false }) })
-            }
+            Self::Stdout => Ok(Opened::to_stdout()),
+            Self::File(path) => Opened::anew(path, ".partial"),
         }
     }
+
+    /// Opens it to go on with what an earlier try left of the same bundle, `size` bytes long; `mark` tells the partial files of one
+    /// bundle from those of another.
+    ///
+    /// # Errors
+    /// When the file cannot be made or read.
+    pub fn resume(self, mark: &str, size: u64) -> anyhow::Result<Opened> {
+        let Self::File(path) = self else { return Ok(Opened::to_stdout()) };
+        let ending = format!(".{mark}.partial");
+        let partial = beside(&path, &ending);
+        match partial.metadata() {
+            Ok(found) if found.is_file() && (1..=size).contains(&found.len()) => {
+                Opened::again(path, partial, found.len())
+            }
+            _ => Opened::anew(path, &ending),
+        }
+    }
+}
+
+/// The file of this name with an ending.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.to_owned().into_os_string();
+    name.push(ending);
+    name.into()
 }
 
 /// An open destination.
 pub struct Opened {
     to: Box<dyn Write + Send>,
     place: Option<Place>,
+    /// What an earlier try left, to be inspected before what comes.
+    before: Box<dyn Read + Send>,
+    had: u64,
 }
 
 /// A file that is being written; what is neither kept nor left is taken away.
@@ -75,6 +90,53 @@ impl Drop for Place {
 }
 
 impl Opened {
+    fn to_stdout() -> Self {
+        Self { to: Box::new(io::stdout()), place: None, before: Box::new(io::empty()), had: 0 }
+    }
+
+    fn anew(path: PathBuf, ending: &str) -> anyhow::Result<Self> {
+        if path.is_dir() {
+            anyhow::bail!("{} is a folder; say the file's name too", path.display());
+        }
+        let partial = beside(&path, ending);
+        // What is in a bundle is nobody else's business.
+        let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial);
+        let file = opened.with_context(|| format!("cannot write {}", partial.display()))?;
+        let to = Box::new(BufWriter::with_capacity(1 << 20, file.try_clone()?));
+        Ok(Self {
+            to,
+            place: Some(Place { path, partial, file, settled: false }),
+            before: Box::new(io::empty()),
+            had: 0,
+        })
+    }
+
+    fn again(path: PathBuf, partial: PathBuf, had: u64) -> anyhow::Result<Self> {
+        let opened = OpenOptions::new().append(true).open(&partial);
+        let file = opened.with_context(|| format!("cannot write {}", partial.display()))?;
+        let before = File::open(&partial).with_context(|| format!("cannot read {}", partial.display()))?;
+        let to = Box::new(BufWriter::with_capacity(1 << 20, file.try_clone()?));
+        let place = Some(Place { path, partial, file, settled: false });
+        Ok(Self { to, place, before: Box::new(before.take(had)), had })
+    }
+
+    /// Bytes that are there already.
+    pub fn had(&self) -> u64 {
+        self.had
+    }
+
+    /// Begins anew after all: what is there is of no use.
+    ///
+    /// # Errors
+    /// When the file cannot be emptied.
+    pub fn discard(&mut self) -> anyhow::Result<()> {
+        if let Some(place) = &self.place {
+            place.file.set_len(0).with_context(|| format!("cannot write {}", place.partial.display()))?;
+        }
+        (self.before, self.had) = (Box::new(io::empty()), 0);
+        Ok(())
+    }
+
     /// Writes all pieces, while `inspect` reads the same bytes. Runs on a thread of its own, until the pieces end.
     ///
     /// # Errors
@@ -84,7 +146,8 @@ impl Opened {
         pieces: Receiver<Bytes>,
         inspect: impl FnOnce(&mut dyn Read) -> T,
     ) -> anyhow::Result<(T, Written)> {
-        let mut tee = Tee { pieces, to: &mut self.to, left: Bytes::new(), bytes: 0, failed: None };
+        let (before, bytes) = (&mut self.before, self.had);
+        let mut tee = Tee { before, pieces, to: &mut self.to, left: Bytes::new(), bytes, failed: None };
         let seen = inspect(&mut tee);
         // An inspection that has seen enough does not end the download.
         let drained = io::copy(&mut tee, &mut io::sink());
@@ -135,6 +198,7 @@ impl Written {
 
 /// Gives out the pieces as they come, each after it was written.
 struct Tee<'a> {
+    before: &'a mut (dyn Read + Send),
     pieces: Receiver<Bytes>,
     to: &'a mut (dyn Write + Send),
     left: Bytes,
@@ -144,6 +208,10 @@ struct Tee<'a> {
 
 impl Read for Tee<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let before = self.before.read(buffer)?;
+        if before > 0 {
+            return Ok(before);
+        }
         while self.left.is_empty() {
             // After a failure the download is ended by taking nothing more of it.
             if self.failed.is_some() {
@@ -204,11 +272,39 @@ mod tests {
 
     #[test]
     fn what_cannot_be_written_says_so() {
-        let full =
-            Opened { to: Box::new(File::options().write(true).open("/dev/full").expect("a full device")), place: None };
+        let device = File::options().write(true).open("/dev/full").expect("a full device");
+        let full = Opened { to: Box::new(device), ..Opened::to_stdout() };
         let error = full.take(pieces(&["x"]), |bytes| io::copy(bytes, &mut io::sink())).map(|_| ()).expect_err("full");
         assert!(format!("{error:#}").contains("No space left"), "{error:#}");
         let nowhere = Destination::parse(Path::new("/nonexistent/x.tar")).open().map(|_| ()).expect_err("no folder");
         assert!(format!("{nowhere:#}").contains("/nonexistent/x.tar.partial"), "{nowhere:#}");
+    }
+
+    #[test]
+    fn what_an_earlier_try_left_is_inspected_and_gone_on_with() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("b.tar");
+        let resume = |size| Destination::parse(&path).resume("1234", size).expect("opened");
+        let first = resume(6);
+        assert_eq!(first.had(), 0);
+        let (_, written) = first.take(pieces(&["ab", "cd"]), |_| ()).expect("written");
+        written.leave().expect("a file");
+        assert_eq!(Destination::parse(&path).resume("5678", 6).expect("opened").had(), 0, "another bundle's is none");
+        let second = resume(6);
+        assert_eq!(second.had(), 4);
+        let mut all = Vec::new();
+        let (_, written) = second.take(pieces(&["ef"]), |bytes| bytes.read_to_end(&mut all)).expect("written");
+        assert_eq!((&all[..], written.bytes), (&b"abcdef"[..], 6));
+        written.keep().expect("kept");
+        assert_eq!(std::fs::read(&path).expect("read"), b"abcdef");
+        let (_, written) = resume(6).take(pieces(&["abc"]), |_| ()).expect("written");
+        written.leave().expect("a file");
+        assert_eq!(resume(2).had(), 0, "longer than the bundle is");
+        let (_, written) = resume(6).take(pieces(&["abc"]), |_| ()).expect("written");
+        written.leave().expect("a file");
+        let mut anew = resume(6);
+        anew.discard().expect("emptied");
+        let (_, written) = anew.take(pieces(&["xyz"]), |_| ()).expect("written");
+        assert_eq!(std::fs::read(written.leave().expect("a file")).expect("read"), b"xyz");
     }
 }

@@ -15,13 +15,15 @@ use super::connect::Coordinator;
 use super::task;
 use crate::clock::rfc3339;
 use crate::id::TaskId;
-use crate::protocol::control::Event;
+use crate::protocol::control::{Event, Task};
 use crate::report;
 
 /// How often the events are asked for.
 const EVERY: Duration = Duration::from_millis(500);
 /// Time that one look at the events may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Times in a row that a task cannot be asked for before it is given up.
+const FAILURES: u32 = 60;
 /// Lines on the terminal at most: past it, nodes that are done with leave it.
 const LINES: usize = 24;
 
@@ -35,18 +37,28 @@ struct Bars {
     screen: MultiProgress,
     total: ProgressBar,
     nodes: BTreeMap<String, ProgressBar>,
+    /// Bytes of each node, where the total is theirs.
+    collected: Option<BTreeMap<String, u64>>,
 }
 
 impl Progress {
     /// Begins to show; `quiet` shows nothing.
     pub fn new(quiet: bool) -> Self {
+        Self::showing(quiet, "received", None)
+    }
+
+    /// The same where nothing is received: the total is what the nodes have sent.
+    pub fn of_task(quiet: bool) -> Self {
+        Self::showing(quiet, "collected", Some(BTreeMap::new()))
+    }
+
+    fn showing(quiet: bool, total: &'static str, collected: Option<BTreeMap<String, u64>>) -> Self {
         if quiet || !std::io::stderr().is_terminal() {
             return Self { bars: None, quiet };
         }
         let screen = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(4));
-        let total =
-            screen.add(ProgressBar::no_length().with_style(style()).with_prefix("total").with_message("received"));
-        Self { bars: Some(Bars { screen, total, nodes: BTreeMap::new() }), quiet }
+        let total = screen.add(ProgressBar::no_length().with_style(style()).with_prefix("total").with_message(total));
+        Self { bars: Some(Bars { screen, total, nodes: BTreeMap::new(), collected }), quiet }
     }
 
     /// Counts bytes of the bundle that came.
@@ -97,6 +109,10 @@ impl Bars {
         let Some(bar) = self.nodes.get(&name) else { return };
         if let Some(bytes) = event.data.bytes {
             bar.set_position(bytes);
+            if let Some(collected) = &mut self.collected {
+                collected.insert(name.clone(), bytes);
+                self.total.set_position(collected.values().sum());
+            }
         }
         bar.set_message(report::brief(&state(event), 60));
         if matches!(event.state.as_str(), "finished" | "failed") {
@@ -129,6 +145,31 @@ pub async fn follow(
 pub async fn catch_up(coordinator: &Coordinator, id: TaskId, from: &mut Position, progress: &RefCell<Progress>) {
     let reading = task::events(coordinator, id, from, |event| progress.borrow_mut().event(&event));
     let _ = tokio::time::timeout(PATIENCE, reading).await;
+}
+
+/// Follows a task to its end, and answers with it. A coordinator that does not answer is asked again for a while.
+///
+/// # Errors
+/// When it cannot be asked any more.
+pub async fn to_the_end(coordinator: &Coordinator, id: TaskId, quiet: bool) -> anyhow::Result<Task> {
+    // Whoever cannot be asked at all is not asked again.
+    let _: Task = coordinator.fetch(&format!("/tasks/{id}")).await?;
+    let progress = RefCell::new(Progress::of_task(quiet));
+    let (mut from, mut failures) = (Position::default(), 0);
+    let ended = loop {
+        // Asked before the events are read: what is final has all of them.
+        let asked: anyhow::Result<Task> = coordinator.fetch(&format!("/tasks/{id}")).await;
+        catch_up(coordinator, id, &mut from, &progress).await;
+        match asked {
+            Ok(task) if task.state.is_final() => break Ok(task),
+            Ok(_) => failures = 0,
+            Err(error) if failures == FAILURES => break Err(error),
+            Err(_) => failures += 1,
+        }
+        tokio::time::sleep(EVERY).await;
+    };
+    progress.borrow().end();
+    ended
 }
 
 /// How far a task's event log was read.
@@ -175,9 +216,13 @@ fn state(event: &Event) -> String {
         "failed" => said.unwrap_or("failed"),
         other => other,
     };
+    let state = match (event.state.as_str(), event.progress) {
+        ("in_progress", 1..) => format!("{state} {}%", event.progress),
+        _ => state.to_owned(),
+    };
     match &event.data.error {
         Some(why) => format!("{state}: {why}"),
-        None => state.to_owned(),
+        None => state,
     }
 }
 

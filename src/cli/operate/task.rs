@@ -1,14 +1,21 @@
-//! `sheaf task list|show|cancel`.
+//! `sheaf task list|show|follow|cancel`.
+//!
+//! A task is read while it runs, from its event log; nothing here keeps it from running, but for `cancel`.
+
+use std::process::ExitCode;
 
 use http::Method;
 
 use super::connect::Coordinator;
 use super::output::{self, Table};
 use super::progress::{self, Position};
-use crate::id::TaskId;
+use super::stored;
+use crate::bundle::outcome::Verdict;
+use crate::id::{BundleId, TaskId};
 use crate::limits;
 use crate::net::body::capped;
-use crate::protocol::control::{Event, LOG_TOTAL_HEADER, Task};
+use crate::protocol::control::{Event, LOG_TOTAL_HEADER, Task, TaskState};
+use crate::report;
 
 /// Bytes of one answer with events at most.
 const PART: usize = 4 << 20;
@@ -17,11 +24,16 @@ const PART: usize = 4 << 20;
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Verb {
     /// List tasks, newest first
-    #[command(after_help = "Examples:\n  sheaf task list\n  sheaf task list --limit 5 --json")]
+    #[command(
+        after_help = "Examples:\n  sheaf task list\n  sheaf task list --limit 5 --json\n  sheaf task list --state queued,processing"
+    )]
     List {
         /// How many at most
         #[arg(long, value_name = "N", default_value_t = 30)]
         limit: u32,
+        /// Only in these states, with commas between: queued, processing, cancelling, cancelled, done, errored
+        #[arg(long, value_name = "STATES", value_delimiter = ',', value_parser = state)]
+        state: Vec<TaskState>,
         /// Print a JSON array
         #[arg(long)]
         json: bool,
@@ -30,14 +42,34 @@ pub enum Verb {
     Show {
         /// Its number
         id: TaskId,
+        /// Print the debug log too
+        #[arg(long, conflicts_with = "json")]
+        debug: bool,
         /// Print one JSON object, with the events in it
         #[arg(long)]
         json: bool,
     },
-    /// Cancel a task
+    /// Follow a task to its end; interrupting this command leaves the task alone
+    #[command(after_help = "Examples:\n  sheaf task follow 12\n  sheaf task follow 12 --json --quiet
+
+Exit codes: 0 done, 3 done with a partial bundle, 7 cancelled, 1 errored.")]
+    Follow {
+        /// Its number
+        id: TaskId,
+        /// Print one JSON object at the end
+        #[arg(long)]
+        json: bool,
+        /// Show no progress
+        #[arg(long, short)]
+        quiet: bool,
+    },
+    /// Cancel a task, and what nodes do for it
     Cancel {
         /// Its number
         id: TaskId,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -46,18 +78,61 @@ impl Verb {
     ///
     /// # Errors
     /// When the coordinator refuses or cannot be reached.
-    pub async fn run(self, coordinator: &Coordinator) -> anyhow::Result<()> {
+    pub async fn run(self, coordinator: &Coordinator) -> anyhow::Result<ExitCode> {
         match self {
-            Self::List { limit, json } => {
-                Ok(list(&coordinator.fetch::<Vec<Task>>(&format!("/tasks?limit={limit}")).await?, json)?)
+            Self::List { limit, state, json } => {
+                let words: Vec<&str> = state.iter().map(|state| state.as_str()).collect();
+                let path = format!("/tasks?limit={limit}&state={}", words.join(","));
+                list(&coordinator.fetch::<Vec<Task>>(&path).await?, json)?;
             }
-            Self::Show { id, json } => show(coordinator, id, json).await,
-            Self::Cancel { id } => {
+            Self::Show { id, debug, json } => show(coordinator, id, debug, json).await?,
+            Self::Follow { id, json, quiet } => return follow(coordinator, id, json, quiet).await,
+            Self::Cancel { id, json } => {
                 let task: Task = coordinator.call(Method::POST, &format!("/tasks/{id}/cancel"), None::<&()>).await?;
-                Ok(output::say(&format!("task {} {}\n", task.id, task.state))?)
+                if json {
+                    output::json(&task)?;
+                } else {
+                    output::say(&format!("task {} {}\n", task.id, task.state))?;
+                }
             }
         }
+        Ok(ExitCode::SUCCESS)
     }
+}
+
+fn state(text: &str) -> Result<TaskState, String> {
+    serde_json::from_value(text.into()).map_err(|_| "no such state".to_owned())
+}
+
+async fn follow(coordinator: &Coordinator, id: TaskId, json: bool, quiet: bool) -> anyhow::Result<ExitCode> {
+    let task = progress::to_the_end(coordinator, id, quiet).await?;
+    if json {
+        output::json(&task)?;
+    } else {
+        let result = task.result.as_deref().map(|result| format!(": {}", report::escape(result))).unwrap_or_default();
+        eprintln!("task {} {}{result}", task.id, task.state);
+    }
+    let verdict = verdict(coordinator, &task).await;
+    Ok(exit_code(&task, verdict))
+}
+
+/// The exit code that says how a task ended; `verdict` is that of the bundle it made.
+pub fn exit_code(task: &Task, verdict: Option<Verdict>) -> ExitCode {
+    match task.state {
+        TaskState::Done => ExitCode::from(verdict.map_or(0, Verdict::exit_code)),
+        TaskState::Cancelled => ExitCode::from(Verdict::Aborted.exit_code()),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// The verdict on the bundle that a task made: its result says it, or names the kept bundle that knows.
+async fn verdict(coordinator: &Coordinator, task: &Task) -> Option<Verdict> {
+    let result = task.result.as_ref()?;
+    if let Ok(id) = result.parse::<BundleId>() {
+        return Some(stored::find(coordinator, id).await.ok()?.verdict);
+    }
+    let result: serde_json::Value = serde_json::from_str(result).ok()?;
+    serde_json::from_value(result.get("verdict")?.clone()).ok()
 }
 
 /// Hands out the events of a task that came since `from`, which moves on.
@@ -91,7 +166,7 @@ pub async fn events(
     }
 }
 
-async fn show(coordinator: &Coordinator, id: TaskId, json: bool) -> anyhow::Result<()> {
+async fn show(coordinator: &Coordinator, id: TaskId, debug: bool, json: bool) -> anyhow::Result<()> {
     let task: Task = coordinator.fetch(&format!("/tasks/{id}")).await?;
     let mut all = Vec::new();
     events(coordinator, id, &mut Position::default(), |event| all.push(event)).await?;
@@ -105,12 +180,20 @@ async fn show(coordinator: &Coordinator, id: TaskId, json: bool) -> anyhow::Resu
         ("state", task.state.to_string()),
         ("what", task.description.clone()),
         ("user", task.user.clone()),
+        ("deployment", task.deployment.as_ref().map(ToString::to_string).unwrap_or_default()),
+        ("created", task.created_at.clone().unwrap_or_default()),
         ("started", task.started_at.clone().unwrap_or_default()),
         ("finished", task.finished_at.clone().unwrap_or_default()),
         ("result", task.result.clone().unwrap_or_default()),
     ])?;
     let lines: Vec<String> = all.iter().filter_map(progress::line).collect();
-    Ok(output::say(&lines.concat())?)
+    output::say(&lines.concat())?;
+    if debug {
+        let answer = coordinator.stream(Method::GET, &format!("/tasks/{id}/debug"), bytes::Bytes::new()).await?;
+        let text = capped(answer.into_body(), PART, limits::BODY_IDLE).await?;
+        output::say(&String::from_utf8_lossy(&text))?;
+    }
+    Ok(())
 }
 
 fn list(tasks: &[Task], json: bool) -> std::io::Result<()> {
