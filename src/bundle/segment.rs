@@ -40,6 +40,9 @@ pub struct SegmentHead {
     /// Whether it goes on inside the entry that the attempt before left open; only the first segment of an attempt may.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub continues: bool,
+    /// Bytes of content that the node expects to send from this segment on, as far as it knows; a guess, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<u64>,
     /// What the node says of entries that end in this segment, and of sources that gave none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<Note>,
@@ -180,7 +183,17 @@ mod tests {
         let digest = blake3::hash(&frames).to_hex().to_string();
         let notes = vec![Note { path: "files/x".into(), entry: true, ..Note::default() }];
         let (task, attempt, number, boundary, continues) = (TaskId(7), 2, 0, true, true);
-        let head = SegmentHead { version: VERSION, task, attempt, number, digest, boundary, continues, notes };
+        let head = SegmentHead {
+            version: VERSION,
+            task,
+            attempt,
+            number,
+            digest,
+            boundary,
+            continues,
+            estimate: Some(9),
+            notes,
+        };
         Segment { head, frames: frames.into() }
     }
 

@@ -50,6 +50,11 @@ impl Inbound {
         self.segment.head.continues
     }
 
+    /// Bytes that the node expects to send from it on, if it says so.
+    pub fn estimate(&self) -> Option<u64> {
+        self.segment.head.estimate
+    }
+
     /// The segment, and the memory to give back when it is gone.
     pub fn into_parts(self) -> (Segment, Lease) {
         (self.segment, self.lease)

@@ -56,7 +56,7 @@ impl Batch {
     pub(super) fn take(&mut self, boundary: bool) -> Packed {
         let before = std::mem::take(self);
         let Self { frames, raw, notes, rows, note_bytes } = before;
-        let mut packed = Packed { frames, raw, boundary, continues: false, notes, rows };
+        let mut packed = Packed { frames, raw, boundary, continues: false, estimate: None, notes, rows };
         if !boundary {
             self.notes = std::mem::take(&mut packed.notes);
             self.note_bytes = note_bytes;

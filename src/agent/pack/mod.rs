@@ -29,6 +29,8 @@ pub struct Packed {
     pub boundary: bool,
     /// Whether they go on inside an entry that an earlier attempt left open.
     pub continues: bool,
+    /// Bytes of content that are expected from here on, when that was just found out.
+    pub estimate: Option<u64>,
     /// Notes on entries that end here, and on sources that gave none.
     pub notes: Vec<Note>,
     /// Rows of the entries that end here, where they were asked for ([`Settings::rows`]).

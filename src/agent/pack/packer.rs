@@ -102,6 +102,8 @@ pub struct Packer<S> {
     pub(super) open: Option<OpenEntry>,
     /// Whether the next segment goes on inside it.
     pub(super) continues: bool,
+    /// Bytes to come, until a segment has said so.
+    estimate: Option<u64>,
     /// The `.err` of a source that failed, until it is known that the source brings none itself.
     owed: Option<Reason>,
 }
@@ -138,6 +140,7 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
             noted: HashSet::new(),
             open: None,
             continues: false,
+            estimate: None,
             owed: None,
         })
     }
@@ -156,6 +159,11 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
     /// gives something, and still begins with what is held.
     pub fn resume(&mut self, open: OpenEntry) {
         self.open = Some(open);
+    }
+
+    /// Notes how many bytes will probably come from here on.
+    pub fn expect(&mut self, bytes: u64) {
+        self.estimate = Some(bytes);
     }
 
     /// Whether the next source of `path` is held already and need not be read.
@@ -409,6 +417,7 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
     pub(super) fn emit(&mut self, boundary: bool) -> Result<(), PackError> {
         let mut packed = self.batch.take(boundary);
         packed.continues = std::mem::take(&mut self.continues);
+        packed.estimate = self.estimate.take();
         self.totals.wire += packed.wire();
         self.last = Instant::now();
         match (self.sink)(packed) {

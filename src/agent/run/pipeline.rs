@@ -41,6 +41,10 @@ pub(in crate::agent) fn pipeline<S: FnMut(Packed) -> ControlFlow<()>>(
     let _ = source::collect(plan, host, stop, &mut |found| {
         packed = match found {
             Found::Missing(note) => packer.note(note),
+            Found::Estimate(bytes) => {
+                packer.expect(bytes);
+                Ok(())
+            }
             Found::Record(record) if packer.skip(&record.path) => Ok(()),
             Found::Record(record) => packer.add(redactor.clean(record)),
         };

@@ -90,6 +90,7 @@ impl Uploader {
             digest: digest.finalize().to_hex().to_string(),
             boundary: packed.boundary,
             continues: packed.continues,
+            estimate: packed.estimate,
             notes: packed.notes,
         };
         let prefix = [head.prefix()];

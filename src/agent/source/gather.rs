@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::collector::{self, Collector};
 use super::command::{self, Ending, Output, Program};
+use super::estimate::estimate;
 use super::file::{Extent, FileContent};
 use super::inventory::Inventory;
 use super::journal::{Journal as _, Journalctl};
@@ -57,6 +58,7 @@ pub fn collect(
     for collector in &ready {
         gather.commands(collector)?;
     }
+    gather.estimate(&ready, &mounts)?;
     let mut met = Met::default();
     for collector in &ready {
         gather.files(collector, &mounts, &mut met)?;
@@ -210,9 +212,22 @@ impl<'a> Gather<'a> {
         }
     }
 
-    fn files(&mut self, collector: &Collector, mounts: &Mounts, met: &mut Met) -> ControlFlow<()> {
-        let (host, stop, plan) = (self.host, self.stop, self.plan);
-        let ground = Ground { host, mounts, stop, never: &plan.never, file_bytes: plan.bounds.file_bytes };
+    fn ground(&self, mounts: &'a Mounts) -> Ground<'a> {
+        let plan = self.plan;
+        Ground { host: self.host, mounts, stop: self.stop, never: &plan.never, file_bytes: plan.bounds.file_bytes }
+    }
+
+    /// Says how much the files will be. A mount that may hang is not asked twice for that.
+    fn estimate(&mut self, ready: &[&Collector], mounts: &'a Mounts) -> ControlFlow<()> {
+        let bytes = if self.plan.remote { None } else { estimate(ready, &self.ground(mounts)) };
+        match bytes {
+            Some(bytes) => (self.sink)(Found::Estimate(bytes)),
+            None => ControlFlow::Continue(()),
+        }
+    }
+
+    fn files(&mut self, collector: &Collector, mounts: &'a Mounts, met: &mut Met) -> ControlFlow<()> {
+        let ground = self.ground(mounts);
         for files in &collector.files {
             let mut visit = |seen| match seen {
                 Seen::File(found) => {

@@ -10,6 +10,7 @@
 mod check;
 pub mod collector;
 pub mod command;
+mod estimate;
 pub mod file;
 mod fill;
 mod gather;
@@ -133,6 +134,8 @@ pub enum Found {
     Record(Record),
     /// Nothing, and why.
     Missing(Note),
+    /// Bytes that the files to come will probably have.
+    Estimate(u64),
 }
 
 #[cfg(test)]

@@ -69,10 +69,14 @@ impl Events {
         self.line(Event::Step(self.node(node.as_str(), index, StepState::Started))).await;
     }
 
-    /// A node goes on. How much it will send in all nobody knows, so the bytes so far stand in place of a percentage.
-    pub(super) fn progress(&self, node: &NodeName, index: u64, bytes: u64) {
+    /// A node goes on: the bytes so far, and what part they are of those it expects. Nothing is whole before its end.
+    pub(super) fn progress(&self, node: &NodeName, index: u64, bytes: u64, expected: Option<u64>) {
         let step = self.node(node.as_str(), index, StepState::InProgress);
-        let _ = self.lines.try_send(Event::Step(Step { data: Some(json!({"bytes": bytes})), ..step }));
+        let _ = self.lines.try_send(Event::Step(Step {
+            progress: percent(bytes, expected),
+            data: Some(json!({"bytes": bytes})),
+            ..step
+        }));
     }
 
     /// A node's part is over.
@@ -101,5 +105,26 @@ impl Events {
         let task = task.to_owned();
         let step = Step { stage, tags: Vec::new(), total: 1, task, index: 1, state, progress, data: None };
         self.line(Event::Step(step)).await;
+    }
+}
+
+/// The part of what is expected, at most 99; 0 where nothing is known.
+fn percent(bytes: u64, expected: Option<u64>) -> u8 {
+    let Some(expected) = expected else { return 0 };
+    let part = u128::from(bytes) * 100 / u128::from(expected.max(1));
+    u8::try_from(part.min(99)).unwrap_or(99)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::percent;
+
+    #[test]
+    fn nothing_is_whole_before_its_end() {
+        let cases = [(0, Some(10), 0), (5, Some(10), 50), (10, Some(10), 99), (99, Some(0), 99), (9, None, 0)];
+        for (bytes, expected, wanted) in cases {
+            assert_eq!(percent(bytes, expected), wanted, "{bytes} of {expected:?}");
+        }
+        assert_eq!(percent(u64::MAX, Some(u64::MAX)), 99);
     }
 }

@@ -85,6 +85,8 @@ pub(super) struct Lane {
     instance: Option<uuid::Uuid>,
     row: NodeRow,
     raw: u64,
+    /// Bytes that the node will have sent in all, as it guesses.
+    expected: Option<u64>,
     cut: u64,
     told: Instant,
 }
@@ -111,6 +113,7 @@ impl Lane {
             instance: None,
             row: NodeRow { name: node.to_string(), ..NodeRow::default() },
             raw: 0,
+            expected: None,
             cut: 0,
             told: Instant::now(),
             link: door.watch(),
@@ -239,6 +242,7 @@ impl Lane {
         if std::mem::take(&mut self.resuming) {
             self.resumed(inbound.continues()).await?;
         }
+        let estimate = inbound.estimate();
         let verified = match self.verifier.check(inbound).await {
             Ok(verified) => verified,
             Err(error) => {
@@ -256,6 +260,10 @@ impl Lane {
             let _ = reply.send(Answer::Refused(reason.to_owned()));
             return Err(End::Hostile(reason.to_owned()));
         }
+        // An agent that was restarted guesses anew, and does not know what is held of it.
+        if let (None, Some(more)) = (self.expected, estimate) {
+            self.expected = Some(self.raw.saturating_add(more));
+        }
         self.count(&verified);
         let verified = self.note(verified).await;
         self.door.advance();
@@ -267,7 +275,7 @@ impl Lane {
         self.place(verified).await?;
         if self.told.elapsed() >= PROGRESS {
             self.told = Instant::now();
-            self.run.events.progress(&self.node, self.index, self.raw);
+            self.run.events.progress(&self.node, self.index, self.raw, self.expected);
         }
         Ok(())
     }

@@ -32,6 +32,18 @@ fn files_come_sorted_with_their_siblings_and_folders() {
 }
 
 #[test]
+fn what_the_files_will_come_to_is_said_before_the_first() {
+    let fixture = Fixture::new();
+    fixture.put("/var/log/a.log", "12345");
+    fixture.put("/var/log/b.log", &"x".repeat(50));
+    fixture.put("/var/log/b.txt", "not named");
+    fs::hard_link(fixture.path("/var/log/a.log"), fixture.path("/var/log/c.log")).expect("a link");
+    assert_eq!(fixture.collect(LOGS).estimate, Some(55));
+    let capped = format!("{LOGS}max_bytes = 10\n");
+    assert_eq!(fixture.collect(&capped).estimate, Some(15), "no more of a file than is read");
+}
+
+#[test]
 fn what_is_no_regular_file_is_never_opened() {
     let fixture = Fixture::new();
     fixture.put("/var/log/real.log", "real");

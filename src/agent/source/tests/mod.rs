@@ -79,6 +79,7 @@ struct Taken {
     records: BTreeMap<String, Read>,
     notes: Vec<Note>,
     order: Vec<String>,
+    estimate: Option<u64>,
 }
 
 impl Taken {
@@ -105,6 +106,7 @@ fn take(host: &Host, plan: &Plan, disturb: &mut dyn FnMut(&mut Record)) -> Taken
     let ended = collect(plan, host, &CancellationToken::new(), &mut |found| {
         match found {
             Found::Missing(note) => taken.notes.push(note),
+            Found::Estimate(bytes) => taken.estimate = Some(bytes),
             Found::Record(record) if record.path.as_str() == "node.json" => {}
             Found::Record(record) => read(record, disturb, &mut taken),
         }

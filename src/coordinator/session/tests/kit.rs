@@ -427,6 +427,7 @@ impl Agent {
             digest: blake3::hash(&frames).to_hex().to_string(),
             boundary,
             continues: false,
+            estimate: None,
             notes,
         };
         Segment { head, frames }
