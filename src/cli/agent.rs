@@ -1,7 +1,9 @@
-//! Verbs of a node: `sheaf agent run|collect|check`.
+//! Verbs of a node: `sheaf agent run|join|collect|check`.
 //!
 //! Arguments become a configuration and what is wanted; the work is the agent's. What a verb says on standard output is plain
 //! when piped, and one JSON object or array with `--json`.
+
+mod join;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::ops::ControlFlow;
@@ -17,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::operate::output;
 use crate::agent::config::AgentConfig;
 use crate::agent::host::Host;
+use crate::agent::join::at_start;
 use crate::agent::local::{Collection, Finished, LocalError, Progress, Wanted};
 use crate::agent::run;
 use crate::agent::source::{self, Access, Library, Row};
@@ -36,6 +39,14 @@ pub enum AgentCommand {
   sheaf agent run --config /etc/sheaf/agent.toml
   sheaf --log debug agent run --config agent.toml")]
     Run(RunCommand),
+    /// Join a cluster with its access info, once for each node
+    #[command(after_help = "Examples:
+  sheaf agent join edge-7.json
+  sheaf agent join edge-7.json --name web-1 --label rack=7
+  ssh coordinator sheaf cluster access-info edge-7 | sheaf agent join -
+
+The file comes from `sheaf cluster access-info CLUSTER --output FILE`, and is good for every node of the cluster.")]
+    Join(join::JoinCommand),
     /// Collect on this node alone, with no coordinator
     #[command(after_help = "Examples:
   sheaf agent collect --output node.tar.zst
@@ -65,6 +76,8 @@ pub struct Configured {
 pub struct RunCommand {
     #[command(flatten)]
     configured: Configured,
+    #[command(flatten)]
+    container: join::Container,
     /// Stop when this parent process ends, for parents that may be killed
     #[arg(long, value_name = "PID", hide = true)]
     parent: Option<i32>,
@@ -116,8 +129,9 @@ impl AgentCommand {
                 if let Some(parent) = command.parent {
                     end_with(parent)?;
                 }
-                daemon(&command.configured)
+                daemon(&command.configured, command.container)
             }
+            Self::Join(command) => command.run(),
             Self::Collect(command) => collect(command),
             Self::Check(command) => check(&command),
         }
@@ -160,12 +174,15 @@ fn end_with(parent: i32) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn daemon(configured: &Configured) -> anyhow::Result<ExitCode> {
-    let config = configured.load()?;
+fn daemon(configured: &Configured, container: join::Container) -> anyhow::Result<ExitCode> {
     let runtime = runtime()?;
     let done = runtime.block_on(async {
         let shutdown = Shutdown::new();
         shutdown.on_signals().context("cannot watch for signals")?;
+        let config = match container.mounted()? {
+            Some(mounted) => at_start(&mounted, &shutdown).await?,
+            None => configured.load()?,
+        };
         run::run(config, shutdown.clone()).await?;
         if !shutdown.finish(limits::STOP).await {
             tracing::warn!("some tasks did not end in time");

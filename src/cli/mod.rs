@@ -50,6 +50,10 @@ pub enum Command {
     Login(operate::LoginCommand),
     /// Clusters of nodes
     Cluster(operate::ClusterCommand),
+    /// Fleets of clusters, and kubeconfigs for them
+    Fleet(operate::FleetCommand),
+    /// Client certificates of operators
+    Cert(operate::CertCommand),
     /// Nodes and their agents
     Node(operate::NodeCommand),
     /// Agent secrets
@@ -72,6 +76,8 @@ impl Command {
             Self::Bundle(command) => command.run(),
             Self::Login(command) => command.run(),
             Self::Cluster(command) => command.run(),
+            Self::Fleet(command) => command.run(),
+            Self::Cert(command) => command.run(),
             Self::Node(command) => command.run(),
             Self::Secret(command) => command.run(),
             Self::Task(command) => command.run(),

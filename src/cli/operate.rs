@@ -4,12 +4,15 @@
 //! terminal, plainly when piped, and as JSON when asked. No verb keeps state but the login profile.
 
 pub mod bundle;
+pub mod cert;
 pub mod cluster;
 pub mod connect;
 pub mod delivery;
+pub mod fleet;
 pub mod login;
 pub mod node;
 pub mod output;
+mod private;
 pub mod profile;
 pub mod progress;
 mod prompt;
@@ -73,6 +76,14 @@ macro_rules! family {
 family! {
     /// `sheaf cluster …`
     ClusterCommand, cluster::Verb
+}
+family! {
+    /// `sheaf fleet …`
+    FleetCommand, fleet::Verb
+}
+family! {
+    /// `sheaf cert …`
+    CertCommand, cert::Verb
 }
 family! {
     /// `sheaf node …`

@@ -73,6 +73,29 @@ pub fn serial(certificate: &CertificateDer<'_>) -> Option<String> {
     Some(hex(certificate.raw_serial()))
 }
 
+/// From when and until when a certificate is good, milliseconds since 1970; `None` when it is none.
+pub fn validity(certificate: &CertificateDer<'_>) -> Option<(i64, i64)> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let validity = certificate.validity();
+    Some((validity.not_before.timestamp() * 1000, validity.not_after.timestamp() * 1000))
+}
+
+/// Whether the peer ended the handshake itself, as it does for a certificate that it does not take.
+pub fn is_alert(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if matches!(error.downcast_ref(), Some(rustls::Error::AlertReceived(_))) {
+            return true;
+        }
+        // TLS errors come inside io errors, whose `source` skips the error they hold.
+        next = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(held) => Some(held),
+            None => error.source(),
+        };
+    }
+    false
+}
+
 /// A server's settings. With `clients` (PEM), a certificate of those CAs is asked for and checked when given, but none is
 /// required: who may do what is decided per request.
 ///

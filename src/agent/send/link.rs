@@ -16,6 +16,7 @@ use http::{Method, Request, Response, StatusCode, Uri};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -25,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::limits::{AGENT_BODY, BODY_IDLE, HANDSHAKE};
 use crate::net::body::{BodyError, capped};
-use crate::net::tls::{self, TlsError};
+use crate::net::tls::{self, Identity, TlsError};
 use crate::protocol::problem::Problem;
 use crate::report;
 use crate::secret::Secret;
@@ -92,13 +93,24 @@ impl Dialer {
     /// # Errors
     /// When the URL is none of ours, or the CA cannot be read.
     pub fn new(url: &str, ca: &[u8]) -> Result<Self, LinkError> {
+        Self::by(url, tls::client_config(ca, tls::H2).map_err(LinkError::Ca)?)
+    }
+
+    /// The same with a certificate of our own to show.
+    ///
+    /// # Errors
+    /// When the URL is none of ours, or CA, certificate and key cannot be used.
+    pub fn with_identity(url: &str, ca: &[u8], identity: Identity) -> Result<Self, LinkError> {
+        Self::by(url, tls::client_config_with(ca, identity, tls::H2).map_err(LinkError::Ca)?)
+    }
+
+    fn by(url: &str, config: ClientConfig) -> Result<Self, LinkError> {
         let none = || LinkError::Url(report::brief(url, 200));
         let uri: Uri = url.parse().map_err(|_| none())?;
         let host = uri.host().filter(|_| uri.scheme_str() == Some("https")).ok_or_else(none)?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let port = uri.port_u16().unwrap_or(PORT);
         let name = ServerName::try_from(host.clone()).map_err(|_| none())?;
-        let config = tls::client_config(ca, tls::H2).map_err(LinkError::Ca)?;
         let authority = uri.authority().ok_or_else(none)?.as_str().into();
         Ok(Self { host, port, name, tls: TlsConnector::from(Arc::new(config)), authority })
     }

@@ -1,11 +1,16 @@
-//! `sheaf cluster create|list|show|delete`.
+//! `sheaf cluster create|list|show|delete|access-info`.
+
+use std::path::PathBuf;
 
 use http::Method;
+use serde_json::Value;
 
 use super::connect::{Coordinator, segment};
 use super::output::{self, Table};
+use super::private;
 use crate::id::ClusterName;
 use crate::protocol::control::{Cluster, NewCluster};
+use crate::protocol::federation::NewAccessInfo;
 
 /// What to do with clusters.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -36,6 +41,28 @@ pub enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Download what nodes need to join a cluster: once, until it is reset
+    #[command(after_help = "Examples:
+  sheaf cluster access-info edge-7 --output edge-7.json     then, on each node: sheaf agent join edge-7.json
+  kubectl apply -f edge-7.json                              or on Kubernetes: an agent on every node
+  sheaf cluster access-info edge-7 --reset                  revoke what was downloaded; nodes that joined stay
+  sheaf cluster access-info edge-7 --reset --output new.json")]
+    AccessInfo {
+        /// Its id or name
+        cluster: String,
+        /// Write it into this new file, mode 0600, instead of standard output
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// Revoke what was downloaded before; with --output, and download it anew
+        #[arg(long)]
+        reset: bool,
+        /// IP address of the VPC endpoint by which its nodes reach the coordinator
+        #[arg(long, value_name = "IP")]
+        vpcendpoint: Option<String>,
+        /// Region of its nodes
+        #[arg(long, value_name = "NAME")]
+        region: Option<String>,
+    },
     /// Delete a cluster that has no nodes
     Delete {
         /// Its id or name
@@ -57,6 +84,18 @@ impl Verb {
             Self::List { json } => list(&coordinator.fetch::<Vec<Cluster>>("/clusters").await?, json)?,
             Self::Show { cluster, json } => {
                 show(&coordinator.fetch(&format!("/clusters/{}", segment(&cluster))).await?, json)?;
+            }
+            Self::AccessInfo { cluster, output, reset, vpcendpoint, region } => {
+                let path = format!("/clusters/{}/access-info", segment(&cluster));
+                if reset {
+                    coordinator.call::<()>(Method::POST, &format!("{path}/reset"), None::<&()>).await?;
+                    if output.is_none() {
+                        return Ok(output::say(&format!("the access info of {cluster} was revoked\n"))?);
+                    }
+                }
+                let wanted = NewAccessInfo { vpcendpoint, region };
+                let made = coordinator.call::<Value>(Method::POST, &path, Some(&wanted));
+                private::deliver(output.as_deref(), &format!("the access info of {cluster}"), made).await?;
             }
             Self::Delete { cluster } => {
                 let path = format!("/clusters/{}", segment(&cluster));

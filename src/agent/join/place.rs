@@ -1,0 +1,388 @@
+//! Where a node that joins keeps its identity: configuration, CA and agent secret, written whole or not at all.
+//!
+//! Places for the three files are taken before the access info is traded, so that an agent secret never comes to a node that cannot
+//! keep it. What an administrator has set besides stays. All files are their owner's alone; the secret goes to whoever owns the
+//! state folder, since that is who runs the agent.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value};
+
+use crate::agent::config::AgentConfig;
+use crate::id::NodeName;
+use crate::protocol::join::AccessInfo;
+use crate::report;
+use crate::secret::Secret;
+use crate::state;
+
+/// Why an identity is not written.
+#[derive(Debug, thiserror::Error)]
+pub enum PlaceError {
+    /// This node is somebody already.
+    #[error(
+        "{} makes this node `{}` at {}; --force joins it anew as another", path.display(), report::brief(node, 80), report::brief(url, 200)
+    )]
+    Other {
+        /// The configuration.
+        path: PathBuf,
+        /// Its `node`.
+        node: String,
+        /// Its `url`.
+        url: String,
+    },
+    /// There is an agent secret and nothing that says whose.
+    #[error("there is an agent secret in {} already; --force replaces it", .0.display())]
+    Secret(PathBuf),
+    /// The configuration that is there cannot be read.
+    #[error("{} is no configuration that can be kept: {why}; --force does not help, mend or move it", path.display())]
+    Unreadable {
+        /// The configuration.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// What would be written is no good configuration.
+    #[error("the configuration would not work: {0}")]
+    Config(String),
+    /// A path that cannot stand in a configuration.
+    #[error("the path {} is not UTF-8", .0.display())]
+    Path(PathBuf),
+    /// The file system says no.
+    #[error("cannot write {}", .0.display())]
+    Write(PathBuf, #[source] io::Error),
+}
+
+/// The files of a node's identity.
+#[derive(Clone, Debug)]
+pub struct Home {
+    /// The configuration.
+    pub config: PathBuf,
+    /// The coordinator's CA.
+    pub ca: PathBuf,
+    /// The agent secret.
+    pub secret: PathBuf,
+    state_dir: PathBuf,
+}
+
+impl Home {
+    /// In these folders.
+    pub fn new(config_dir: &Path, state_dir: &Path) -> Self {
+        Self {
+            config: config_dir.join("agent.toml"),
+            ca: config_dir.join("ca.pem"),
+            secret: state_dir.join("secret"),
+            state_dir: state_dir.to_owned(),
+        }
+    }
+
+    /// What the configuration that is there says, if there is one.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn earlier(&self) -> Result<Option<Table>, PlaceError> {
+        let unreadable =
+            |why: String| PlaceError::Unreadable { path: self.config.clone(), why: report::brief(&why, 300) };
+        match fs::read_to_string(&self.config) {
+            Ok(text) => text.parse().map(Some).map_err(|error: toml::de::Error| unreadable(error.message().to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(unreadable(error.to_string())),
+        }
+    }
+
+    /// The name by which this node is configured.
+    ///
+    /// # Errors
+    /// When the configuration cannot be read.
+    pub fn name(&self) -> Result<Option<NodeName>, PlaceError> {
+        Ok(self.earlier()?.and_then(|table| table.get("node")?.as_str()?.parse().ok()))
+    }
+
+    /// Whether this node has joined by that name, and has its secret.
+    ///
+    /// # Errors
+    /// When the configuration cannot be read.
+    pub fn is_of(&self, name: &NodeName) -> Result<bool, PlaceError> {
+        Ok(self.name()?.as_ref() == Some(name) && self.secret.exists())
+    }
+
+    /// Takes the places for a new identity. Nothing that is there changes until it is committed; dropped, it leaves no trace.
+    ///
+    /// # Errors
+    /// When this node is somebody else already and `force` is not given, or the places cannot be had.
+    pub fn plan(
+        &self,
+        name: &NodeName,
+        info: &AccessInfo,
+        labels: &BTreeMap<String, String>,
+        force: bool,
+    ) -> Result<Plan, PlaceError> {
+        let earlier = self.earlier()?;
+        if !force {
+            self.refuse_another(earlier.as_ref(), name, info)?;
+        }
+        let mut config = earlier.clone().unwrap_or_default();
+        for (key, path) in [("ca_file", &self.ca), ("secret_file", &self.secret), ("state_dir", &self.state_dir)] {
+            let absolute = std::path::absolute(path).map_err(|error| PlaceError::Write(path.clone(), error))?;
+            let text = absolute.to_str().ok_or_else(|| PlaceError::Path(path.clone()))?;
+            config.insert(key.to_owned(), text.to_owned().into());
+        }
+        config.insert("node".to_owned(), name.to_string().into());
+        config.insert("url".to_owned(), info.endpoint.clone().into());
+        if !labels.is_empty() {
+            let mut all = config.get("labels").and_then(Value::as_table).cloned().unwrap_or_default();
+            all.extend(labels.iter().map(|(key, value)| (key.clone(), Value::String(value.clone()))));
+            config.insert("labels".to_owned(), all.into());
+        }
+        AgentConfig::parse(&config.to_string(), &self.config).map_err(|error| PlaceError::Config(error.to_string()))?;
+        let mut plan = Plan {
+            home: self.clone(),
+            earlier,
+            config,
+            ca_text: info.ca.clone(),
+            made: Vec::new(),
+            files: Vec::new(),
+            undo: Vec::new(),
+        };
+        plan.take_places()?;
+        Ok(plan)
+    }
+
+    fn refuse_another(&self, earlier: Option<&Table>, name: &NodeName, info: &AccessInfo) -> Result<(), PlaceError> {
+        let Some(earlier) = earlier else {
+            return if self.secret.exists() { Err(PlaceError::Secret(self.secret.clone())) } else { Ok(()) };
+        };
+        let text = |key: &str| earlier.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        // The same coordinator may be reached by another name.
+        let same_coordinator =
+            text("url") == info.endpoint || fs::read_to_string(&self.ca).is_ok_and(|ca| ca == info.ca);
+        if text("node") == name.as_str() && same_coordinator {
+            return Ok(());
+        }
+        let or = |text: String, none: &str| if text.is_empty() { none.to_owned() } else { text };
+        let (node, url) = (or(text("node"), "(no name)"), or(text("url"), "no coordinator"));
+        Err(PlaceError::Other { path: self.config.clone(), node, url })
+    }
+}
+
+/// An identity that is about to be written.
+#[derive(Debug)]
+pub struct Plan {
+    home: Home,
+    earlier: Option<Table>,
+    config: Table,
+    ca_text: String,
+    /// Folders that were made for it, outermost first.
+    made: Vec<PathBuf>,
+    /// Where each file is written, and where it will stand.
+    files: Vec<(PathBuf, PathBuf)>,
+    /// Files that stand where there was none.
+    undo: Vec<PathBuf>,
+}
+
+impl Plan {
+    /// Sets the root that is read.
+    pub fn set_host_root(&mut self, root: &Path) {
+        if let Some(root) = root.to_str().filter(|root| *root != "/") {
+            self.config.insert("host_root".to_owned(), root.to_owned().into());
+        }
+    }
+
+    fn take_places(&mut self) -> Result<(), PlaceError> {
+        for path in [&self.home.ca, &self.home.secret, &self.home.config].map(Clone::clone) {
+            let folder = path.parent().unwrap_or(Path::new(".")).to_owned();
+            self.make(&folder)?;
+            let mut name = path.file_name().unwrap_or_default().to_owned();
+            name.push(format!(".{}.tmp", uuid::Uuid::new_v4().simple()));
+            let temporary = folder.join(name);
+            let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary);
+            opened.map_err(|error| PlaceError::Write(path.clone(), error))?;
+            self.files.push((temporary, path));
+        }
+        Ok(())
+    }
+
+    fn make(&mut self, folder: &Path) -> Result<(), PlaceError> {
+        let missing: Vec<_> = folder
+            .ancestors()
+            .take_while(|above| !above.as_os_str().is_empty() && !above.exists())
+            .map(Path::to_owned)
+            .collect();
+        state::folder(folder).map_err(|error| PlaceError::Write(folder.to_owned(), error))?;
+        self.made.extend(missing.into_iter().rev());
+        Ok(())
+    }
+
+    /// Writes it. Without a secret, the one that is there stays.
+    ///
+    /// # Errors
+    /// When something cannot be written; nothing has changed then.
+    pub fn commit(mut self, secret: Option<&Secret>) -> Result<(), PlaceError> {
+        let config = format!(
+            "# Written by `sheaf agent join`; what else is set here stays when it joins again.\n{}",
+            self.config
+        );
+        let secret = secret.map(|secret| zeroize::Zeroizing::new(format!("{}\n", secret.expose())));
+        let same = self.earlier.as_ref() == Some(&self.config);
+        let contents = [
+            Some(self.ca_text.as_bytes()),
+            secret.as_ref().map(|s| s.as_bytes()),
+            (!same).then_some(config.as_bytes()),
+        ];
+        let work: Vec<_> = self.files.iter().cloned().zip(contents).collect();
+        for ((temporary, path), content) in &work {
+            let Some(content) = content else { continue };
+            let owner = path == &self.home.secret;
+            fill(temporary, content, owner).map_err(|error| PlaceError::Write(path.clone(), error))?;
+        }
+        let mut standing = Vec::new();
+        for ((temporary, path), content) in work {
+            if content.is_none() {
+                continue;
+            }
+            let is_new = !path.exists();
+            fs::rename(&temporary, &path).map_err(|error| PlaceError::Write(path.clone(), error))?;
+            if is_new {
+                self.undo.push(path.clone());
+            }
+            standing.push(path);
+        }
+        // It stands: nothing is taken back any more.
+        (self.undo, self.made) = (Vec::new(), Vec::new());
+        for folder in standing.iter().filter_map(|path| path.parent()) {
+            let synced = File::open(folder).and_then(|folder| folder.sync_all());
+            synced.map_err(|error| PlaceError::Write(folder.to_owned(), error))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Plan {
+    fn drop(&mut self) {
+        for path in self.files.iter().map(|(temporary, _)| temporary).chain(&self.undo) {
+            let _ = fs::remove_file(path);
+        }
+        for folder in self.made.iter().rev() {
+            let _ = fs::remove_dir(folder);
+        }
+    }
+}
+
+/// Writes a file that is there; with `to_owner` it becomes the folder's owner's.
+fn fill(path: &Path, content: &[u8], to_owner: bool) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).open(path)?;
+    file.write_all(content)?;
+    if to_owner && let Some(folder) = path.parent() {
+        let owner = fs::metadata(folder)?;
+        if (owner.uid(), owner.gid()) != (file.metadata()?.uid(), file.metadata()?.gid())
+            && nix::unistd::geteuid().is_root()
+        {
+            fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
+        }
+    }
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn info(url: &str) -> AccessInfo {
+        let text = |text: &str| text.to_owned();
+        AccessInfo { endpoint: text(url), ca: text("CA\n"), certificate: text("C"), key: Secret::new("K") }
+    }
+
+    fn name(text: &str) -> NodeName {
+        text.parse().expect("a name")
+    }
+
+    fn join(home: &Home, node: &str, url: &str, force: bool) -> Result<(), PlaceError> {
+        home.plan(&name(node), &info(url), &BTreeMap::new(), force)?
+            .commit(Some(&Secret::new(format!("secret of {node}"))))
+    }
+
+    fn files(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(folder)
+            .expect("a folder")
+            .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn an_identity_is_written_tightly_and_works() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let home = Home::new(&folder.path().join("etc/sheaf"), &folder.path().join("var"));
+        let labels = BTreeMap::from([("rack".to_owned(), "7".to_owned())]);
+        let plan = home.plan(&name("n1"), &info("https://c:1"), &labels, false).expect("planned");
+        assert!(!home.config.exists() && !home.secret.exists(), "nothing stands before it is committed");
+        plan.commit(Some(&Secret::new("s"))).expect("written");
+        let config = AgentConfig::load(&home.config).expect("a configuration");
+        assert_eq!((config.url.as_deref(), config.node), (Some("https://c:1"), Some(name("n1"))));
+        assert_eq!((config.labels["rack"].as_str(), config.secret_file.as_path()), ("7", home.secret.as_path()));
+        assert_eq!(fs::read_to_string(&home.secret).expect("the secret"), "s\n");
+        for file in [&home.config, &home.ca, &home.secret] {
+            assert_eq!(fs::metadata(file).expect("stat").permissions().mode() & 0o777, 0o600, "{}", file.display());
+            let above = file.parent().expect("a folder");
+            assert_eq!(fs::metadata(above).expect("stat").permissions().mode() & 0o777, 0o700);
+        }
+        assert_eq!(files(&folder.path().join("etc/sheaf")), ["agent.toml", "ca.pem"]);
+        assert_eq!(files(&folder.path().join("var")), ["secret"]);
+    }
+
+    #[test]
+    fn a_plan_that_is_dropped_leaves_no_trace() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let home = Home::new(&folder.path().join("etc/sheaf"), &folder.path().join("var"));
+        drop(home.plan(&name("n1"), &info("https://c:1"), &BTreeMap::new(), false).expect("planned"));
+        assert_eq!(files(folder.path()), Vec::<String>::new());
+        // A folder in the way of the last file: what was written before it goes again.
+        fs::create_dir_all(home.secret.join("x")).expect("a folder in the way");
+        assert!(join(&home, "n1", "https://c:1", true).is_err());
+        assert_eq!(files(&folder.path().join("var")), ["secret"]);
+        assert!(!home.ca.exists() && !home.config.exists());
+    }
+
+    #[test]
+    fn another_identity_is_not_overwritten_unasked() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let home = Home::new(folder.path(), folder.path());
+        join(&home, "n1", "https://c:1", false).expect("new");
+        join(&home, "n1", "https://c:1", false).expect("the same again");
+        join(&home, "n1", "https://by-another-name:1", false).expect("the same coordinator, by its CA");
+        let refused = join(&home, "n2", "https://c:1", false).expect_err("another name");
+        assert!(refused.to_string().contains("`n1`") && refused.to_string().contains("--force"), "{refused}");
+        assert_eq!(fs::read_to_string(&home.secret).expect("the secret"), "secret of n1\n");
+        fs::write(&home.ca, "another CA").expect("written");
+        assert!(
+            matches!(join(&home, "n1", "https://d:1", false), Err(PlaceError::Other { .. })),
+            "another coordinator"
+        );
+        join(&home, "n2", "https://c:1", true).expect("forced");
+        assert_eq!(home.name().expect("read"), Some(name("n2")));
+        fs::remove_file(&home.config).expect("removed");
+        assert!(matches!(join(&home, "n2", "https://c:1", false), Err(PlaceError::Secret(_))));
+    }
+
+    #[test]
+    fn what_is_set_besides_stays() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let home = Home::new(folder.path(), folder.path());
+        fs::write(&home.config, "collect = \"off\"\nnode = \"n1\"\nurl = \"https://c:1\"\n[labels]\nrack = \"7\"\n")
+            .expect("written");
+        let labels = BTreeMap::from([("row".to_owned(), "2".to_owned())]);
+        let plan = home.plan(&name("n1"), &info("https://c:1"), &labels, false).expect("planned");
+        plan.commit(Some(&Secret::new("s"))).expect("written");
+        let config = AgentConfig::load(&home.config).expect("a configuration");
+        assert!(!config.collect);
+        assert_eq!((config.labels["rack"].as_str(), config.labels["row"].as_str()), ("7", "2"));
+        fs::write(&home.config, "collect = [").expect("written");
+        assert!(matches!(join(&home, "n1", "https://c:1", true), Err(PlaceError::Unreadable { .. })));
+    }
+}
