@@ -8,7 +8,6 @@ use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use rustix::fs::Stat;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +20,7 @@ use super::inventory::Inventory;
 use super::journal::{Journal as _, Journalctl};
 use super::mounts::Mounts;
 use super::patience::Patient;
-use super::vitals::Sampler;
+use super::vitals;
 use super::walk::{FoundFile, Ground, Met, Seen, Walk};
 use super::{Content, Found, Kind, Plan, Record, kind};
 use crate::agent::config::AgentLimits;
@@ -31,8 +30,6 @@ use crate::bundle::path::EntryPath;
 use crate::bundle::segment::Note;
 use crate::report;
 
-/// Time between the two looks that shares of processors are taken from.
-const LOOK: Duration = Duration::from_millis(250);
 /// Characters of a reason.
 const REASON: usize = 400;
 
@@ -138,10 +135,7 @@ impl<'a> Gather<'a> {
     }
 
     fn vitals(&mut self) -> ControlFlow<()> {
-        let mut sampler = Sampler::new(self.plan.bounds.mount_wait);
-        sampler.sample(self.host);
-        std::thread::sleep(LOOK);
-        let vitals = sampler.sample(self.host);
+        let vitals = vitals::now(self.host, self.plan.bounds.mount_wait);
         self.json("vitals/now.json", "system", &vitals)
     }
 

@@ -27,6 +27,7 @@ pub mod property;
 mod rotated;
 mod running;
 pub mod template;
+pub mod units;
 pub mod vitals;
 pub mod walk;
 

@@ -7,16 +7,17 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use sysinfo::{MemoryRefreshKind, ProcessRefreshKind, ProcessesToUpdate, System};
-use tokio_util::sync::CancellationToken;
 
-use super::command::{self, Output, Program};
 use super::mounts::{self, Mount};
 use super::patience::Patient;
+use super::units;
 use crate::agent::host::Host;
 use crate::clock::Clock;
 use crate::protocol::agents::{Cpu, Disk, Pressure, Process, Share, Vitals};
 use crate::report;
 
+/// Time between the two looks that shares are taken from.
+const LOOK: Duration = Duration::from_millis(400);
 /// Processes that are named.
 const BUSIEST: usize = 10;
 /// Disks that are asked.
@@ -26,6 +27,18 @@ const UNITS: Duration = Duration::from_secs(60);
 /// File systems that lie on a disk, or on top of one.
 const ON_DISK: &[&str] =
     &["bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "reiserfs", "vfat", "xfs", "zfs"];
+
+/// How a node is now, services included: two samples with a short time between, so that shares are of this moment. It blocks for that
+/// time, and at most some seconds more where a disk or systemd does not answer; `wait` is the time that each disk has.
+pub fn now(host: &Host, wait: Duration) -> Vitals {
+    let mut sampler = Sampler::new(wait);
+    sampler.prime(host);
+    let services = units::look(host);
+    std::thread::sleep(LOOK);
+    let mut vitals = sampler.sample(host);
+    vitals.units = services.again(host, vitals.memory.total_kb, vitals.uptime_secs);
+    vitals
+}
 
 /// Takes vitals; shares are since the sample before.
 pub struct Sampler {
@@ -75,6 +88,12 @@ impl Sampler {
             failed_units: self.failed_units(host),
             units: Vec::new(),
         }
+    }
+
+    /// Reads what the next sample's shares are taken from.
+    fn prime(&mut self, host: &Host) {
+        self.ticks = ticks(host);
+        self.processes(host);
     }
 
     /// sysinfo speaks of the system that this process lives in, so another root's numbers are read from its files.
@@ -155,7 +174,7 @@ impl Sampler {
     }
 
     fn failed_units(&mut self, host: &Host) -> Vec<String> {
-        if !host.is_own() || !std::path::Path::new("/run/systemd/system").is_dir() {
+        if !units::answers(host) {
             return Vec::new();
         }
         if self.units.0.is_none_or(|at| at.elapsed() >= UNITS) {
@@ -166,25 +185,8 @@ impl Sampler {
 }
 
 fn ask_systemd() -> Vec<String> {
-    use super::Content as _;
-    let path = command::path();
-    let Some(file) = command::find(&path, "systemctl") else { return Vec::new() };
-    let arguments =
-        ["list-units", "--state=failed", "--plain", "--full", "--no-legend", "--no-pager"].map(str::to_owned);
-    let program = Program {
-        file,
-        arguments: arguments.to_vec(),
-        time: Duration::from_secs(5),
-        bytes: 64 << 10,
-        exits: [0].into(),
-        capabilities: rustix::thread::CapabilitySet::empty(),
-    };
-    let mut output = Output::new(program, path, CancellationToken::new());
-    let mut text = String::new();
-    let read = output.open().and_then(|()| std::io::Read::read_to_string(&mut output, &mut text));
-    if read.is_err() {
-        return Vec::new();
-    }
+    let arguments = ["list-units", "--state=failed", "--plain", "--full", "--no-legend", "--no-pager"];
+    let text = units::systemctl(&arguments, 64 << 10).unwrap_or_default();
     let unit = |line: &str| line.split_whitespace().next().map(|unit| report::brief(unit, 256));
     text.lines().filter_map(unit).take(100).collect()
 }
@@ -258,7 +260,7 @@ fn percent(part: u64, whole: u64) -> f64 {
 }
 
 /// Tenths are as fine as anyone reads.
-fn tenth(number: f64) -> f64 {
+pub(super) fn tenth(number: f64) -> f64 {
     (number * 10.0).round() / 10.0
 }
 
@@ -291,6 +293,15 @@ mod tests {
         for disk in &vitals.disks {
             assert!(disk.space.used_kb <= disk.space.total_kb && disk.inode_percent <= 100.0, "{disk:?}");
         }
+    }
+
+    #[test]
+    fn vitals_of_now_have_shares_of_now() {
+        let host = Host::open(Path::new("/")).expect("opened");
+        let vitals = now(&host, WAIT);
+        assert!(vitals.memory.total_kb > 0 && !vitals.processes.is_empty());
+        assert_eq!(vitals.units.is_empty(), !units::answers(&host), "services where systemd answers, and only there");
+        assert!(vitals.units.iter().all(|unit| !unit.name.is_empty() && unit.mem_kb <= vitals.memory.total_kb));
     }
 
     #[test]
