@@ -4,6 +4,7 @@
 //! thread of low priority, and its segments go up. Heartbeats carry vitals meanwhile. Losing the connection loses nothing:
 //! the daemon comes back for ever.
 
+mod answers;
 mod connection;
 mod pipeline;
 mod service;
@@ -14,14 +15,16 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::agent::config::AgentConfig;
+use crate::agent::deployments::Deployments;
 use crate::agent::host::Host;
 use crate::agent::send::{Backoff, Dialer, Keys, Link, LinkError, LoginError};
 use crate::agent::source::Library;
+use crate::agent::source::plan::Known;
 use crate::id::TaskId;
 use crate::protocol::agents::Order;
 use crate::report;
@@ -57,7 +60,10 @@ struct Shared {
     host: Host,
     /// One per process: tells a cut connection from a restart.
     instance: Uuid,
+    deployments: Deployments,
     working: Mutex<BTreeMap<TaskId, Working>>,
+    /// Told whenever a task ends.
+    ended: Notify,
     /// The node's clock minus the coordinator's, and the round trip, milliseconds.
     offset: Mutex<Option<(i64, u64)>>,
     shutdown: Shutdown,
@@ -68,6 +74,8 @@ struct Shared {
 struct Working {
     attempt: u32,
     cancel: CancellationToken,
+    /// The collectors that run; none while it waits.
+    collectors: Vec<String>,
 }
 
 impl Shared {
@@ -83,6 +91,11 @@ impl Shared {
         Library::load(&self.config.collectors_dirs)
     }
 
+    /// What the hello and node.json say of this node beside what it says itself.
+    fn known(&self, library: &Library) -> Known {
+        Known { deployments: self.deployments.list(), ..library.known(&self.config) }
+    }
+
     /// Takes an order over, unless it is at hand already.
     fn accept(&self, order: &Order) -> Option<CancellationToken> {
         let mut working = self.working();
@@ -93,7 +106,7 @@ impl Shared {
             known.cancel.cancel();
         }
         let cancel = self.shutdown.token().child_token();
-        working.insert(order.task, Working { attempt: order.attempt, cancel: cancel.clone() });
+        working.insert(order.task, Working { attempt: order.attempt, cancel: cancel.clone(), collectors: Vec::new() });
         Some(cancel)
     }
 
@@ -101,7 +114,23 @@ impl Shared {
         let mut working = self.working();
         if working.get(&order.task).is_some_and(|known| known.attempt == order.attempt) {
             working.remove(&order.task);
+            self.ended.notify_waiters();
         }
+    }
+
+    /// An order is followed now, by these collectors.
+    fn collects(&self, order: &Order, collectors: Vec<String>) {
+        if let Some(known) = self.working().get_mut(&order.task).filter(|known| known.attempt == order.attempt) {
+            known.collectors = collectors;
+        }
+    }
+
+    /// A task that runs one of these collectors now.
+    fn collecting(&self, collectors: &[String]) -> Option<(TaskId, String)> {
+        let working = self.working();
+        working.iter().find_map(|(task, known)| {
+            known.collectors.iter().find(|runs| collectors.contains(runs)).map(|runs| (*task, runs.clone()))
+        })
     }
 }
 
@@ -119,9 +148,12 @@ pub async fn run(config: AgentConfig, shutdown: Shutdown) -> Result<(), AgentErr
         tracing::warn!(folder = %config.state_dir.display(), error = %report::chain(&error), "the state folder cannot be made");
     }
     let keys = Keys::new(&config.secret_file, &config.state_dir);
+    let deployments = Deployments::load(&config.state_dir);
     let shared = Arc::new(Shared {
         config,
         host,
+        deployments,
+        ended: Notify::new(),
         instance: Uuid::new_v4(),
         working: Mutex::default(),
         offset: Mutex::default(),

@@ -11,6 +11,7 @@ use http::{Method, StatusCode};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::answers::Answers;
 use super::work::Queued;
 use super::{Shared, service};
 use crate::agent::send::{Dialer, Keys, Link, LinkError, LoginError, Session, Token, Uploader};
@@ -68,6 +69,7 @@ pub(super) struct Connection {
     stale: mpsc::Receiver<u64>,
     stale_in: mpsc::Sender<u64>,
     orders: mpsc::Sender<Queued>,
+    answers: Answers,
     sampler: Arc<Mutex<Sampler>>,
     token: Option<Token>,
     version: u64,
@@ -85,7 +87,8 @@ impl Connection {
     ) -> Self {
         let sampler = Arc::new(Mutex::new(Sampler::new(shared.config.limits.mount_wait)));
         let clock = Clock::system();
-        Self { shared, dialer, keys, links, stale, stale_in, orders, sampler, token: None, version: 0, clock }
+        let answers = Answers::new(Arc::clone(&shared), links.subscribe());
+        Self { shared, dialer, keys, links, stale, stale_in, orders, answers, sampler, token: None, version: 0, clock }
     }
 
     /// Connects and stays until something ends it.
@@ -181,7 +184,7 @@ impl Connection {
     }
 
     fn hello(&self) -> Hello {
-        let known = self.shared.library().known(&self.shared.config);
+        let known = self.shared.known(&self.shared.library());
         let working = self.shared.working().iter().map(|(task, working)| (*task, working.attempt)).collect();
         Inventory::read(&self.shared.host, &known).hello(self.shared.instance, self.clock.now_ms(), working)
     }
@@ -195,7 +198,8 @@ impl Connection {
                     working.cancel.cancel();
                 }
             }
-            Down::Welcome { .. } | Down::Ask(_) | Down::Ping | Down::Unknown => {}
+            Down::Ask(ask) => self.answers.begin(ask),
+            Down::Welcome { .. } | Down::Ping | Down::Unknown => {}
         }
     }
 

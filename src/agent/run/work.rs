@@ -14,6 +14,7 @@ use super::Shared;
 use super::pipeline::{Pipeline, in_background, pipeline};
 use crate::agent::pack::{Packed, Packer, Settings, Totals};
 use crate::agent::send::{Link, UploadError, Uploader};
+use crate::agent::source::Plan;
 use crate::bundle::outcome::Outcome;
 use crate::id::{BundleName, NodeName};
 use crate::protocol::agents::{Finish, Held, Order};
@@ -33,6 +34,9 @@ enum Ended {
     /// The order makes no sense.
     #[error("the order is malformed: {0}")]
     Order(&'static str),
+    /// The node does not have what is to be collected.
+    #[error("this node keeps no deployment `{0}`")]
+    NotDeployed(String),
     /// A task from before, whose source still hangs.
     #[error("an earlier collection still hangs in a source")]
     Hanging,
@@ -94,6 +98,7 @@ impl Work<'_> {
             requested_by = %report::brief(&order.requested_by, 200),
             case = %report::brief(order.case.as_deref().unwrap_or("-"), 200),
             collectors = %report::brief(&order.collectors.join(","), 500),
+            deployment = %report::brief(order.deployment.as_deref().unwrap_or("-"), 80),
             "collection ordered"
         );
         if !self.shared.config.collect {
@@ -147,6 +152,21 @@ impl Work<'_> {
         Ok(done.map_err(|_| Ended::Broken)??)
     }
 
+    /// What the order comes to by this node's own files, and the deployment that it names.
+    fn plan(&self) -> Result<Plan, Ended> {
+        let (library, config) = (self.shared.library(), &self.shared.config);
+        let mut plan = match &self.order.deployment {
+            None => library.plan(&self.order.collectors, config),
+            Some(name) => {
+                let kept = self.shared.deployments.find(name);
+                let kept = kept.ok_or_else(|| Ended::NotDeployed(report::brief(name, 80)))?;
+                library.plan_of(&kept, &self.order.collectors, config)
+            }
+        };
+        plan.known = self.shared.known(&library);
+        Ok(plan)
+    }
+
     /// Starts the pipeline on its thread; segments come out of the channel, and how it ended out of the answer.
     fn start(
         &self,
@@ -167,7 +187,8 @@ impl Work<'_> {
             rows: false,
             stop: stop.clone(),
         };
-        let mut plan = self.shared.library().plan(&self.order.collectors, config);
+        let mut plan = self.plan()?;
+        self.shared.collects(self.order, plan.collectors.iter().map(|collector| collector.name.to_string()).collect());
         if let Some((offset, round_trip)) = self.shared.offset() {
             (plan.known.clock_offset_ms, plan.known.round_trip_ms) = (Some(offset), Some(round_trip));
         }
@@ -205,6 +226,7 @@ impl Work<'_> {
                 (Outcome::Skipped, "collecting is switched off on this node (`collect = \"off\"`)".to_owned())
             }
             Ok(_) => (Outcome::Collected, String::new()),
+            Err(error @ Ended::NotDeployed(_)) => (Outcome::Skipped, error.to_string()),
             Err(error) => (Outcome::Failed, report::chain(error)),
         };
         match &ended {

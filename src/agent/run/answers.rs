@@ -1,0 +1,210 @@
+//! Answers to the coordinator's questions: how the node is, and which deployments it keeps.
+//!
+//! Questions come down the session, each is answered by a task of its own and a request on the same connection. Each is written to this
+//! node's own log: who asked, for what, and what became of it. A question is worked on for no longer than its answer is waited for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use tokio::sync::{Mutex, Semaphore, watch};
+use tokio::time::Instant;
+
+use super::Shared;
+use crate::agent::deployments::{self, KeepError};
+use crate::agent::send::{Link, LinkError};
+use crate::agent::source::vitals;
+use crate::protocol::agents::Vitals;
+use crate::protocol::questions::{Answer, Applied, Apply, Ask, Question, Reply};
+use crate::report;
+
+/// Questions at hand at once; more are refused.
+const AT_ONCE: usize = 16;
+/// How long an answer is waited for where the question does not say, and at most.
+const WAIT: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(3600));
+/// What a refusal needs to arrive before its question is given up.
+const BEFORE_THE_END: Duration = Duration::from_secs(2);
+/// A reading that began no longer ago than this before a question is its answer too.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Answers questions; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Answers {
+    shared: Arc<Shared>,
+    links: watch::Receiver<Option<Link>>,
+    turns: Arc<Semaphore>,
+    /// When the last reading began, and what it said.
+    read: Arc<Mutex<Option<(Instant, Vitals)>>>,
+}
+
+impl Answers {
+    pub(super) fn new(shared: Arc<Shared>, links: watch::Receiver<Option<Link>>) -> Self {
+        Self { shared, links, turns: Arc::new(Semaphore::new(AT_ONCE)), read: Arc::default() }
+    }
+
+    /// Begins to answer a question.
+    pub(super) fn begin(&self, ask: Ask) {
+        let this = self.clone();
+        let turn = Arc::clone(&self.turns).try_acquire_owned();
+        self.shared.shutdown.spawn(async move {
+            let (id, by) = (ask.id, report::brief(&ask.requested_by, 200));
+            let wait = if ask.wait_ms == 0 { WAIT.0 } else { Duration::from_millis(ask.wait_ms).min(WAIT.1) };
+            let end = Instant::now() + wait;
+            let answer = match turn {
+                Ok(_turn) => tokio::select! {
+                    answer = this.answer(ask.question, &by, end) => answer,
+                    () = tokio::time::sleep_until(end) => return tracing::warn!(by, "a question was not answered in time"),
+                    () = this.shared.shutdown.stopping() => return,
+                },
+                Err(_) => refused("the node has too many other questions to answer"),
+            };
+            this.send(id, &answer).await;
+        });
+    }
+
+    async fn answer(&self, question: Question, by: &str, end: Instant) -> Answer {
+        match question {
+            Question::Vitals => {
+                tracing::info!(by, "asked for vitals");
+                self.vitals().await.map_or_else(refused, |vitals| Answer::Reply(Reply::Vitals(Box::new(vitals))))
+            }
+            Question::Apply(apply) => self.apply(apply, by, end).await,
+            Question::Forget { deployment } => self.forget(deployment, by).await,
+            Question::Unknown => {
+                refused("this agent is older than the question; install the coordinator's release of sheaf")
+            }
+        }
+    }
+
+    /// Reads the node's vitals; questions that come together share a reading.
+    async fn vitals(&self) -> Result<Vitals, &'static str> {
+        let asked = Instant::now();
+        let mut read = self.read.lock().await;
+        if let Some((_, vitals)) = read.as_ref().filter(|(began, _)| *began + FRESH >= asked) {
+            return Ok(vitals.clone());
+        }
+        let began = Instant::now();
+        let shared = Arc::clone(&self.shared);
+        let vitals =
+            tokio::task::spawn_blocking(move || vitals::now(&shared.host, shared.config.limits.mount_wait)).await;
+        let vitals = vitals.map_err(|_| "the vitals could not be read")?;
+        *read = Some((began, vitals.clone()));
+        Ok(vitals)
+    }
+
+    async fn apply(&self, apply: Apply, by: &str, end: Instant) -> Answer {
+        let name = report::brief(&apply.deployment.name, 80);
+        let jobs: Vec<&str> = apply.deployment.jobs.iter().map(|job| job.collector.as_str()).collect();
+        let shown = report::brief(&jobs.join(","), 500);
+        let (recreate, skip_drain) = (apply.recreate, apply.skip_drain);
+        match self.applied(apply, end).await {
+            Ok(applied) => {
+                tracing::info!(
+                    deployment = name,
+                    jobs = shown,
+                    by,
+                    recreate,
+                    skip_drain,
+                    changed = applied.changed,
+                    "deployment applied"
+                );
+                Answer::Reply(Reply::Applied(applied))
+            }
+            Err(reason) => {
+                tracing::warn!(
+                    deployment = name,
+                    jobs = shown,
+                    by,
+                    reason,
+                    "deployment refused; what was in force stays"
+                );
+                refused(&reason)
+            }
+        }
+    }
+
+    async fn applied(&self, apply: Apply, end: Instant) -> Result<Applied, String> {
+        let Apply { deployment, recreate, skip_drain } = apply;
+        let order = self.shared.deployments.ordered(&deployment.name);
+        let library = self.shared.library();
+        deployments::check(&deployment, &library).map_err(|error| report::chain(&error))?;
+        if !recreate && self.shared.deployments.has(&deployment) {
+            return Ok(Applied { digest: deployment.digest(), changed: false });
+        }
+        if !skip_drain {
+            self.drain(&deployment.jobs.iter().map(|job| job.collector.clone()).collect::<Vec<_>>(), end).await?;
+        }
+        if !self.shared.deployments.is_latest(&deployment.name, order) {
+            return Err("a later order for this deployment came in meanwhile".to_owned());
+        }
+        self.blocking(move |shared| shared.deployments.keep(deployment)).await
+    }
+
+    /// Waits for a running collection of these collectors to end.
+    async fn drain(&self, collectors: &[String], end: Instant) -> Result<(), String> {
+        let shared = &self.shared;
+        loop {
+            let ended = shared.ended.notified();
+            tokio::pin!(ended);
+            // From here on no end is missed, whether or not it is waited for already.
+            ended.as_mut().enable();
+            let Some((task, collector)) = shared.collecting(collectors) else { return Ok(()) };
+            tracing::debug!(%task, collector, "the deployment waits for a running collection");
+            let late = end.checked_sub(BEFORE_THE_END).unwrap_or(end);
+            tokio::select! {
+                () = ended => {}
+                () = tokio::time::sleep_until(late) => {
+                    return Err(format!(
+                        "a collection of `{collector}` (task {task}) is still running; try again when it has ended, or skip the drain"
+                    ));
+                }
+            }
+        }
+    }
+
+    async fn forget(&self, name: String, by: &str) -> Answer {
+        let shown = report::brief(&name, 80);
+        self.shared.deployments.ordered(&name);
+        match self.blocking(move |shared| shared.deployments.forget(&name)).await {
+            Ok(was_kept) => {
+                tracing::info!(deployment = shown, by, was_kept, "deployment forgotten");
+                Answer::Reply(Reply::Forgotten { was_kept })
+            }
+            Err(reason) => {
+                tracing::warn!(deployment = shown, by, reason, "deployment cannot be forgotten");
+                refused(&reason)
+            }
+        }
+    }
+
+    /// Does what waits for a disk elsewhere.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared) -> Result<T, KeepError> + Send + 'static,
+    ) -> Result<T, String> {
+        let shared = Arc::clone(&self.shared);
+        match tokio::task::spawn_blocking(move || work(&shared)).await {
+            Ok(done) => done.map_err(|error| report::chain(&error)),
+            Err(_) => Err("the agent is stopping".to_owned()),
+        }
+    }
+
+    async fn send(&self, id: uuid::Uuid, answer: &Answer) {
+        // Without the connection that the question came on, nobody waits any more.
+        let Some(link) = self.links.borrow().clone() else { return };
+        let path = format!("/agent/v1/answers/{id}");
+        let sent = tokio::select! {
+            sent = link.json::<()>(Method::POST, &path, answer) => sent,
+            () = self.shared.shutdown.stopping() => return,
+        };
+        match sent {
+            Ok(()) => {}
+            Err(LinkError::Status { status: StatusCode::NOT_FOUND, .. }) => tracing::debug!("an answer came too late"),
+            Err(error) => tracing::debug!(error = %report::chain(&error), "an answer was not taken"),
+        }
+    }
+}
+
+fn refused(reason: &str) -> Answer {
+    Answer::Refused { reason: reason.to_owned() }
+}
