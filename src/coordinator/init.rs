@@ -252,6 +252,11 @@ pub async fn start(config: &CoordinatorConfig, clock: Clock, shutdown: Shutdown)
 }
 
 impl Bound {
+    /// The engine below the verbs, for whoever embeds a coordinator and asks its agents itself.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     /// Serves until the stop is asked for: `public` on the public listener; on the agents' its own routes, and `exchange` for
     /// agents to log in by. What it starts takes part in the shutdown that [`start`] was given.
     pub fn serve(self, public: Router, exchange: MethodRouter) {

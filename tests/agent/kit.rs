@@ -22,6 +22,7 @@ use sheaf::clock::Clock;
 use sheaf::coordinator::config::CoordinatorConfig;
 use sheaf::coordinator::init;
 use sheaf::coordinator::principal::Principal;
+use sheaf::coordinator::run::{Download, Engine};
 use sheaf::coordinator::verbs::{BundleRequest, Credential, Verbs};
 use sheaf::shutdown::Shutdown;
 
@@ -140,6 +141,7 @@ pub struct Coordinator {
     pub agents: SocketAddr,
     pub verbs: Verbs,
     pub admin: Principal,
+    pub engine: Engine,
     ca_file: PathBuf,
     shutdown: Shutdown,
     state: TempDir,
@@ -165,10 +167,11 @@ impl Coordinator {
         let made = init::init(&config, clock.clone(), "admin", None, false).await.expect("a first admin");
         let bound = init::start(&config, clock, shutdown.clone()).await.expect("a coordinator");
         let (agents, ca_file, verbs) = (bound.agents_addr, bound.ca_file.clone(), bound.verbs.clone());
+        let engine = bound.engine().clone();
         bound.serve(api::mount(verbs.clone()), api::exchange(verbs.clone()));
         let shown = Credential::Basic("admin".into(), made.password.expect("made"));
         let admin = verbs.authenticate(shown, None).await.expect("logged in");
-        Self { agents, verbs, admin, ca_file, shutdown, state }
+        Self { agents, verbs, admin, engine, ca_file, shutdown, state }
     }
 
     /// The node's configuration for this coordinator, reached at `at`, with a new secret for `name`.
@@ -196,7 +199,11 @@ impl Coordinator {
             case: None,
             note: None,
         };
-        let mut download = self.verbs.start_bundle(&self.admin, request).await.expect("started");
+        self.saved(self.verbs.start_bundle(&self.admin, request).await.expect("started")).await
+    }
+
+    /// A download's bytes in a file.
+    pub async fn saved(&self, mut download: Download) -> PathBuf {
         let path = self.state.path().join(format!("{}.tar.zst", download.name));
         let mut file = File::create(&path).expect("a file");
         let whole = async {

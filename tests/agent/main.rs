@@ -1,6 +1,7 @@
 //! The agent as it is: its own bundles, and its daemon against a real coordinator over real TLS, through a line that is cut.
 
 mod daemon;
+mod deployed;
 mod kit;
 mod line;
 mod local;
