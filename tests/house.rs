@@ -32,6 +32,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("api::vcenter", FACE),
     ("api::logs", FACE),
     ("api::ucs", FACE),
+    ("api::director", FACE),
     ("api::door", &["coordinator::verbs", "protocol", "net"]),
     ("api", &["coordinator::verbs", "net"]),
     ("config", ROOF),

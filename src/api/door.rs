@@ -223,7 +223,15 @@ pub enum BadBody {
 /// # Errors
 /// When it is longer, slower, or breaks off.
 pub async fn bytes(body: Body) -> Result<Bytes, BadBody> {
-    capped(body, limits::JSON_BODY, limits::BODY_IDLE).await.map_err(|error| match error {
+    bytes_within(body, limits::JSON_BODY).await
+}
+
+/// Reads a body whole, within `most` bytes.
+///
+/// # Errors
+/// When it is longer, slower, or breaks off.
+pub async fn bytes_within(body: Body, most: usize) -> Result<Bytes, BadBody> {
+    capped(body, most, limits::BODY_IDLE).await.map_err(|error| match error {
         BodyError::TooLarge(_) => BadBody::TooLarge,
         BodyError::Idle(_) | BodyError::Broken(_) => BadBody::Broken,
     })

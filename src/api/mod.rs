@@ -3,6 +3,7 @@
 //! [`mount`] joins the rooms on one listener. [`door`] is the frame around each: it reads credentials, bodies and the name by
 //! which the caller knows us, and speaks no dialect.
 
+pub mod director;
 pub mod door;
 pub mod logs;
 pub mod native;
@@ -25,6 +26,7 @@ pub fn mount(verbs: Verbs) -> Router {
         .merge(vcenter::routes(verbs.clone()))
         .merge(logs::routes(verbs.clone()))
         .merge(ucs::routes(verbs.clone()))
+        .merge(director::routes(verbs.clone()))
         .merge(native::routes(verbs, counts.clone()))
         .fallback(unknown)
         .layer(middleware::from_fn(door::digest_signed))
@@ -42,7 +44,8 @@ async fn unknown(uri: Uri) -> Response {
         "logs" => logs::unknown(),
         "ucs" => ucs::unknown(),
         "vcenter" => vcenter::unknown(uri.path()),
-        _ => native::unknown(),
+        "native" => native::unknown(),
+        _ => director::unknown(uri.path()),
     }
 }
 
@@ -62,8 +65,11 @@ fn room(path: &str) -> &'static str {
         "vcenter"
     } else if below("/v1") || below("/v3") {
         "ucs"
-    } else {
+    } else if ["/sheaf", "/healthz", "/readyz", "/metrics"].into_iter().any(below) {
         "native"
+    } else {
+        // What stands at the root is the director's.
+        "director"
     }
 }
 
@@ -81,10 +87,12 @@ mod tests {
             ("/rest", "vcenter"),
             ("/v1/clusters/x/accessinfo", "ucs"),
             ("/v3/auth/tokens", "ucs"),
-            ("/v1x", "native"),
-            ("/restful", "native"),
+            ("/v1x", "director"),
+            ("/restful", "director"),
             ("/sheaf/v1/tasks", "native"),
-            ("/", "native"),
+            ("/metrics", "native"),
+            ("/info", "director"),
+            ("/", "director"),
         ] {
             assert_eq!(room(path), expected, "{path}");
         }

@@ -4,9 +4,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use uuid::Uuid;
+
 use super::{Principal, Refusal, Role, Verbs};
 use crate::coordinator::deployments::resolve::{Versioned, packs, stemcell};
 use crate::id::DeploymentName;
+
+/// Under this name the state keeps its id.
+const UUID: &str = "uuid";
 
 /// An operating system in one version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +35,20 @@ pub struct Release {
     pub deployed: bool,
 }
 
-/// What nodes run.
+/// What nodes run, and who we are.
 impl Verbs {
+    /// The id of this coordinator's state, the same for its life.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn uuid(&self) -> Result<Uuid, Refusal> {
+        if let Some(kept) = self.rooms.store.meta(UUID).await? {
+            return Uuid::from_slice(&kept).map_err(|error| Refusal::internal("the state's id makes no sense", &error));
+        }
+        let kept = self.rooms.store.meta_once(UUID, Uuid::new_v4().into_bytes().to_vec()).await?;
+        Uuid::from_slice(&kept).map_err(|error| Refusal::internal("the state's id makes no sense", &error))
+    }
+
     /// Operating systems of the nodes that the caller sees.
     ///
     /// # Errors
