@@ -118,8 +118,8 @@ impl Bundles {
         admit: impl Future<Output = Result<(), Refusal>>,
     ) -> Result<Download, Refusal> {
         let place = self.enter(&wanted)?;
-        let id = self.made(&wanted).await?;
-        let mut waiter = Waiter { tasks: self.tasks.clone(), shutdown: self.shutdown.clone(), waits: Some(id) };
+        let mut waiter = self.made(&wanted).await?;
+        let id = waiter.id;
         let stop = self.tasks.stoppable(id);
         let begun = match self.turn(id, place, &stop).await {
             Err(unbegun) => Err(unbegun),
@@ -128,7 +128,7 @@ impl Bundles {
                 Ok(()) => self.begin(id, &wanted, Streamed::new(self.tasks.clone(), turn, stop)).await,
             },
         };
-        waiter.waits = None;
+        waiter.waits = false;
         match begun {
             Ok(download) => Ok(download),
             Err(unbegun) => {
@@ -144,7 +144,9 @@ impl Bundles {
     /// [`Refusal::TooMany`] when too many wait already.
     pub async fn keep(&self, wanted: Wanted) -> Result<TaskId, Refusal> {
         let place = self.enter(&wanted)?;
-        let id = self.made(&wanted).await?;
+        let mut waiter = self.made(&wanted).await?;
+        let id = waiter.id;
+        waiter.waits = false;
         let (bundles, stop) = (self.clone(), self.tasks.stoppable(id));
         self.shutdown.spawn(async move {
             let (end, result) = match bundles.kept(id, place, &stop, wanted).await {
@@ -166,11 +168,18 @@ impl Bundles {
         })
     }
 
-    async fn made(&self, wanted: &Wanted) -> Result<TaskId, Refusal> {
-        let id = self.tasks.create(wanted.task.clone()).await?;
-        let (nodes, filter) = (wanted.nodes.len(), &wanted.node_filter);
-        self.tasks.debug(id, &format!("{nodes} nodes, filter {filter:?}, collectors {:?}", wanted.collectors)).await?;
-        Ok(id)
+    /// Makes the task. On a task of our own, so that a caller who goes away in this moment leaves none behind that nobody ends.
+    async fn made(&self, wanted: &Wanted) -> Result<Waiter, Refusal> {
+        let (tasks, shutdown, new) = (self.tasks.clone(), self.shutdown.clone(), wanted.task.clone());
+        let (nodes, filter, collectors) = (wanted.nodes.len(), &wanted.node_filter, &wanted.collectors);
+        let line = format!("{nodes} nodes, filter {filter:?}, collectors {collectors:?}");
+        let making = self.shutdown.spawn(async move {
+            let id = tasks.create(new).await?;
+            let waiter = Waiter { tasks: tasks.clone(), shutdown, id, waits: true };
+            tasks.debug(id, &line).await?;
+            Ok(waiter)
+        });
+        making.await.map_err(|error| Refusal::internal("a task could not be made", &error))?
     }
 
     /// Waits for the turn, and says for what.
@@ -276,13 +285,14 @@ fn refused(error: &StartError) -> Refusal {
 struct Waiter {
     tasks: Tasks,
     shutdown: Shutdown,
-    waits: Option<TaskId>,
+    id: TaskId,
+    waits: bool,
 }
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        if let Some(id) = self.waits.take() {
-            let tasks = self.tasks.clone();
+        if self.waits {
+            let (tasks, id) = (self.tasks.clone(), self.id);
             self.shutdown.spawn(async move {
                 tasks.finish(id, TaskEnd::Cancelled, "the client went away before its turn".to_owned()).await;
             });
@@ -346,3 +356,6 @@ impl TaskLog for Held {
         Box::pin(std::future::ready(()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use tempfile::TempDir;
 use super::audit::Audit;
 use super::config::CoordinatorConfig;
 use super::init::{self, Bound};
+use super::roster::About;
 use super::store::Store;
 use super::store::vault::Vault;
 use super::verbs::{Door, Principal, Role, Scope, Verbs};
@@ -34,8 +35,14 @@ pub struct Kit {
 impl Kit {
     /// A new one, initialised.
     pub async fn new() -> Self {
+        Self::configured(|_| ()).await
+    }
+
+    /// The same, with what `change` makes of the configuration.
+    pub async fn configured(change: impl FnOnce(&mut CoordinatorConfig)) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let config = config(&folder);
+        let mut config = config(&folder);
+        change(&mut config);
         let clock = Clock::manual(Timestamp::now());
         init::init(&config, clock.clone(), "admin", Some(Secret::new(PASSWORD)), false).await.expect("initialised");
         Self::start(folder, config, clock).await
@@ -57,6 +64,13 @@ impl Kit {
     /// The admin.
     pub fn admin(&self) -> Principal {
         Principal::new("admin", Role::Admin, Scope::All, Door::Password)
+    }
+
+    /// A node of the cluster `default` that is known and not connected.
+    pub async fn absent_node(&self, name: &str) {
+        self.verbs.create_secret(&self.admin(), name, None).await.expect("a secret");
+        let node = name.parse().expect("a name");
+        self.store().node_seen(&node, &About::default(), self.clock.now_ms()).await.expect("noted");
     }
 
     /// The coordinator itself.

@@ -23,6 +23,136 @@ fn wanted() -> NewTask {
     NewTask { kind: "bundle".into(), description: "bundle\nof x".into(), user: "admin".into(), ..NewTask::default() }
 }
 
+async fn over(tasks: &Tasks, id: TaskId) -> TaskRow {
+    loop {
+        let row = tasks.find(id).await.expect("there");
+        if row.state.is_final() {
+            return row;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn work_runs_as_a_task_and_its_end_is_the_tasks() {
+    let kit = Kit::new().await;
+    let tasks = tasks(&kit).await;
+    let id = tasks
+        .spawn(wanted(), |work| async move {
+            let Event::Step(step) = step(StepState::Started) else { unreachable!("a step") };
+            work.step(step).await;
+            work.warning("slow").await;
+            work.debug("a detail").await;
+            work.append_result(b"{\"a\":1}\n".to_vec()).await?;
+            work.append_result(b"{\"a\":2}\n".to_vec()).await?;
+            Ok("two lines".to_owned())
+        })
+        .await
+        .expect("begun");
+    let row = over(&tasks, id).await;
+    assert_eq!((row.state, row.result.as_deref()), (TaskState::Done, Some("two lines")));
+    assert_eq!(log(&tasks, id, Log::Result).await, "{\"a\":1}\n{\"a\":2}\n");
+    assert_eq!(log(&tasks, id, Log::Event).await.lines().count(), 2);
+    assert!(log(&tasks, id, Log::Debug).await.ends_with(" a detail\n"));
+    assert!(!tasks.stop(id), "what is over cannot be stopped");
+}
+
+#[tokio::test]
+async fn work_that_fails_or_panics_is_errored_and_says_why() {
+    let kit = Kit::new().await;
+    let tasks = tasks(&kit).await;
+    let failed = async |_: Work| Err(TaskError::new(190_012, "no such job"));
+    let id = tasks.spawn(wanted(), failed).await.expect("begun");
+    assert_eq!(over(&tasks, id).await.result.as_deref(), Some("no such job"));
+    let line: Value = serde_json::from_str(log(&tasks, id, Log::Event).await.trim_end()).expect("an object");
+    assert_eq!(line["error"], json!({"code": 190_012, "message": "no such job"}));
+    let id = tasks.spawn(wanted(), async |_: Work| panic!("a fault of ours")).await.expect("begun");
+    let row = over(&tasks, id).await;
+    assert_eq!(row.state, TaskState::Errored);
+    assert!(row.result.as_deref().expect("a line").contains("inside the coordinator"));
+}
+
+#[tokio::test]
+async fn work_stops_when_asked_and_is_dropped_when_it_does_not() {
+    let kit = Kit::new().await;
+    let tasks = tasks(&kit).await;
+    let polite = async |work: Work| {
+        work.unless_cancelled(std::future::pending::<()>()).await?;
+        Ok(String::new())
+    };
+    let (dropped, is_dropped) = tokio::sync::oneshot::channel::<()>();
+    let deaf = async move |_: Work| {
+        let _dropped = dropped;
+        std::future::pending::<Result<String, TaskError>>().await
+    };
+    let (polite, deaf) = (tasks.spawn(wanted(), polite).await, tasks.spawn(wanted(), deaf).await);
+    for id in [polite.expect("begun"), deaf.expect("begun")] {
+        while tasks.find(id).await.expect("there").state != TaskState::Processing {
+            tokio::task::yield_now().await;
+        }
+        tasks.cancelling(id).await.expect("asked");
+        assert!(tasks.stop(id));
+        let row = over(&tasks, id).await;
+        assert_eq!((row.state, row.result.as_deref()), (TaskState::Cancelled, Some("cancelled")));
+    }
+    is_dropped.await.expect_err("what it held is free");
+}
+
+#[tokio::test]
+async fn a_stop_of_the_coordinator_ends_work_with_a_reason() {
+    let kit = Kit::new().await;
+    let tasks = tasks(&kit).await;
+    let work = async |work: Work| {
+        work.unless_cancelled(std::future::pending::<()>()).await?;
+        Ok(String::new())
+    };
+    let id = tasks.spawn(wanted(), work).await.expect("begun");
+    while tasks.find(id).await.expect("there").state != TaskState::Processing {
+        tokio::task::yield_now().await;
+    }
+    kit.shutdown.stop();
+    let row = over(&tasks, id).await;
+    assert_eq!((row.state, row.result.as_deref()), (TaskState::Errored, Some("the coordinator is stopping")));
+    assert!(matches!(tasks.spawn(wanted(), async |_: Work| Ok(String::new())).await, Err(Refusal::Busy)));
+}
+
+#[tokio::test]
+async fn who_sees_a_part_sees_its_clusters_tasks_and_its_own() {
+    let kit = Kit::new().await;
+    let tasks = tasks(&kit).await;
+    let (ours, theirs) = (ClusterId::random(), ClusterId::random());
+    let mut ids = Vec::new();
+    for (user, cluster) in [("a", Some(ours)), ("a", Some(theirs)), ("b", Some(theirs)), ("b", None)] {
+        let task = NewTask { user: user.into(), cluster, ..wanted() };
+        ids.push(tasks.create(task).await.expect("made"));
+    }
+    let deployment =
+        NewTask { deployment: "d".parse().ok(), context_id: Some("c".into()), kind: "vms".into(), ..wanted() };
+    ids.push(tasks.create(deployment).await.expect("made"));
+    let listed = async |filter| tasks.list(filter).await.expect("listed").iter().map(|row| row.id).collect::<Vec<_>>();
+    let sight = |user: &str| Some(Sight { clusters: vec![ours], user: user.into() });
+    assert_eq!(listed(TaskFilter { sight: sight("b"), ..TaskFilter::default() }).await, [ids[3], ids[2], ids[0]]);
+    assert_eq!(listed(TaskFilter { sight: sight("x"), ..TaskFilter::default() }).await, [ids[0]]);
+    for filter in [
+        TaskFilter { deployment: "d".parse().ok(), ..TaskFilter::default() },
+        TaskFilter { context_id: Some("c".into()), ..TaskFilter::default() },
+        TaskFilter { without_kinds: vec!["bundle".into()], ..TaskFilter::default() },
+    ] {
+        assert_eq!(listed(filter).await, [ids[4]]);
+    }
+}
+
+#[tokio::test]
+async fn tasks_that_are_too_old_are_forgotten_at_the_start() {
+    let kit = Kit::new().await;
+    let before = tasks(&kit).await;
+    let id = before.create(wanted()).await.expect("made");
+    before.end(id, TaskState::Cancelled, "no").await.expect("ended");
+    kit.clock.advance(Duration::from_secs(90 * 24 * 3600 + 1));
+    let kit = kit.restarted().await;
+    assert!(matches!(tasks(&kit).await.find(id).await, Err(Refusal::NotFound(_))));
+}
+
 fn step(state: StepState) -> Event {
     Event::Step(Step {
         stage: "Collecting",

@@ -8,6 +8,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -142,9 +143,14 @@ impl Tasks {
         if self.shutdown.is_stopping() || self.stops.all().len() >= RUNNING {
             return Err(Refusal::Busy);
         }
-        let id = self.create(task).await?;
-        let (tasks, stop) = (self.clone(), self.stoppable(id));
+        let (tasks, (told, made)) = (self.clone(), oneshot::channel());
+        // Made in there: a caller who goes away in this moment must not leave a task that nobody runs.
         self.shutdown.spawn(async move {
+            let created = tasks.create(task).await;
+            let id = created.as_ref().ok().copied();
+            let stop = id.map(|id| tasks.stoppable(id));
+            let _ = told.send(created);
+            let (Some(id), Some(stop)) = (id, stop) else { return };
             let ending = match tasks.begin(id).await {
                 Ok(()) => tasks.follow(&stop, work).await,
                 // It was cancelled before its turn, which nobody else writes down.
@@ -152,7 +158,7 @@ impl Tasks {
             };
             tasks.end_or_keep(ending).await;
         });
-        Ok(id)
+        made.await.map_err(|_| Refusal::Busy)?
     }
 
     /// Lets a task be asked to stop until what this returns is dropped.
