@@ -60,6 +60,10 @@ pub enum Command {
     Secret(operate::SecretCommand),
     /// Tasks of the coordinator
     Task(operate::TaskCommand),
+    /// Users, their roles and scopes, passwords and access keys
+    User(operate::UserCommand),
+    /// Who did what: the coordinator's audit log
+    Audit(operate::AuditCommand),
     /// Try it: a coordinator and agents on this host, and a bundle of its real logs
     Quickstart(quickstart::QuickstartCommand),
 }
@@ -81,6 +85,8 @@ impl Command {
             Self::Node(command) => command.run(),
             Self::Secret(command) => command.run(),
             Self::Task(command) => command.run(),
+            Self::User(command) => command.run(),
+            Self::Audit(command) => command.run(),
             Self::Quickstart(command) => command.run(),
         }
     }

@@ -3,12 +3,14 @@
 //! Every verb becomes calls of the native API on a [`connect::Coordinator`]; what comes back is printed for people on a
 //! terminal, plainly when piped, and as JSON when asked. No verb keeps state but the login profile.
 
+pub mod audit;
 pub mod bundle;
 pub mod cert;
 pub mod cluster;
 pub mod connect;
 pub mod delivery;
 pub mod fleet;
+pub mod key;
 pub mod login;
 pub mod node;
 pub mod output;
@@ -19,6 +21,7 @@ mod prompt;
 pub mod secret;
 pub mod stored;
 pub mod task;
+pub mod user;
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -28,6 +31,7 @@ use clap::Args;
 
 use connect::Connection;
 
+pub use audit::AuditCommand;
 pub use login::LoginCommand;
 
 /// What a verb's success comes to.
@@ -100,6 +104,11 @@ family! {
 family! {
     /// `sheaf bundle stored …`
     StoredCommand, stored::Verb
+}
+
+family! {
+    /// `sheaf user …`
+    UserCommand, user::Verb
 }
 
 /// Runs one command's future to its end, on this thread.

@@ -19,7 +19,7 @@ use crate::secret::{Secret, hex, same_bytes};
 /// The scheme in the header `Authorization`.
 pub const SCHEME: &str = "SDK-HMAC-SHA256";
 /// How far the time of a signature may be from ours.
-pub const WINDOW_MS: i64 = 15 * 60 * 1000;
+pub const WINDOW_MS: u64 = 15 * 60 * 1000;
 /// What is escaped in a canonical path or query: all but RFC 3986's unreserved characters.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// Headers that a signature may cover.
@@ -80,7 +80,7 @@ impl Signed {
     pub fn is_good(&self, secret_key: &Secret, now_ms: i64) -> bool {
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret_key.expose().as_bytes());
         let right = hmac::sign(&key, self.to_sign.as_bytes());
-        let near = (self.made_ms - now_ms).abs() <= WINDOW_MS;
+        let near = self.made_ms.abs_diff(now_ms) <= WINDOW_MS;
         same_bytes(right.as_ref(), &self.signature) && near
     }
 }
@@ -197,3 +197,6 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     }
     text.as_bytes().chunks(2).map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,12 @@
 //! | `GET nodes?cluster=`, `GET nodes/{name}`, `DELETE …` | | 200 `[`[`Node`]`]`, 200 [`Node`], 204 |
 //! | `GET secrets?cluster=`, `POST secrets` | [`NewSecret`] | 200 `[`[`AgentSecretRow`]`]`, 201 [`AgentSecretGrant`] |
 //! | `POST secrets/{name}/revoke?now=true` | | 200 [`AgentSecretRow`] |
+//! | `GET users`, `POST users` | [`NewUser`] | 200 `[`[`User`]`]`, 201 [`User`] |
+//! | `GET users/{name}`, `PATCH …`, `DELETE …` | [`UserChange`] | 200 [`User`], 200 [`User`], 204 |
+//! | `POST users/{name}/password` | [`NewPassword`] | 204 |
+//! | `POST users/{name}/keys` | [`NewAccessKey`] | 201 [`AccessKeyGrant`] |
+//! | `GET keys?user=`, `DELETE keys/{id}` | | 200 `[`[`AccessKey`]`]`, 204 |
+//! | `GET audit?since=&user=&after=&limit=` | | 200 [`AuditPage`] |
 //! | `GET tasks?limit=&state=`, `GET tasks/{id}`, `POST tasks/{id}/cancel` | | 200 `[`[`Task`]`]`, 200 [`Task`], 202 [`Task`] |
 //! | `GET tasks/{id}/result?from=`, `GET tasks/{id}/debug?from=` | | 200, text from that byte on; the header as for events |
 //! | `GET tasks/{id}/events?from=` | | 200, lines of JSON, an [`Event`] each, from that byte on; the header [`LOG_TOTAL_HEADER`] says how many there are |

@@ -4,6 +4,7 @@
 //! credential and name nobody. This room keeps nothing but counts of answers.
 
 mod access;
+mod audit;
 mod bundle;
 mod certificates;
 mod clusters;
@@ -16,6 +17,7 @@ mod secrets;
 mod session;
 mod stored;
 mod tasks;
+mod users;
 
 use axum::Router;
 use axum::http::Method;
@@ -45,6 +47,13 @@ pub fn routes(verbs: Verbs, counts: Counts) -> Router {
         .route("/nodes/{name}", get(nodes::show).merge(delete(nodes::remove)))
         .route("/secrets", get(secrets::list).post(secrets::create))
         .route("/secrets/{name}/revoke", post(secrets::revoke))
+        .route("/users", get(users::list).post(users::create))
+        .route("/users/{name}", get(users::show).patch(users::change).delete(users::delete))
+        .route("/users/{name}/password", post(users::password))
+        .route("/users/{name}/keys", post(users::create_key))
+        .route("/keys", get(users::keys))
+        .route("/keys/{id}", delete(users::revoke_key))
+        .route("/audit", get(audit::list))
         .route("/tasks", get(tasks::list))
         .route("/tasks/{id}", get(tasks::show))
         .route("/tasks/{id}/events", get(tasks::events))

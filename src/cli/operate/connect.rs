@@ -106,8 +106,7 @@ impl Connection {
 
     fn password(&self, user: &str) -> anyhow::Result<Secret> {
         if let Some(file) = &self.password_file {
-            let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
-            return Ok(Secret::new(text.trim_end_matches(['\n', '\r'])));
+            return prompt::from_file(file);
         }
         match std::env::var("SHEAF_PASSWORD") {
             Ok(password) => Ok(Secret::new(password)),

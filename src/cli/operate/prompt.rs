@@ -4,6 +4,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
 
 use anyhow::Context as _;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
@@ -28,6 +29,15 @@ pub fn password(question: &str) -> anyhow::Result<Secret> {
     writeln!(terminal)?;
     read.context("reading the password")?;
     Ok(Secret::new(line.trim_end_matches(['\n', '\r'])))
+}
+
+/// A password that a file holds, without the line's end.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn from_file(file: &Path) -> anyhow::Result<Secret> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+    Ok(Secret::new(text.trim_end_matches(['\n', '\r'])))
 }
 
 /// The terminal without echo, until dropped.

@@ -115,7 +115,11 @@ async fn create(coordinator: &Coordinator, wanted: &NewSecret, file: Option<&Pat
     Ok(())
 }
 
-fn new_file(path: &Path) -> anyhow::Result<std::fs::File> {
+/// Makes a file that is not there yet and that only its owner may read.
+///
+/// # Errors
+/// When it is there, or cannot be made.
+pub fn new_file(path: &Path) -> anyhow::Result<std::fs::File> {
     OpenOptions::new()
         .write(true)
         .create_new(true)
