@@ -185,7 +185,7 @@ impl Stored {
             self.remove_object(&row).await;
             return Err(error.into());
         }
-        info!(target: "audit", bundle = %row.id, user = row.user, bytes = row.bytes, verdict = %row.verdict, "bundle kept");
+        info!(bundle = %row.id, user = row.user, bytes = row.bytes, verdict = %row.verdict, "bundle kept");
         if let Err(error) = self.evict().await {
             warn!(error = report::chain(&error), "old bundles could not be removed");
         }

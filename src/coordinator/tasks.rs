@@ -264,7 +264,7 @@ impl Tasks {
         let (kind, user) = (task.kind.clone(), task.user.clone());
         task.context_id = task.context_id.map(|id| report::brief(&id, CONTEXT));
         let id = self.store.add_task(task, self.retention.count, self.clock.now_ms()).await?;
-        info!(target: "audit", task = id.0, kind, user, "task made");
+        info!(task = id.0, kind, user, "task made");
         Ok(id)
     }
 

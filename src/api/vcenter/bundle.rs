@@ -6,7 +6,7 @@
 
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
@@ -88,9 +88,9 @@ pub async fn get(
     State(verbs): State<Verbs>,
     cluster: Named,
     Query(query): Query<Pairs>,
-    headers: HeaderMap,
+    caller: Caller,
 ) -> Result<Response, Fault> {
-    download(style, &verbs, &named(cluster), &query, &headers, token_of_headers(&headers)).await
+    download(style, &verbs, &named(cluster), &query, &caller, token_of_headers(&caller.headers)).await
 }
 
 /// Step 2 with the token in the body, or in a header all the same.
@@ -99,15 +99,15 @@ pub async fn post(
     State(verbs): State<Verbs>,
     cluster: Named,
     Query(query): Query<Pairs>,
-    request: Request,
+    caller: Caller,
+    body: Body,
 ) -> Result<Response, Fault> {
-    let (parts, body) = request.into_parts();
     let body = door::bytes(body).await.map_err(|bad| style.bad_body(&bad))?;
-    let token = match token_of_headers(&parts.headers) {
+    let token = match token_of_headers(&caller.headers) {
         Some(token) => Some(token),
         None => token_of_body(style, &body)?,
     };
-    download(style, &verbs, &named(cluster), &query, &parts.headers, token).await
+    download(style, &verbs, &named(cluster), &query, &caller, token).await
 }
 
 async fn download(
@@ -115,7 +115,7 @@ async fn download(
     verbs: &Verbs,
     cluster: &str,
     query: &Pairs,
-    headers: &HeaderMap,
+    caller: &Caller,
     token: Option<String>,
 ) -> Result<Response, Fault> {
     let refuse = |refusal| style.refuse(&refusal);
@@ -124,9 +124,9 @@ async fn download(
         return Err(refuse(Refusal::Unauthenticated));
     };
     // Read before the token is spent: a typing mistake must not cost one.
-    let request = read_query(query, id, accepts_zstd(headers)).map_err(|why| refuse(Refusal::Invalid(why)))?;
+    let request = read_query(query, id, accepts_zstd(&caller.headers)).map_err(|why| refuse(Refusal::Invalid(why)))?;
     let format = request.format;
-    let download = verbs.start_bundle_by_token(id, &token, request).await.map_err(refuse)?;
+    let download = verbs.start_bundle_by_token(id, &token, request, caller.from()).await.map_err(refuse)?;
     let disposition = format!("attachment; filename={}.{}", download.name, format.ending());
     let mut answer = Body::from_stream(download.body).into_response();
     let fields = answer.headers_mut();

@@ -3,7 +3,9 @@
 use rusqlite::{OptionalExtension as _, Row, Transaction};
 
 use super::roster::cluster_id;
+use super::users::standing;
 use super::{Store, StoreError};
+use crate::coordinator::principal::{Door, Principal};
 use crate::coordinator::secrets::{SecretRow, SecretStatus};
 use crate::id::ClusterId;
 
@@ -282,7 +284,7 @@ impl Store {
         .await
     }
 
-    /// Whose a download token is, and that user's role; `None` for any but the good one. Nothing is used up.
+    /// Whose a download token is; nobody for any but the good one of a user who may enter. Nothing is used up.
     ///
     /// # Errors
     /// When the state cannot be read.
@@ -291,21 +293,21 @@ impl Store {
         cluster: ClusterId,
         digest: String,
         now_ms: i64,
-    ) -> Result<Option<(String, String)>, StoreError> {
+    ) -> Result<Option<Principal>, StoreError> {
         self.quick(move |tx| {
-            let owner = tx.query_row(
-                "SELECT u.name, u.role FROM bundle_tokens t JOIN users u ON u.name = t.user
-                 WHERE t.cluster = ?1 AND t.digest = ?2 AND t.expires_ms > ?3",
-                (cluster.to_string(), &digest, now_ms),
-                |row| Ok((row.get(0)?, row.get(1)?)),
-            );
-            Ok(owner.optional()?)
+            let owner: Option<String> = tx
+                .query_row(
+                    "SELECT user FROM bundle_tokens WHERE cluster = ?1 AND digest = ?2 AND expires_ms > ?3",
+                    (cluster.to_string(), &digest, now_ms),
+                    |row| row.get(0),
+                )
+                .optional()?;
+            owner.map_or(Ok(None), |owner| standing(tx, &owner, Door::DownloadToken))
         })
         .await
     }
 
-    /// Uses a download token up; answers the user who asked for it and the user's role. `None`, and nothing is used up, for
-    /// any other token.
+    /// Uses a download token up; `false`, and nothing is used up, for any but the good one.
     ///
     /// # Errors
     /// When the state cannot be written; nothing was used up then.
@@ -314,18 +316,13 @@ impl Store {
         cluster: ClusterId,
         digest: String,
         now_ms: i64,
-    ) -> Result<Option<(String, String)>, StoreError> {
+    ) -> Result<bool, StoreError> {
         self.sure(move |tx| {
-            let user: Option<String> = tx
-                .query_row(
-                    "DELETE FROM bundle_tokens WHERE cluster = ?1 AND digest = ?2 AND expires_ms > ?3 RETURNING user",
-                    (cluster.to_string(), &digest, now_ms),
-                    |row| row.get(0),
-                )
-                .optional()?;
-            let Some(user) = user else { return Ok(None) };
-            let role = tx.query_row("SELECT role FROM users WHERE name = ?1", [&user], |row| row.get(0))?;
-            Ok(Some((user, role)))
+            let used = tx.execute(
+                "DELETE FROM bundle_tokens WHERE cluster = ?1 AND digest = ?2 AND expires_ms > ?3",
+                (cluster.to_string(), &digest, now_ms),
+            )?;
+            Ok(used == 1)
         })
         .await
     }

@@ -2,19 +2,21 @@
 //!
 //! Requests come from faces; what is checked and settled goes to the engine, which knows nothing of users.
 
-use globset::{Glob, GlobSet, GlobSetBuilder};
-use tracing::info;
+use std::net::IpAddr;
 
-use super::{
-    BundleRequest, BundleToken, Door, Download, NewTask, NodePart, Principal, Refusal, Role, Scope, TaskRow, Verbs,
-};
+use globset::{Glob, GlobSet, GlobSetBuilder};
+
+use super::{BundleRequest, BundleToken, Door, Download, NewTask, NodePart, Principal, Refusal, Role, TaskRow, Verbs};
 use crate::bundle::seal::PublicKey;
+use crate::coordinator::audit::{Actor, Outcome};
 use crate::coordinator::bundles::Wanted;
 use crate::id::{ClusterId, CollectorName, NodeName};
 use crate::limits;
 use crate::report;
 use crate::secret::Secret;
 
+/// What the audit log calls the download of a bundle.
+const BUNDLE: &str = "bundle.download";
 /// Characters of a case id, and of a note.
 const CASE: usize = 128;
 const NOTE: usize = 4096;
@@ -28,7 +30,13 @@ impl Verbs {
     /// # Errors
     /// [`Refusal::NotFound`] for an unknown cluster.
     pub async fn bundle_token(&self, who: &Principal, cluster: ClusterId) -> Result<BundleToken, Refusal> {
+        let target = cluster.to_string();
+        self.recorded(who, "download-token.issue", &target, self.pending_token(who, cluster)).await
+    }
+
+    async fn pending_token(&self, who: &Principal, cluster: ClusterId) -> Result<BundleToken, Refusal> {
         who.needs(Role::Operator)?;
+        who.reaches(cluster)?;
         let fresh = Secret::random();
         let place = token_place(cluster);
         let offer = (fresh.digest(), self.rooms.vault.seal(&place, fresh.expose().as_bytes()));
@@ -39,7 +47,6 @@ impl Verbs {
         let plain = self.rooms.vault.open_sealed(&place, &row.sealed);
         let plain = plain.map_err(|e| Refusal::internal("a download token does not open", &e))?;
         let token = Secret::new(String::from_utf8_lossy(&plain));
-        info!(target: "audit", user = who.name, cluster = %cluster, "download token given");
         Ok(BundleToken { token, expires_ms: row.expires_ms })
     }
 
@@ -54,24 +61,28 @@ impl Verbs {
         cluster: ClusterId,
         token: &str,
         request: BundleRequest,
+        from: Option<IpAddr>,
     ) -> Result<Download, Refusal> {
+        let target = cluster.to_string();
         let (digest, came) = (Secret::new(token).digest(), self.rooms.clock.now_ms());
         let claim = self.rooms.bundles.claims.take(&digest);
         let owner = self.rooms.store.bundle_token_owner(cluster, digest.clone(), came).await?;
-        let (Some((name, role)), Some(_claim)) = (owner, claim) else {
-            info!(target: "audit", cluster = %cluster, "refused a download token");
-            return Err(Refusal::Unauthenticated);
+        let (Some(who), Some(_claim)) = (owner, claim) else {
+            let stranger = Actor::stranger(None, Door::DownloadToken.as_str(), from);
+            let refused = Err(Refusal::Unauthenticated);
+            self.rooms.audit.record(stranger, BUNDLE, &target, Outcome::of(&refused));
+            return refused;
         };
-        let role = Role::parse(&role).ok_or(Refusal::Unauthenticated)?;
-        let who = Principal::new(&name, role, Scope::All, Door::DownloadToken);
-        let wanted = self.wanted(&who, request).await?;
-        let use_up = async {
-            let used = self.rooms.store.consume_bundle_token(cluster, digest, came).await?;
-            used.ok_or(Refusal::Unauthenticated)?;
-            info!(target: "audit", user = name, cluster = %cluster, "download token used");
-            Ok(())
-        };
-        self.rooms.bundles.stream(wanted, use_up).await
+        let who = Principal { from, ..who };
+        self.recorded(&who, BUNDLE, &target, async {
+            let wanted = self.wanted(&who, request).await?;
+            let use_up = async {
+                let used = self.rooms.store.consume_bundle_token(cluster, digest, came).await?;
+                if used { Ok(()) } else { Err(Refusal::Unauthenticated) }
+            };
+            self.rooms.bundles.stream(wanted, use_up).await
+        })
+        .await
     }
 
     /// Starts a bundle when its turn has come; its bytes come out of the answer while they are merged. Dropped before that, the
@@ -81,8 +92,12 @@ impl Verbs {
     /// [`Refusal::NotFound`] for an unknown cluster, [`Refusal::Invalid`] for filters that make no sense or match nothing,
     /// [`Refusal::TooMany`] when enough of the same cluster wait already for the same user, [`Refusal::Busy`] when too many run.
     pub async fn start_bundle(&self, who: &Principal, request: BundleRequest) -> Result<Download, Refusal> {
-        let wanted = self.wanted(who, request).await?;
-        self.rooms.bundles.stream(wanted, std::future::ready(Ok(()))).await
+        let target = request.cluster.clone();
+        self.recorded(who, BUNDLE, &target, async {
+            let wanted = self.wanted(who, request).await?;
+            self.rooms.bundles.stream(wanted, std::future::ready(Ok(()))).await
+        })
+        .await
     }
 
     /// Makes a bundle and keeps it, as a task whose result is the kept bundle's id.
@@ -90,9 +105,13 @@ impl Verbs {
     /// # Errors
     /// Those of [`Verbs::start_bundle`].
     pub async fn keep_bundle(&self, who: &Principal, request: BundleRequest) -> Result<TaskRow, Refusal> {
-        let wanted = self.wanted(who, request).await?;
-        let task = self.rooms.bundles.keep(wanted).await?;
-        self.rooms.tasks.find(task).await
+        let target = request.cluster.clone();
+        self.recorded(who, "bundle.keep", &target, async {
+            let wanted = self.wanted(who, request).await?;
+            let task = self.rooms.bundles.keep(wanted).await?;
+            self.rooms.tasks.find(task).await
+        })
+        .await
     }
 
     /// A request, checked and settled.

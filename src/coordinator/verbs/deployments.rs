@@ -60,7 +60,7 @@ impl Verbs {
         context_id: Option<String>,
     ) -> Result<TaskId, Refusal> {
         let name = manifest.name.to_string();
-        self.recorded(who, "deploy", &name, self.start_deploy(who, manifest, text, how, context_id)).await
+        self.recorded(who, "deployment.deploy", &name, self.start_deploy(who, manifest, text, how, context_id)).await
     }
 
     async fn start_deploy(
@@ -104,7 +104,7 @@ impl Verbs {
         force: bool,
         context_id: Option<String>,
     ) -> Result<TaskId, Refusal> {
-        self.recorded(who, "delete deployment", name, self.start_delete(who, name, force, context_id)).await
+        self.recorded(who, "deployment.delete", name, self.start_delete(who, name, force, context_id)).await
     }
 
     async fn start_delete(

@@ -1,7 +1,5 @@
 //! Kept bundles: listed, read, deleted, by whoever sees every cluster that is in them.
 
-use tracing::info;
-
 use super::{Part, Principal, Refusal, Role, StoredRow, Verbs};
 use crate::id::BundleId;
 
@@ -23,13 +21,16 @@ impl Verbs {
     /// # Errors
     /// [`Refusal::NotFound`]; [`Refusal::Forbidden`] when it holds what the caller may not see.
     pub async fn stored_bundle(&self, who: &Principal, id: BundleId) -> Result<(StoredRow, i64), Refusal> {
-        who.needs(Role::Viewer)?;
-        let row = self.rooms.bundles.stored.find(id).await?;
-        if !sees(who, &row) {
-            return Err(Refusal::Forbidden);
-        }
-        let expires = self.rooms.bundles.stored.expires_ms(&row);
-        Ok((row, expires))
+        self.watched(who, "stored.show", &id.to_string(), async {
+            who.needs(Role::Viewer)?;
+            let row = self.rooms.bundles.stored.find(id).await?;
+            if !sees(who, &row) {
+                return Err(Refusal::Forbidden);
+            }
+            let expires = self.rooms.bundles.stored.expires_ms(&row);
+            Ok((row, expires))
+        })
+        .await
     }
 
     /// Reads one from byte `from`, up to `to` (exclusive) or its end.
@@ -43,11 +44,13 @@ impl Verbs {
         from: u64,
         to: Option<u64>,
     ) -> Result<Part, Refusal> {
-        who.needs(Role::Operator)?;
-        self.stored_bundle(who, id).await?;
-        let part = self.rooms.bundles.stored.read(id, from, to).await?;
-        info!(target: "audit", user = who.name, bundle = %id, from, to = part.range.end, "kept bundle read");
-        Ok(part)
+        let target = to.map_or_else(|| format!("{id} from {from}"), |to| format!("{id} from {from} to {to}"));
+        self.recorded(who, "stored.download", &target, async {
+            who.needs(Role::Operator)?;
+            self.stored_bundle(who, id).await?;
+            self.rooms.bundles.stored.read(id, from, to).await
+        })
+        .await
     }
 
     /// Deletes one.
@@ -55,11 +58,12 @@ impl Verbs {
     /// # Errors
     /// Those of [`Verbs::stored_bundle`].
     pub async fn delete_stored(&self, who: &Principal, id: BundleId) -> Result<(), Refusal> {
-        who.needs(Role::Operator)?;
-        self.stored_bundle(who, id).await?;
-        let row = self.rooms.bundles.stored.remove(id).await?;
-        info!(target: "audit", user = who.name, bundle = %id, name = %row.name, "kept bundle deleted");
-        Ok(())
+        self.recorded(who, "stored.delete", &id.to_string(), async {
+            who.needs(Role::Operator)?;
+            self.stored_bundle(who, id).await?;
+            self.rooms.bundles.stored.remove(id).await.map(drop)
+        })
+        .await
     }
 }
 

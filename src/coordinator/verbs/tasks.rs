@@ -2,8 +2,6 @@
 //!
 //! Rows and logs come from `coordinator::tasks`, figures from the engine. It starts no work.
 
-use tracing::info;
-
 use super::{Log, LogPart, Numbers, Principal, Refusal, Role, Scope, Sight, TaskFilter, TaskRow, Verbs};
 use crate::id::TaskId;
 use crate::protocol::control::TaskState;
@@ -24,11 +22,14 @@ impl Verbs {
     /// # Errors
     /// [`Refusal::NotFound`].
     pub async fn task(&self, who: &Principal, id: TaskId) -> Result<TaskRow, Refusal> {
-        who.needs(Role::Viewer)?;
-        let row = self.rooms.tasks.find(id).await?;
-        let own = row.user == who.name;
-        let seen = own || row.cluster.map_or(who.needs_all().is_ok(), |cluster| who.sees(cluster));
-        if seen { Ok(row) } else { Err(Refusal::Forbidden) }
+        self.watched(who, "task.read", &id.to_string(), async {
+            who.needs(Role::Viewer)?;
+            let row = self.rooms.tasks.find(id).await?;
+            let own = row.user == who.name;
+            let seen = own || row.cluster.map_or(who.needs_all().is_ok(), |cluster| who.sees(cluster));
+            if seen { Ok(row) } else { Err(Refusal::Forbidden) }
+        })
+        .await
     }
 
     /// A part of one of a task's logs from byte `from`, `most` bytes at most. What was read once never changes.
@@ -52,18 +53,20 @@ impl Verbs {
     /// # Errors
     /// [`Refusal::NotFound`]; [`Refusal::Conflict`] when it is over already.
     pub async fn cancel_task(&self, who: &Principal, id: TaskId) -> Result<TaskRow, Refusal> {
-        who.needs(Role::Operator)?;
-        let tasks = &self.rooms.tasks;
-        // Asking twice is no mistake.
-        if self.task(who, id).await?.state != TaskState::Cancelling {
-            tasks.cancelling(id).await?;
-        }
-        info!(target: "audit", user = who.name, task = id.0, "task asked to stop");
-        if !tasks.stop(id) {
-            // Nobody runs it: it ended in this moment and says so itself, or was never begun.
-            let _ = tasks.end(id, TaskState::Cancelled, "cancelled").await;
-        }
-        tasks.find(id).await
+        self.recorded(who, "task.cancel", &id.to_string(), async {
+            who.needs(Role::Operator)?;
+            let tasks = &self.rooms.tasks;
+            // Asking twice is no mistake.
+            if self.task(who, id).await?.state != TaskState::Cancelling {
+                tasks.cancelling(id).await?;
+            }
+            if !tasks.stop(id) {
+                // Nobody runs it: it ended in this moment and says so itself, or was never begun.
+                let _ = tasks.end(id, TaskState::Cancelled, "cancelled").await;
+            }
+            tasks.find(id).await
+        })
+        .await
     }
 
     /// Whether requests can be served: the state answers and the coordinator is not stopping.

@@ -52,7 +52,7 @@ fn wanted() -> BundleRequest {
 }
 
 async fn spend(verbs: &Verbs, cluster: ClusterId, token: &str) -> Result<Download, Refusal> {
-    verbs.start_bundle_by_token(cluster, token, wanted()).await
+    verbs.start_bundle_by_token(cluster, token, wanted(), None).await
 }
 
 async fn node(kit: &Kit, node: &str, cluster: &str) -> NodeIdentity {
