@@ -23,8 +23,9 @@ use crate::coordinator::verbs::{Credential, Principal, Refusal, SCHEME, Session,
 use crate::limits;
 use crate::net::body::{BodyError, capped};
 use crate::net::serve::Peer;
+use crate::net::tls;
 use crate::report;
-use crate::secret::{Secret, hex};
+use crate::secret::Secret;
 
 /// Headers that carry a session's id or a token, whatever the dialect; `true` for the Keystone token's.
 const TOKENS: [(&str, bool); 3] = [("vmware-api-session-id", false), ("x-jwt-token", false), ("x-auth-token", true)];
@@ -82,7 +83,7 @@ impl Caller {
             shown.push(signed.map_or_else(|| Credential::Token(Secret::new("")), Credential::Signed));
         }
         let certificate = self.peer.as_ref().and_then(|peer| peer.certificate.as_ref()).filter(|_| shown.is_empty());
-        shown.extend(certificate.map(|der| Credential::Certificate(serial(der))));
+        shown.extend(certificate.map(|der| Credential::Certificate(tls::serial(der).unwrap_or_default())));
         shown
     }
 }
@@ -172,14 +173,6 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut digest = [0; 32];
     digest.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref());
     digest
-}
-
-/// A certificate's serial number in lower-case hex, without leading zero bytes; empty for what is no certificate.
-fn serial(der: &[u8]) -> String {
-    let parsed = x509_parser::parse_x509_certificate(der);
-    let serial = parsed.as_ref().map_or(&[][..], |(_, certificate)| certificate.raw_serial());
-    let zeros = serial.iter().take_while(|byte| **byte == 0).count();
-    hex(&serial[zeros..])
 }
 
 fn authorization(scheme: &str, rest: &str) -> Credential {

@@ -145,6 +145,21 @@ impl House {
         house
     }
 
+    /// The public listener's address.
+    pub fn public(&self) -> SocketAddr {
+        self.public
+    }
+
+    /// TLS as a client without a certificate has it.
+    pub fn tls(&self) -> &Arc<ClientConfig> {
+        &self.tls
+    }
+
+    /// The state folder.
+    pub fn state(&self) -> std::path::PathBuf {
+        self.state.path().join("state")
+    }
+
     /// The admin's `Authorization`.
     pub fn admin(&self) -> String {
         basic("admin", &self.password)

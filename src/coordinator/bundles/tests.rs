@@ -109,7 +109,7 @@ async fn a_refusal_before_collection_leaves_the_download_token_as_it_is() {
     let cluster = kit.verbs.cluster(&admin, "default").await.expect("found").row.id;
     let first = kit.verbs.start_bundle(&admin, request()).await.expect("begun");
     let token = kit.verbs.bundle_token(&admin, cluster).await.expect("given").token;
-    let spend = async || kit.verbs.start_bundle_by_token(cluster, token.expose(), request()).await;
+    let spend = async || kit.verbs.start_bundle_by_token(cluster, token.expose(), request(), None).await;
     assert!(matches!(spend().await.map(|_| ()), Err(Refusal::TooMany(_))));
     drop(first);
     let second = until("the turn to be free", async || spend().await.ok()).await;
