@@ -16,7 +16,9 @@ use sheaf::agent::config::AgentConfig;
 use sheaf::bundle::Format;
 use sheaf::bundle::outcome::{Outcome, Verdict};
 use sheaf::coordinator::run::{AskError, BundleSpec, Event, NodePart, TaskEnd, TaskLog, Watch};
+use sheaf::coordinator::verbs::{How, Manifest};
 use sheaf::id::{NodeName, TaskId};
+use sheaf::protocol::control::TaskState;
 use sheaf::protocol::questions::{Applied, Apply, Deployment, Job, LOCAL_PACK, Question, Reply};
 
 use crate::kit::{Agent, Coordinator, Node, log, manifest, node_row, until, verdict};
@@ -137,6 +139,29 @@ async fn vitals_are_those_of_the_moment() {
     assert_eq!(ask(&coordinator, Question::Vitals).await, Err(AskError::NotConnected));
 }
 
+/// Carries a manifest for one site out, and gives the task's end.
+async fn deploy(coordinator: &Coordinator, site: &str, how: How) -> (TaskState, String) {
+    let text = format!(
+        "name: web\nreleases: [{{name: {LOCAL_PACK}, version: latest}}]\ninstance_groups:\n- name: front\n  nodes: [n1]\n  \
+         jobs: [{{name: sites, release: {LOCAL_PACK}, properties: {{site: {site}}}}}]\n"
+    );
+    let manifest = Manifest::read(&text).expect("a manifest");
+    let task = coordinator.verbs.deploy(&coordinator.admin, manifest, text, how, None).await.expect("begun");
+    ended(coordinator, task).await
+}
+
+async fn ended(coordinator: &Coordinator, task: TaskId) -> (TaskState, String) {
+    let find = async || coordinator.verbs.task(&coordinator.admin, task).await.expect("a task");
+    until("the task ends", async || find().await.finished_ms.is_some()).await;
+    let row = find().await;
+    (row.state, row.result.unwrap_or_default())
+}
+
+fn kept(coordinator: &Coordinator) -> Vec<(String, String)> {
+    let hello = coordinator.engine.online(&n1()).expect("online").hello;
+    hello.deployments.iter().map(|kept| (kept.name.clone(), kept.digest.clone())).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deployment_survives_a_restart_and_says_what_a_bundle_holds() {
     let (coordinator, node) = (Coordinator::new().await, node());
@@ -146,37 +171,48 @@ async fn a_deployment_survives_a_restart_and_says_what_a_bundle_holds() {
     let hello = coordinator.engine.online(&n1()).expect("online").hello;
     assert!(hello.packs.iter().any(|pack| pack.name == LOCAL_PACK && pack.jobs == ["sites"]), "{:?}", hello.packs);
 
-    let red = sites("web", "red");
-    let applied = apply(&coordinator, red.clone(), (false, false)).await.expect("applied");
-    assert_eq!(applied, Applied { digest: red.digest(), changed: true });
-    assert!(!apply(&coordinator, red.clone(), (false, false)).await.expect("applied").changed, "nothing changed");
-    assert!(apply(&coordinator, red.clone(), (true, false)).await.expect("applied").changed, "made anew when asked to");
+    assert_eq!(deploy(&coordinator, "red", How::default()).await.0, TaskState::Done);
     let of_red = bundle(&coordinator, "web", None).await;
     assert_eq!(verdict(&of_red), Verdict::Complete);
     assert!(holds(&of_red, "sites/red/access.log") && !holds(&of_red, "sites/blue/access.log"));
+    let (state, result) = deploy(&coordinator, "'../red'", How::default()).await;
+    assert!(state == TaskState::Errored && !result.is_empty(), "{state:?} {result}");
 
-    let blue = sites("web", "blue");
-    apply(&coordinator, blue.clone(), (false, false)).await.expect("applied");
+    assert_eq!(deploy(&coordinator, "blue", How::default()).await.0, TaskState::Done);
+    let before = kept(&coordinator);
     agent.stop().await;
     until("it is gone", async || !coordinator.is_online("n1").await).await;
     let agent = Agent::start(config);
     coordinator.online("n1").await;
-    let kept = coordinator.engine.online(&n1()).expect("online").hello.deployments.clone();
-    assert_eq!(
-        kept.iter().map(|kept| (kept.name.as_str(), kept.digest.clone())).collect::<Vec<_>>(),
-        [("web", blue.digest())]
-    );
+    assert_eq!(kept(&coordinator), before, "the new process says the same of itself");
+    assert_eq!(before, [("web".to_owned(), sites("web", "blue").digest())]);
     let of_blue = bundle(&coordinator, "web", Some(vec!["sites".to_owned()])).await;
     assert_eq!(verdict(&of_blue), Verdict::Complete);
     assert!(!holds(&of_blue, "sites/red/access.log") && holds(&of_blue, "sites/blue/access.log"));
 
-    let forget = || ask(&coordinator, Question::Forget { deployment: "web".to_owned() });
-    assert_eq!(forget().await, Ok(Reply::Forgotten { was_kept: true }));
-    assert_eq!(forget().await, Ok(Reply::Forgotten { was_kept: false }));
+    let task = coordinator.verbs.delete_deployment(&coordinator.admin, "web", false, None).await.expect("begun");
+    assert_eq!(ended(&coordinator, task).await.0, TaskState::Done);
+    assert!(kept(&coordinator).is_empty() && !node.path("state/deployments/web.json").exists());
     let of_none = bundle(&coordinator, "web", None).await;
     assert_eq!(verdict(&of_none), Verdict::Partial);
     let row = node_row(&of_none, "n1");
     assert_eq!((row.outcome, row.reason.as_str()), (Outcome::Skipped, "this node keeps no deployment `web`"));
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn applied_again_only_when_something_changed_or_it_is_asked_for() {
+    let (coordinator, node) = (Coordinator::new().await, node());
+    let agent = Agent::start(enrol(&coordinator, &node).await);
+    coordinator.online("n1").await;
+    let red = sites("web", "red");
+    let applied = apply(&coordinator, red.clone(), (false, false)).await.expect("applied");
+    assert_eq!(applied, Applied { digest: red.digest(), changed: true });
+    assert!(!apply(&coordinator, red.clone(), (false, false)).await.expect("applied").changed, "nothing changed");
+    assert!(apply(&coordinator, red, (true, false)).await.expect("applied").changed, "made anew when asked to");
+    let forget = || ask(&coordinator, Question::Forget { deployment: "web".to_owned() });
+    assert_eq!(forget().await, Ok(Reply::Forgotten { was_kept: true }));
+    assert_eq!(forget().await, Ok(Reply::Forgotten { was_kept: false }));
     agent.stop().await;
 }
 
