@@ -8,10 +8,12 @@ use std::fmt;
 
 use clap::{Args, ValueEnum};
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::clock::{Clock, rfc3339};
 
@@ -42,12 +44,13 @@ pub enum LogFormat {
 pub fn start(logging: &Logging, daemon: bool) -> anyhow::Result<()> {
     let rules = logging.rules.as_deref().filter(|rules| !rules.is_empty());
     let rules = rules.unwrap_or(if daemon { "info" } else { "warn" });
-    let filter = EnvFilter::try_new(rules)
-        .map_err(|e| anyhow::anyhow!("`{rules}` cannot be used for --log or SHEAF_LOG: {e}"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    let rules: Targets =
+        rules.parse().map_err(|e| anyhow::anyhow!("`{rules}` cannot be used for --log or SHEAF_LOG: {e}"))?;
+    // The rules alone decide, whatever the level.
+    let builder = tracing_subscriber::fmt().with_max_level(Level::TRACE).with_writer(std::io::stderr).with_ansi(false);
     let done = match logging.log_format.unwrap_or(LogFormat::Text) {
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-        LogFormat::Text => builder.event_format(Lines { journal: under_journal() }).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).finish().with(rules).try_init(),
+        LogFormat::Text => builder.event_format(Lines { journal: under_journal() }).finish().with(rules).try_init(),
     };
     done.map_err(|e| anyhow::anyhow!("the log cannot be set up: {e}"))
 }

@@ -7,8 +7,9 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::{Glob, GlobBuilder, GlobMatcher};
 use serde::Deserialize;
 
 use super::rotated;
@@ -37,8 +38,8 @@ pub enum PatternError {
 enum Part {
     /// Exactly this name.
     Name(String),
-    /// A glob over one name.
-    Glob(GlobMatcher),
+    /// A glob over one name, and what matches it, which is made when the first name comes: a daemon that waits needs none.
+    Glob(Box<Glob>, OnceLock<GlobMatcher>),
     /// Any number of folders.
     Any,
 }
@@ -87,7 +88,7 @@ impl Pattern {
                 let glob = GlobBuilder::new(part).literal_separator(true).build();
                 let glob =
                     glob.map_err(|e| PatternError::Glob { pattern: pattern.to_owned(), problem: e.to_string() })?;
-                Ok(Part::Glob(glob.compile_matcher()))
+                Ok(Part::Glob(Box::new(glob), OnceLock::new()))
             }
         }
     }
@@ -171,7 +172,7 @@ fn advance(parts: &[Part], state: Progress, name: &OsStr, siblings: bool, depth:
 fn matches(part: &Part, name: &OsStr) -> bool {
     match part {
         Part::Name(text) => text.as_bytes() == name.as_bytes(),
-        Part::Glob(glob) => glob.is_match(Path::new(name)),
+        Part::Glob(glob, matcher) => matcher.get_or_init(|| glob.compile_matcher()).is_match(Path::new(name)),
         Part::Any => false,
     }
 }
