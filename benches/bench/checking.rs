@@ -11,6 +11,7 @@ use sheaf::agent::source::Record;
 use sheaf::bundle::check::{Budget, Checker};
 use sheaf::bundle::path::EntryPath;
 use sheaf::id::{BundleName, NodeName};
+use sheaf::limits::SEGMENT_RAW;
 use tokio_util::sync::CancellationToken;
 
 use super::corpus::Corpus;
@@ -70,6 +71,7 @@ fn segments(corpus: &Corpus, bundle: &BundleName, node: &NodeName) -> (Vec<(Byte
         spool_bytes: 1 << 30,
         entries: 1 << 20,
         bytes: 1 << 40,
+        segment: SEGMENT_RAW,
         rows: false,
         stop: CancellationToken::new(),
     };

@@ -18,6 +18,7 @@ use crate::agent::run::{Pipeline, pipeline};
 use crate::agent::source::{Library, Plan, inventory};
 use crate::bundle::Format;
 use crate::bundle::assemble::{Assembler, SealKey};
+use crate::bundle::frame::FRAME_RAW;
 use crate::bundle::manifest::{FORMAT, NodeRow, Request, Statement};
 use crate::bundle::outcome::{Outcome, Verdict};
 use crate::clock::{Clock, rfc3339};
@@ -28,6 +29,12 @@ use crate::{report, state};
 const KEY: &str = "seal.key";
 /// Bytes that are left free on the disk of the bundle: the end of a bundle needs room, and so does the node.
 const RESERVE: u64 = 16 << 20;
+
+/// Raw bytes of a segment at most: what is held in memory before it is written.
+const SEGMENT: usize = 2 * FRAME_RAW;
+
+/// Bytes that are written together; most frames are larger, and are not copied once more.
+const BUFFER: usize = 64 << 10;
 
 /// Why there is no bundle.
 #[derive(Debug, thiserror::Error)]
@@ -146,7 +153,7 @@ impl Collection {
         let format = if path.extension().is_some_and(|e| e == "tar") { Format::Tar } else { Format::TarZst };
         let room = file.try_clone().map_err(wrong)?;
         let enough = |wire: u64| free(&room).is_none_or(|free| free >= RESERVE + wire);
-        let done = self.assemble(io::BufWriter::with_capacity(256 << 10, file), format, stop, show, &enough);
+        let done = self.assemble(io::BufWriter::with_capacity(BUFFER, file), format, stop, show, &enough);
         let (writer, mut finished) = match done {
             Ok(done) => done,
             Err(Broken::Pipeline(error)) => {
@@ -222,6 +229,7 @@ impl Collection {
             spool_bytes: self.config.limits.spool_bytes,
             entries: self.config.limits.entries,
             bytes: self.config.limits.total_bytes,
+            segment: SEGMENT,
             rows: true,
             stop: ended.clone(),
         };

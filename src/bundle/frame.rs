@@ -72,7 +72,10 @@ impl Compressor {
             return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, FrameError::Size));
         }
         self.buffer.clear();
-        self.buffer.reserve(zstd::zstd_safe::compress_bound(raw.len()));
+        if self.buffer.capacity() == 0 {
+            // Once for all sizes: what a frame does not fill is never touched, and costs no memory.
+            self.buffer = Vec::with_capacity(zstd::zstd_safe::compress_bound(FRAME_RAW));
+        }
         self.context.compress_to_buffer(raw, &mut self.buffer)?;
         Ok(Frame { bytes: Bytes::copy_from_slice(&self.buffer), raw: raw.len() as u32 })
     }

@@ -4,14 +4,19 @@ use super::Packed;
 use crate::bundle::check::EntryRow;
 use crate::bundle::frame::Frame;
 use crate::bundle::segment::Note;
-use crate::limits::{SEGMENT_FRAMES, SEGMENT_HEAD, SEGMENT_RAW};
+use crate::limits::{FRAME_RAW, SEGMENT_FRAMES, SEGMENT_HEAD, SEGMENT_RAW};
 
 /// Bytes of notes after which a segment is closed: half of what its head may have, since the last note comes on top.
 const NOTES: usize = SEGMENT_HEAD / 2;
 
+/// Frames that a whole entry may take: what stands before its content, its content, and what is open.
+const WHOLE: usize = SEGMENT_RAW / FRAME_RAW + 3;
+
 /// A segment in the making.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
+    /// Raw bytes at most.
+    most: u64,
     frames: Vec<Frame>,
     raw: u64,
     notes: Vec<Note>,
@@ -20,9 +25,25 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// Whether `raw` more bytes still make a legal segment; one frame is kept for what is open.
+    /// An empty one, for segments of `most` raw bytes.
+    pub(super) fn new(most: u64) -> Self {
+        Self { most, ..Self::default() }
+    }
+
+    /// Whether `raw` more bytes of whole entries still make a legal segment: in as many frames as they may take, and one more
+    /// for what is open.
     pub(super) fn fits(&self, raw: u64) -> bool {
-        self.raw + raw <= SEGMENT_RAW as u64 && self.frames.len() + 5 < SEGMENT_FRAMES
+        self.raw + raw <= self.most && self.frames.len() + WHOLE < SEGMENT_FRAMES
+    }
+
+    /// Whether one more frame of a large entry does, and what is open behind it.
+    pub(super) fn fits_part(&self, raw: u64) -> bool {
+        self.raw + raw <= self.most && self.frames.len() + 1 < SEGMENT_FRAMES
+    }
+
+    /// Whether an entry of so many bytes, with its header, may stand whole in a segment.
+    pub(super) fn takes(&self, padded: u64) -> bool {
+        padded <= self.most
     }
 
     /// Whether nothing is in it.
@@ -54,8 +75,8 @@ impl Batch {
 
     /// Closes the segment and begins the next. Notes stay until an entry ends, since a part may be thrown away with its entry.
     pub(super) fn take(&mut self, boundary: bool) -> Packed {
-        let before = std::mem::take(self);
-        let Self { frames, raw, notes, rows, note_bytes } = before;
+        let before = std::mem::replace(self, Self::new(self.most));
+        let Self { frames, raw, notes, rows, note_bytes, most: _ } = before;
         let mut packed = Packed { frames, raw, boundary, continues: false, estimate: None, notes, rows };
         if !boundary {
             self.notes = std::mem::take(&mut packed.notes);

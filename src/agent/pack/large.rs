@@ -12,24 +12,27 @@ use super::{PackError, Packed};
 use crate::agent::redact::CleanReport;
 use crate::bundle::frame::{FRAME_RAW, Frame};
 use crate::bundle::outcome::Outcome;
-use crate::limits::SEGMENT_RAW;
 use crate::report;
 
 impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
     /// Goes on with an entry that filled the open frame: its frames wait in the spool until its size is known.
     pub(super) fn large(&mut self, mut input: impl Input, mut entry: Entry) -> Result<(), PackError> {
-        if self.first.is_empty() {
-            self.first = vec![0; FRAME_RAW];
-        }
-        std::mem::swap(&mut self.stage, &mut self.first);
-        self.used = 0;
+        // What comes before the content waits for the size; the content need not, and is a frame of its own.
+        let content = entry.start + entry.head_length;
+        self.first.clear();
+        self.first.extend_from_slice(&self.stage[..content]);
         self.spool.clear();
-        let mut last = None;
-        while self.fill(&mut input, &mut entry) == Filled::Frame {
-            let frame = self.compress(FRAME_RAW)?;
-            self.used = 0;
-            let raw = (FRAME_RAW - entry.start) as u64 + self.spool.raw() + u64::from(frame.raw);
-            if !self.batch.fits(entry.start as u64 + raw) {
+        let (mut from, mut last, mut filled) = (content, None, Filled::Frame);
+        if content == FRAME_RAW {
+            // The header ends where the frame does.
+            (from, self.used) = (0, 0);
+            filled = self.fill(&mut input, &mut entry);
+        }
+        while filled == Filled::Frame {
+            let frame = self.compressor.frame(&self.stage[from..FRAME_RAW]).map_err(PackError::Compress)?;
+            (from, self.used) = (0, 0);
+            let raw = self.first.len() as u64 + self.spool.raw() + u64::from(frame.raw);
+            if !self.batch.fits(raw) {
                 self.split(&mut entry)?;
             }
             if let Err((frame, error)) = self.spool.push(frame) {
@@ -40,6 +43,7 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
                 last = Some(frame);
                 break;
             }
+            filled = self.fill(&mut input, &mut entry);
         }
         self.end_large(input, entry, last)
     }
@@ -49,8 +53,7 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
         if entry.start > 0 {
             let frame = self.compressor.frame(&self.first[..entry.start]).map_err(PackError::Compress)?;
             self.batch.push(frame);
-            self.first.copy_within(entry.start.., 0);
-            self.first.truncate(FRAME_RAW - entry.start);
+            self.first.drain(..entry.start);
             entry.start = 0;
         }
         if self.batch.is_empty() { Ok(()) } else { self.emit(true) }
@@ -64,7 +67,7 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
         if !self.batch.fits(entry.start as u64 + entry.padded()) {
             self.split(&mut entry)?;
         }
-        let whole = entry.padded() <= SEGMENT_RAW as u64;
+        let whole = self.batch.takes(entry.padded());
         self.write_head(&entry)?;
         while let Some(frame) = self.spool.next() {
             self.part(frame.map_err(PackError::Spool)?)?;
@@ -76,7 +79,7 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
         self.end_parts(entry, report, whole)
     }
 
-    /// Closes the frame with the header, now that the size is known.
+    /// Closes the frame that ends with the header, now that the size is known.
     fn write_head(&mut self, entry: &Entry) -> Result<(), PackError> {
         let head = entry.head.encode();
         let content = entry.start + entry.head_length;
@@ -86,13 +89,11 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
             // A size above 8 GiB needs a record of its own, and the header grows.
             self.first.splice(entry.start..content, head);
         }
-        let mut first = std::mem::take(&mut self.first);
+        let first = std::mem::take(&mut self.first);
         for chunk in first.chunks(FRAME_RAW) {
             let frame = self.compressor.frame(chunk).map_err(PackError::Compress)?;
             self.part(frame)?;
         }
-        first.resize(FRAME_RAW, 0);
-        self.first = first;
         Ok(())
     }
 
@@ -137,7 +138,7 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
     fn twice(&mut self, mut input: impl Input, mut entry: Entry, length: u64) -> Result<(), PackError> {
         self.split(&mut entry)?;
         self.spool.clear();
-        self.first.resize(FRAME_RAW, 0);
+        self.first = Vec::new();
         entry.head.size = length;
         let budget = entry.limit;
         (entry.bytes, entry.limit, entry.hasher) = (0, length, self.rows.then(blake3::Hasher::new));
@@ -154,7 +155,7 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
         let report = judge(input.finish(), &entry);
         let report = self.fill_up(&mut entry, report, "it shrank while it was read twice")?;
         self.pad();
-        let whole = entry.padded() <= SEGMENT_RAW as u64;
+        let whole = self.batch.takes(entry.padded());
         self.end_parts(entry, report, whole)
     }
 
@@ -199,7 +200,7 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
 
     /// Adds a frame of a large entry; a full segment goes out as a part of it.
     fn part(&mut self, frame: Frame) -> Result<(), PackError> {
-        if !self.batch.fits(u64::from(frame.raw)) {
+        if !self.batch.fits_part(u64::from(frame.raw)) {
             self.emit(false)?;
         }
         self.batch.push(frame);

@@ -26,7 +26,7 @@ use crate::bundle::outcome::Outcome;
 use crate::bundle::path::EntryPath;
 use crate::bundle::segment::{Note, OpenEntry};
 use crate::id::{BundleName, NodeName};
-use crate::limits::{NODE_BYTES, NODE_ENTRIES, PAX_BYTES};
+use crate::limits::{NODE_BYTES, NODE_ENTRIES, PAX_BYTES, SEGMENT_RAW};
 use crate::report;
 
 /// Mode of a node's files in the bundle; the real one stands in the manifest.
@@ -52,6 +52,8 @@ pub struct Settings {
     pub entries: u64,
     /// Bytes of content at most.
     pub bytes: u64,
+    /// Raw bytes of a segment at most: as many as it may have where it travels, fewer where it is written at once.
+    pub segment: usize,
     /// Whether segments carry the rows of their entries, with digests.
     pub rows: bool,
     /// Cancelled from elsewhere to end the source that is being read.
@@ -87,7 +89,7 @@ pub struct Packer<S> {
     /// The open frame, [`FRAME_RAW`] bytes, of which `used` are content.
     pub(super) stage: Vec<u8>,
     pub(super) used: usize,
-    /// The frame with the header of an entry that outgrew it.
+    /// What stood in the open frame before the content of an entry that outgrew it, with the entry's header at its end.
     pub(super) first: Vec<u8>,
     pub(super) batch: Batch,
     pub(super) spool: Spool,
@@ -130,7 +132,7 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
             stage: vec![0; FRAME_RAW],
             used: 0,
             first: Vec::new(),
-            batch: Batch::default(),
+            batch: Batch::new(settings.segment.min(SEGMENT_RAW) as u64),
             spool: Spool::new(settings.spool, settings.spool_bytes),
             names: Names::default(),
             totals: Totals::default(),

@@ -138,6 +138,7 @@ fn settings(spool: Option<&Path>, spool_bytes: u64) -> Settings {
         spool_bytes,
         entries: u64::MAX,
         bytes: u64::MAX,
+        segment: SEGMENT_RAW,
         rows: true,
         stop: CancellationToken::new(),
     }
@@ -260,6 +261,47 @@ fn small_files_share_frames_and_segments() {
     let seen = pack(settings(None, 0), sources);
     assert_eq!(seen.rows.len(), 4000);
     assert_eq!(seen.segments, (4000 * 1536 * 2_usize).div_ceil(SEGMENT_RAW).max(2), "no segment is wasted");
+}
+
+#[test]
+fn segments_are_as_small_as_was_asked_for() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let sizes = [700, 3 * MIB, 40_000, MIB + 5, 700, 2 * MIB - 1536, 2 * MIB, 5 * MIB + 1, 1];
+    let (mut most, mut whole) = (0, Vec::new());
+    let told = Settings { segment: 2 * MIB, ..settings(Some(folder.path()), u64::MAX) };
+    let node = told.node.clone();
+    let mut checker = Checker::new(&told.bundle, &node, Budget { bytes: u64::MAX, entries: 1000 });
+    let mut sink = |packed: Packed| {
+        most = most.max(packed.raw);
+        let frames: Vec<u8> = packed.frames.iter().flat_map(|frame| frame.bytes.to_vec()).collect();
+        whole.extend(checker.check(&frames.into(), packed.boundary).expect("a legal segment").rows);
+        ControlFlow::Continue(())
+    };
+    let mut packer = Packer::new(told, &mut sink as Sink<'_>).expect("a packer");
+    for (number, size) in sizes.iter().enumerate() {
+        packer.entry(Fake::new(&format!("files/{number}"), *size).noise()).expect("packed");
+    }
+    packer.finish().expect("finished");
+    assert_eq!(whole.iter().map(|row| row.size as usize).collect::<Vec<_>>(), sizes);
+    assert!(most <= 2 * MIB as u64, "{most}");
+}
+
+/// A header that ends where its frame ends, one byte before it, and one behind.
+#[test]
+fn headers_stand_at_the_end_of_a_frame() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for before in [0, 512, 1024] {
+        // Each entry is a header of 1536 bytes and content in whole blocks.
+        let first = MIB - 2 * 1536 - before;
+        for second in [0, 1, 5 * MIB] {
+            let source = Fake::new("files/b", second).noise();
+            let content = source.content(second);
+            let told = settings(Some(folder.path()), u64::MAX);
+            let seen = pack(told, vec![Fake::new("files/a", first), source, Fake::new("files/c", 9)]);
+            seen.holds("files/b", &content);
+            assert_eq!(seen.rows.len(), 3);
+        }
+    }
 }
 
 #[test]

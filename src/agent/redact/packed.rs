@@ -264,6 +264,7 @@ impl Same {
     fn next_piece(&mut self) -> io::Result<()> {
         self.piece.clear();
         self.at = 0;
+        self.piece.reserve_exact(PIECE);
         (&mut *self.content).take(PIECE as u64).read_to_end(&mut self.piece)?;
         let changed = match self.digests.next() {
             None => !self.piece.is_empty(),

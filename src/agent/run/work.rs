@@ -17,6 +17,7 @@ use crate::agent::send::{Link, UploadError, Uploader};
 use crate::agent::source::Plan;
 use crate::bundle::outcome::Outcome;
 use crate::id::{BundleName, NodeName};
+use crate::limits::SEGMENT_RAW;
 use crate::protocol::agents::{Finish, Held, Order};
 use crate::report;
 
@@ -184,6 +185,7 @@ impl Work<'_> {
             spool_bytes: config.limits.spool_bytes,
             entries: config.limits.entries,
             bytes: config.limits.total_bytes,
+            segment: SEGMENT_RAW,
             rows: false,
             stop: stop.clone(),
         };
