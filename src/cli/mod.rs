@@ -56,6 +56,8 @@ pub enum Command {
     Cert(operate::CertCommand),
     /// Nodes and their agents
     Node(operate::NodeCommand),
+    /// Deployments: which nodes run which collectors
+    Deployment(operate::DeploymentCommand),
     /// Agent secrets
     Secret(operate::SecretCommand),
     /// Tasks of the coordinator
@@ -83,6 +85,7 @@ impl Command {
             Self::Fleet(command) => command.run(),
             Self::Cert(command) => command.run(),
             Self::Node(command) => command.run(),
+            Self::Deployment(command) => command.run(),
             Self::Secret(command) => command.run(),
             Self::Task(command) => command.run(),
             Self::User(command) => command.run(),

@@ -9,6 +9,7 @@ pub mod cert;
 pub mod cluster;
 pub mod connect;
 pub mod delivery;
+pub mod deployment;
 pub mod fleet;
 pub mod key;
 pub mod login;
@@ -88,6 +89,10 @@ family! {
 family! {
     /// `sheaf cert …`
     CertCommand, cert::Verb
+}
+family! {
+    /// `sheaf deployment …`
+    DeploymentCommand, deployment::Verb
 }
 family! {
     /// `sheaf node …`

@@ -19,6 +19,9 @@
 //! | `GET tasks/{id}/result?from=`, `GET tasks/{id}/debug?from=` | | 200, text from that byte on; the header as for events |
 //! | `GET tasks/{id}/events?from=` | | 200, lines of JSON, an [`Event`] each, from that byte on; the header [`LOG_TOTAL_HEADER`] says how many there are |
 //! | `POST bundles` | [`NewBundle`] | 200, the bundle as it is made; headers [`TASK_HEADER`], [`BUNDLE_HEADER`], [`KEY_HEADER`] |
+//! | `GET deployments`, `GET deployments/{name}` | | 200 `[`[`Deployment`]`]`, 200 [`Deployment`] with its instances |
+//! | `POST deployments?recreate=&skip_drain=&fix=&dry_run=` | a manifest, YAML | 202 [`Task`] |
+//! | `DELETE deployments/{name}?force=` | | 202 [`Task`] |
 //! | `POST stored` | [`NewBundle`] | 202 [`Task`], whose result is the kept bundle's id once it is done |
 //! | `GET stored`, `GET stored/{id}`, `DELETE …` | | 200 `[`[`StoredBundle`]`]`, 200 [`StoredBundle`], 204 |
 //! | `GET stored/{id}/content`, `Range` | | 200, 206 or 416, the kept bundle or a range of it; header [`KEY_HEADER`] |
@@ -409,6 +412,64 @@ impl fmt::Display for TaskState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// A deployment: which nodes run which collectors.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deployment {
+    /// Its name.
+    pub name: String,
+    /// `current` when all its nodes keep what is wanted of them, `stale` when some do not, or `deleting`.
+    pub state: String,
+    /// Its nodes, those that are to forget it among them.
+    pub nodes: u64,
+    /// Nodes that keep something else than what is wanted.
+    #[serde(default)]
+    pub unsettled: u64,
+    /// Packs of collectors that it uses, `name/version`.
+    #[serde(default)]
+    pub releases: Vec<String>,
+    /// Operating systems of its nodes, `name/version`.
+    #[serde(default)]
+    pub stemcells: Vec<String>,
+    /// Who deployed it last.
+    #[serde(default)]
+    pub user: String,
+    /// RFC 3339.
+    #[serde(default)]
+    pub created_at: String,
+    /// RFC 3339.
+    #[serde(default)]
+    pub updated_at: String,
+    /// The last manifest that all its nodes took, as it was sent; not in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<String>,
+    /// Its nodes' parts; not in lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instances: Vec<Instance>,
+}
+
+/// One node's part of a deployment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instance {
+    /// Its id.
+    pub id: String,
+    /// The instance group.
+    pub group: String,
+    /// Its number in the group.
+    pub index: u32,
+    /// The node.
+    pub node: String,
+    /// The node's cluster.
+    pub cluster: String,
+    /// `current`, `stale` (it keeps something older), `waiting` (it keeps nothing yet) or `leaving`.
+    pub state: String,
+    /// Collectors that it is to run.
+    #[serde(default)]
+    pub jobs: Vec<String>,
+    /// Why it is not current, as far as its agent said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// A task.

@@ -8,6 +8,7 @@ mod audit;
 mod bundle;
 mod certificates;
 mod clusters;
+mod deployments;
 mod fault;
 mod fleets;
 mod health;
@@ -54,6 +55,8 @@ pub fn routes(verbs: Verbs, counts: Counts) -> Router {
         .route("/keys", get(users::keys))
         .route("/keys/{id}", delete(users::revoke_key))
         .route("/audit", get(audit::list))
+        .route("/deployments", get(deployments::list).post(deployments::apply))
+        .route("/deployments/{name}", get(deployments::show).delete(deployments::delete))
         .route("/tasks", get(tasks::list))
         .route("/tasks/{id}", get(tasks::show))
         .route("/tasks/{id}/events", get(tasks::events))
