@@ -23,6 +23,7 @@ use self::agents::{Agents, Home};
 use super::operate::bundle::{Made, create};
 use super::operate::connect::Coordinator;
 use super::operate::delivery::Destination;
+use super::operate::deployment;
 use super::operate::output;
 use crate::bundle::Format;
 use crate::bundle::outcome::Verdict;
@@ -30,6 +31,7 @@ use crate::clock::Clock;
 use crate::coordinator::config::CoordinatorConfig;
 use crate::coordinator::init;
 use crate::protocol::control::{AgentSecretGrant, Cluster, NewBundle, NewSecret, Node};
+use crate::protocol::questions::BUILT_IN_PACK;
 use crate::secret::Secret;
 use crate::shutdown::Shutdown;
 use crate::state;
@@ -40,6 +42,8 @@ const CONNECT: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(100);
 /// Time everything may take to stop.
 const STOP: Duration = Duration::from_secs(10);
+/// The deployment over all its nodes.
+const DEPLOYMENT: &str = "quickstart";
 /// What a shell expects of a program that was interrupted.
 const INTERRUPTED: u8 = 130;
 
@@ -106,6 +110,7 @@ impl QuickstartCommand {
             house.admit(place, agents, name).await?;
         }
         house.wait_for(&names, agents).await?;
+        house.deploy(&names).await?;
         self.note(&format!("{} connected; collecting", if names.len() == 1 { "1 agent" } else { "all agents" }));
         let wanted = NewBundle {
             cluster: house.cluster.id.to_string(),
@@ -186,6 +191,7 @@ impl std::fmt::Display for Offer<'_> {
         )?;
         writeln!(f, "Try:")?;
         writeln!(f, "  curl --cacert {ca} -u {user}:{password} {url}/sheaf/v1/nodes")?;
+        writeln!(f, "  curl --cacert {ca} -u {user}:{password} {url}/deployments/{DEPLOYMENT}/vms")?;
         writeln!(f, "  curl --cacert {ca} -u {user}:{password} -X POST {api}/{id}/support-bundle")?;
         writeln!(
             f,
@@ -269,6 +275,26 @@ impl House {
         }
         let config = home.configure(name, &self.agents_url, &self.ca_file)?;
         agents.start(name, &home, &config)
+    }
+
+    /// Makes the deployment `quickstart`: all nodes, with what they collect by default.
+    async fn deploy(&self, names: &[String]) -> anyhow::Result<()> {
+        let nodes: Vec<Node> = self.coordinator.fetch("/nodes").await?;
+        let node = nodes.iter().find(|node| names.contains(&node.name)).context("no agent is connected")?;
+        let jobs: String = node
+            .collectors
+            .iter()
+            .filter(|(_, on)| **on)
+            .map(|(name, _)| format!("  - name: {name}\n    release: {BUILT_IN_PACK}\n"))
+            .collect();
+        let manifest = format!(
+            "---\nname: {DEPLOYMENT}\nreleases:\n- name: {BUILT_IN_PACK}\n  version: latest\ninstance_groups:\n- name: nodes\n  \
+             nodes: [{}]\n  jobs:\n{jobs}",
+            names.join(", ")
+        );
+        // Nodes of an earlier time may be in it still, and are not there any more.
+        let ended = deployment::apply(&self.coordinator, manifest.into_bytes(), "fix=true", true).await?;
+        deployment::succeeded(&ended)
     }
 
     /// Waits until all agents are connected.

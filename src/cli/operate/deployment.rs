@@ -4,11 +4,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use http::Method;
+use serde_json::json;
 
 use super::connect::{Coordinator, segment};
 use super::output::{self, Table};
 use super::progress::{self, Position};
 use super::task;
+use crate::limits;
+use crate::net::body::capped;
 use crate::protocol::control::{Deployment, Task, TaskState};
 
 /// How often a running task is looked at.
@@ -92,7 +95,13 @@ impl Verb {
             Self::Apply { file, recreate, skip_drain, fix, dry_run, json } => {
                 let text = read(&file)?;
                 let query = format!("recreate={recreate}&skip_drain={skip_drain}&fix={fix}&dry_run={dry_run}");
-                apply(coordinator, text, &query, json).await
+                let ended = apply(coordinator, text, &query, json).await?;
+                if json {
+                    let name = ended.deployment.as_ref().map(ToString::to_string);
+                    let object = json!({ "id": ended.id, "name": name, "state": ended.state, "result": ended.result });
+                    output::json(&object)?;
+                }
+                succeeded(&ended)
             }
             Self::Delete { name, force } => {
                 let path = format!("/deployments/{}?force={force}", segment(&name));
@@ -104,22 +113,14 @@ impl Verb {
     }
 }
 
-/// Sends a manifest and waits for its task, whose events are shown unless `json`.
+/// Sends a manifest and waits for its task to end, whose events are shown unless `quiet`.
 ///
 /// # Errors
-/// When it is refused, or its task fails.
-pub async fn apply(coordinator: &Coordinator, text: Vec<u8>, query: &str, json: bool) -> anyhow::Result<()> {
+/// When it is refused; how the task ended stands in it.
+pub async fn apply(coordinator: &Coordinator, text: Vec<u8>, query: &str, quiet: bool) -> anyhow::Result<Task> {
     let answer = coordinator.stream(Method::POST, &format!("/deployments?{query}"), text.into()).await?;
-    let body = crate::net::body::capped(answer.into_body(), 1 << 20, crate::limits::BODY_IDLE).await?;
-    let task: Task = serde_json::from_slice(&body)?;
-    let ended = wait(coordinator, task, json).await?;
-    if json {
-        let name = ended.deployment.as_ref().map(ToString::to_string);
-        output::json(&serde_json::json!({
-            "id": ended.id, "name": name, "state": ended.state, "result": ended.result,
-        }))?;
-    }
-    succeeded(&ended)
+    let body = capped(answer.into_body(), limits::JSON_BODY, limits::BODY_IDLE).await?;
+    wait(coordinator, serde_json::from_slice(&body)?, quiet).await
 }
 
 /// Follows a task to its end.
@@ -141,7 +142,11 @@ async fn wait(coordinator: &Coordinator, mut task: Task, quiet: bool) -> anyhow:
     }
 }
 
-fn succeeded(task: &Task) -> anyhow::Result<()> {
+/// An error unless a task did what it was to do.
+///
+/// # Errors
+/// With the task's own words.
+pub fn succeeded(task: &Task) -> anyhow::Result<()> {
     if task.state == TaskState::Done {
         return Ok(());
     }
