@@ -8,10 +8,12 @@ use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::config::AgentConfig;
+use crate::agent::deployments::Deployments;
 use crate::agent::host::Host;
 use crate::agent::pack::{Packed, Packer, Settings};
 use crate::agent::run::{Pipeline, pipeline};
@@ -23,6 +25,7 @@ use crate::bundle::manifest::{FORMAT, NodeRow, Request, Statement};
 use crate::bundle::outcome::{Outcome, Verdict};
 use crate::clock::{Clock, rfc3339};
 use crate::id::{BundleName, NodeName};
+use crate::protocol::questions::Deployment;
 use crate::{report, state};
 
 /// Name of the seal key in the state folder.
@@ -45,6 +48,9 @@ pub enum LocalError {
     /// A collector that the node does not declare.
     #[error("this node declares no collector `{0}`; `sheaf agent check` lists them")]
     Collector(String),
+    /// A deployment that the node does not keep.
+    #[error("this node keeps no deployment `{0}`; `sheaf deployment show` on the coordinator says where it is")]
+    Deployment(String),
     /// The output cannot be written.
     #[error("cannot write {}", .0.display())]
     Output(PathBuf, #[source] io::Error),
@@ -58,6 +64,8 @@ pub enum LocalError {
 pub struct Wanted {
     /// Collectors by name; none for the node's default.
     pub collectors: Vec<String>,
+    /// The deployment whose jobs run, with its properties.
+    pub deployment: Option<String>,
     /// Case id.
     pub case: Option<String>,
     /// Note.
@@ -108,6 +116,15 @@ pub struct Collection {
     clock: Clock,
 }
 
+/// A deployment that this node keeps.
+///
+/// # Errors
+/// When it keeps none of that name.
+pub fn deployment(config: &AgentConfig, name: &str) -> Result<Arc<Deployment>, LocalError> {
+    let kept = Deployments::load(&config.state_dir).find(name);
+    kept.ok_or_else(|| LocalError::Deployment(report::brief(name, 80)))
+}
+
 impl Collection {
     /// Resolves what is wanted against what the node declares.
     ///
@@ -121,7 +138,10 @@ impl Collection {
         if let Some(name) = wanted.collectors.iter().find(|name| !declared.contains_key(*name) && !refused(name)) {
             return Err(LocalError::Collector(report::brief(name, 80)));
         }
-        let plan = library.plan(&wanted.collectors, &config);
+        let plan = match &wanted.deployment {
+            Some(name) => library.plan_of(&*deployment(&config, name)?, &wanted.collectors, &config),
+            None => library.plan(&wanted.collectors, &config),
+        };
         let node = node_name(&config, &host);
         let key = seal_key(&config.state_dir);
         let clock = Clock::system();

@@ -20,7 +20,7 @@ use super::operate::output;
 use crate::agent::config::AgentConfig;
 use crate::agent::host::Host;
 use crate::agent::join::at_start;
-use crate::agent::local::{Collection, Finished, LocalError, Progress, Wanted};
+use crate::agent::local::{self, Collection, Finished, LocalError, Progress, Wanted};
 use crate::agent::run;
 use crate::agent::source::{self, Access, Library, Row};
 use crate::bundle::outcome::Verdict;
@@ -55,10 +55,11 @@ The file comes from `sheaf cluster access-info CLUSTER --output FILE`, and is go
 
 Exit codes: 0 complete, 3 partial, 7 aborted (interrupted, or the disk is nearly full), 1 anything else.")]
     Collect(CollectCommand),
-    /// Show what each collector would read, may not read, and how large it is
+    /// Show what each collector is, what it would read and may not read, and how large that is
     #[command(after_help = "Examples:
   sheaf agent check
   sheaf agent check --collector logs
+  sheaf agent check --deployment web
   sheaf agent check --json | jq '.[] | select(.access != \"ok\")'")]
     Check(CheckCommand),
 }
@@ -94,6 +95,9 @@ pub struct CollectCommand {
     /// Collector to run, instead of the node's default ones; may be repeated
     #[arg(long = "collector", value_name = "NAME")]
     collectors: Vec<String>,
+    /// Run the jobs of a deployment that this node keeps, with its properties
+    #[arg(long, value_name = "NAME")]
+    deployment: Option<String>,
     /// Case that the bundle is for
     #[arg(long, value_name = "ID")]
     case: Option<String>,
@@ -113,6 +117,9 @@ pub struct CheckCommand {
     /// Collector to check, instead of the node's default ones; may be repeated
     #[arg(long = "collector", value_name = "NAME")]
     collectors: Vec<String>,
+    /// Check the jobs of a deployment that this node keeps, with its properties
+    #[arg(long, value_name = "NAME")]
+    deployment: Option<String>,
     /// Print a JSON array
     #[arg(long)]
     json: bool,
@@ -199,6 +206,7 @@ fn collect(command: CollectCommand) -> anyhow::Result<ExitCode> {
     let config = command.configured.load()?;
     let wanted = Wanted {
         collectors: command.collectors,
+        deployment: command.deployment,
         case: command.case,
         note: command.note,
         requested_by: std::env::var("SUDO_USER")
@@ -315,11 +323,20 @@ fn check(command: &CheckCommand) -> anyhow::Result<ExitCode> {
     for refused in library.refused() {
         eprintln!("warning: {}", report::escape(&refused.reason));
     }
-    let plan = library.plan(&command.collectors, &config);
+    let (names, deployment) = (&command.collectors, command.deployment.as_deref());
+    let deployment = deployment.map(|name| local::deployment(&config, name)).transpose()?;
+    let plan = match &deployment {
+        Some(deployment) => library.plan_of(deployment, names, &config),
+        None => library.plan(names, &config),
+    };
+    let about = source::declared(&library, names, deployment.as_deref());
     let mut out = io::BufWriter::new(io::stdout().lock());
     let mut table = Rows { json: command.json, count: 0, written: Ok(()) };
     // Rows come as they are found: there may be many, and somebody may wait for them.
-    let _ = source::check(&plan, &host, &CancellationToken::new(), &mut |row| table.row(&mut out, &row));
+    let mut show = |row| table.row(&mut out, &row);
+    if about.into_iter().try_for_each(&mut show).is_continue() {
+        let _ = source::check(&plan, &host, &CancellationToken::new(), &mut show);
+    }
     if table.written.is_ok() {
         table.written = table.end(&mut out).and_then(|()| out.flush());
     }
@@ -370,5 +387,6 @@ fn access(access: Access) -> &'static str {
         Access::Denied => "denied",
         Access::Absent => "absent",
         Access::Skipped => "skipped",
+        Access::Lint => "lint",
     }
 }

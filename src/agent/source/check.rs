@@ -32,6 +32,8 @@ pub enum Access {
     Absent,
     /// It is there and left out by rule.
     Skipped,
+    /// It is no source: its collector's file is odd.
+    Lint,
 }
 
 /// One source of one collector.

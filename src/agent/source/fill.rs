@@ -229,4 +229,22 @@ mod tests {
             assert!(error.contains(expected), "{to}: {error}");
         }
     }
+
+    proptest::proptest! {
+        /// Patterns that take everything: what still holds is what no file can give away.
+        #[test]
+        fn whatever_the_value_it_stays_in_its_place(value in ".*|(\\.|/|\\*|-|\\{|\\}|\\[|,|x){0,8}") {
+            let open = WEB.replace("[^ ]+", "(?s).*").replace("[a-z@.*][a-z@.*-]*", "(?s).*");
+            let given = serde_json::from_value(json!({"site": value, "units": [value]})).expect("a map");
+            if let Ok(web) = Declared::read(&open).expect("a collector").fill(&given) {
+                let path = web.files[0].paths[0].to_string();
+                assert_eq!(path, format!("/var/log/web/{value}/*.log"));
+                assert_eq!(path.matches('/').count(), 5, "{path}");
+                assert_eq!(web.files[0].paths[0].fixed().components().count(), 5, "no wildcard: {path}");
+                assert_eq!(web.commands[0].argv.len(), 5);
+                assert_eq!((web.commands[0].argv[1].as_str(), web.journal[0].units.len()), (value.as_str(), 1));
+                assert!(!value.starts_with('-') && !value.chars().any(char::is_control));
+            }
+        }
+    }
 }

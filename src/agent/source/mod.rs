@@ -10,6 +10,7 @@
 mod check;
 pub mod collector;
 pub mod command;
+mod declared;
 mod estimate;
 pub mod file;
 mod fill;
@@ -38,6 +39,7 @@ use crate::bundle::path::EntryPath;
 use crate::bundle::segment::Note;
 
 pub use check::{Access, Row, check};
+pub use declared::declared;
 pub use gather::collect;
 pub use library::Library;
 pub use plan::Plan;
