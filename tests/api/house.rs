@@ -120,7 +120,12 @@ impl House {
 
     /// The same, and a node that was there once and is not connected: a bundle of it is quick, and partial.
     pub async fn with_node() -> Self {
-        let house = Self::new().await;
+        Self::with_node_and(|_| ()).await
+    }
+
+    /// The same, with what `change` makes of the configuration.
+    pub async fn with_node_and(change: impl FnOnce(&mut CoordinatorConfig)) -> Self {
+        let house = Self::configured(change).await;
         let admin = house.admin();
         let header = [("authorization", admin.as_str())];
         let made = house.call("POST", "/sheaf/v1/secrets", &header, r#"{"name":"n1"}"#).await;
@@ -183,6 +188,11 @@ impl House {
         self.send(self.public, method, path, headers, pieces).await.collected().await
     }
 
+    /// One request whose answer's body may still come; dropped, its connection ends.
+    pub async fn begin(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answering {
+        self.send(self.public, method, path, headers, &[body]).await
+    }
+
     /// Sends; one piece has its length said, as curl does, more are sent in chunks.
     async fn send(
         &self,
@@ -223,8 +233,9 @@ impl House {
 }
 
 /// An answer whose body may still come. The connection ends with it.
-struct Answering {
-    head: Answered,
+pub struct Answering {
+    /// Status and headers.
+    pub head: Answered,
     body: Incoming,
     connection: JoinHandle<()>,
 }
@@ -236,7 +247,8 @@ impl Drop for Answering {
 }
 
 impl Answering {
-    async fn collected(mut self) -> Answered {
+    /// The rest of the answer.
+    pub async fn collected(mut self) -> Answered {
         let (mut body, mut whole) = (Vec::new(), true);
         while let Some(frame) = self.body.frame().await {
             match frame.map(|frame| frame.into_data()) {

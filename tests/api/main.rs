@@ -4,4 +4,5 @@ mod house;
 mod identity;
 mod logs;
 mod native;
+mod tasks;
 mod vcenter;
