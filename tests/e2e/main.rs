@@ -7,4 +7,5 @@ mod full_disk;
 mod partial;
 mod quickstart;
 mod resume;
+mod tasks;
 mod trust;

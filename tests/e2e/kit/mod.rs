@@ -42,14 +42,18 @@ impl Site {
         let mut init = Command::new(SHEAF);
         init.args(["coordinator", "init", "--config"]).arg(&config).arg("--password-file").arg(&password);
         succeed(&mut init);
-        let coordinator = spawn(
-            Command::new(SHEAF).args(["coordinator", "run", "--config"]).arg(&config),
-            folder.path(),
-            "coordinator",
-        );
+        let coordinator = run_coordinator(folder.path());
         let site = Self { folder, public, agents, coordinator };
         wait_for("the coordinator answers", || site.sheaf(&["cluster", "list"]).status.success());
         site
+    }
+
+    /// Kills the coordinator as `kill -9` does, and starts it again.
+    pub fn restart(&mut self) {
+        self.coordinator.kill().expect("killed");
+        self.coordinator.wait().expect("reaped");
+        self.coordinator = run_coordinator(self.folder.path());
+        wait_for("the coordinator answers again", || self.sheaf(&["cluster", "list"]).status.success());
     }
 
     /// The CA that the site's clients trust.
@@ -242,6 +246,11 @@ pub fn full_disk(kib: u32) -> Command {
 fn spawn(command: &mut Command, folder: &Path, name: &str) -> Child {
     let log = fs::File::options().create(true).append(true).open(folder.join(format!("{name}.log"))).expect("log");
     command.stdin(Stdio::null()).stdout(log.try_clone().expect("log")).stderr(log).spawn().expect("starts")
+}
+
+fn run_coordinator(folder: &Path) -> Child {
+    let config = folder.join("coordinator.toml");
+    spawn(Command::new(SHEAF).args(["coordinator", "run", "--config"]).arg(config), folder, "coordinator")
 }
 
 fn free_address() -> SocketAddr {
