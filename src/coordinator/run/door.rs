@@ -161,6 +161,11 @@ impl Door {
         self.closed.cancel();
     }
 
+    /// Whether the node's part is over.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.is_cancelled()
+    }
+
     /// Resolves when the node's part is over. Cancel safe.
     pub async fn closed(&self) {
         self.closed.cancelled().await;

@@ -30,7 +30,7 @@ use crate::coordinator::merge::{self, MergeError, Quota};
 use crate::coordinator::receive::{Memory, Share};
 use crate::coordinator::verify::Bench;
 use crate::id::{BundleName, NodeName, TaskId};
-use crate::protocol::agents::Hello;
+use crate::protocol::agents::{Down, Hello};
 use crate::shutdown::Shutdown;
 
 use self::counts::Counts;
@@ -46,6 +46,9 @@ pub use log::{Event, Step, StepState, TaskEnd, TaskLog};
 pub use online::{Online, Roll, Session};
 pub use questions::AskError;
 pub use settings::Settings;
+
+/// Tasks of a hello that are looked at: more than an agent takes on, and fewer than a session's orders hold.
+const WORKING: usize = 16;
 
 /// What the engine is made of.
 pub struct Parts {
@@ -284,9 +287,15 @@ impl Engine {
 
     /// Seats a node's new session.
     pub fn join(&self, node: &NodeName, hello: Hello) -> Session {
-        let instance = hello.instance;
+        let (instance, working) = (hello.instance, hello.working.clone());
         let session = self.0.roll.join(node, hello);
         self.link(node, Link::Up(instance));
+        for (task, _) in working.into_iter().take(WORKING) {
+            // It ended while the node was away, or with the process that ran it: nobody else tells the node.
+            if self.door(task, node).is_none_or(|door| door.is_closed()) {
+                self.0.roll.send(node, Down::Cancel { task, reason: "the task is over".to_owned() });
+            }
+        }
         session
     }
 

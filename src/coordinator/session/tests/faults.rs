@@ -253,6 +253,29 @@ async fn an_operator_ends_a_download_and_the_reader_sees_no_clean_end() {
 }
 
 #[tokio::test]
+async fn an_agent_that_comes_back_is_told_of_what_ended_meanwhile() {
+    let rig = Rig::new(|_| {});
+    let reading = rig.start(Format::TarZst, &["a"]);
+    let agent = rig.agent("a").await.ordered().await;
+    let working = vec![(crate::id::TaskId(7), 1), (crate::id::TaskId(99), 1)];
+    let cancelled = |down: Option<Down>| match down {
+        Some(Down::Cancel { task, .. }) => task.0,
+        other => panic!("a cancel, not {other:?}"),
+    };
+    let mut agent = agent.again_working(working.clone()).await;
+    let lines = [agent.line().await, agent.line().await];
+    let (orders, cancels): (Vec<_>, Vec<_>) =
+        lines.into_iter().partition(|line| matches!(line, Some(Down::Collect(order)) if order.task.0 == 7));
+    assert_eq!(orders.len(), 1, "what runs goes on");
+    assert_eq!(cancels.into_iter().map(cancelled).collect::<Vec<_>>(), [99], "what nobody knows is over");
+    rig.stop.cancel();
+    reading.error().await;
+    rig.all_is_free().await;
+    let mut agent = agent.again_working(working).await;
+    assert_eq!([cancelled(agent.line().await), cancelled(agent.line().await)], [7, 99]);
+}
+
+#[tokio::test]
 async fn a_stop_of_the_coordinator_ends_its_downloads_without_a_clean_end() {
     let rig = Rig::new(|_| {});
     let reading = rig.start(Format::TarZst, &["a"]);

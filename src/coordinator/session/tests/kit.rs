@@ -356,7 +356,11 @@ pub(super) struct Agent {
 
 impl Agent {
     async fn begin(router: Router, node: &str, instance: Uuid) -> Self {
-        let hello = hello(instance);
+        Self::begin_with(router, node, hello(instance)).await
+    }
+
+    async fn begin_with(router: Router, node: &str, hello: Hello) -> Self {
+        let instance = hello.instance;
         let request = Request::post("/agent/v1/session")
             .header("authorization", format!("Bearer {node}"))
             .body(Body::from(serde_json::to_vec(&hello).expect("JSON")))
@@ -374,6 +378,12 @@ impl Agent {
     pub(super) async fn again(self) -> Self {
         let Self { router, node, instance, .. } = self;
         Self::begin(router, &node, instance).await
+    }
+
+    /// The same process with a new connection, which says what it works on.
+    pub(super) async fn again_working(self, working: Vec<(TaskId, u32)>) -> Self {
+        let Self { router, node, instance, .. } = self;
+        Self::begin_with(router, &node, Hello { working, ..hello(instance) }).await
     }
 
     /// A new process in place of this one.
