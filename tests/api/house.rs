@@ -71,6 +71,7 @@ pub struct House {
     agents: SocketAddr,
     tls: Arc<ClientConfig>,
     shutdown: Shutdown,
+    config: CoordinatorConfig,
     state: TempDir,
 }
 
@@ -103,6 +104,8 @@ impl House {
         let bound = init::start(&config, clock.clone(), shutdown.clone()).await.expect("a coordinator");
         let (public, agents) = (bound.public_addr, bound.agents_addr);
         let ca = std::fs::read(&bound.ca_file).expect("the CA");
+        // Where it is found again after a restart.
+        (config.public, config.agents) = (public, agents);
         let verbs = bound.verbs.clone();
         bound.serve(api::mount(verbs.clone()), api::exchange(verbs));
         Self {
@@ -114,8 +117,29 @@ impl House {
             agents,
             tls: Arc::new(tls::client_config(&ca, tls::H1).expect("TLS settings")),
             shutdown,
+            config,
             state,
         }
+    }
+
+    /// The coordinator in a new process's place: the same state, the same addresses.
+    pub async fn restart(&mut self) {
+        self.shutdown.stop();
+        self.shutdown.finish(std::time::Duration::from_secs(20)).await;
+        self.shutdown = Shutdown::new();
+        let bound = init::start(&self.config, self.clock.clone(), self.shutdown.clone()).await.expect("a coordinator");
+        let verbs = bound.verbs.clone();
+        bound.serve(api::mount(verbs.clone()), api::exchange(verbs));
+    }
+
+    /// Where agents connect to.
+    pub fn agents_url(&self) -> String {
+        format!("https://{}", self.agents)
+    }
+
+    /// The CA that clients and agents trust, PEM.
+    pub fn ca(&self) -> Vec<u8> {
+        std::fs::read(self.state.path().join("state/ca.pem")).expect("the CA")
     }
 
     /// The same, and a node that was there once and is not connected: a bundle of it is quick, and partial.

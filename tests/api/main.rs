@@ -1,5 +1,6 @@
 //! The public APIs through real listeners: each dialect's words, its errors, and the races on what is good only once.
 
+mod director;
 mod house;
 mod identity;
 mod logs;

@@ -136,7 +136,8 @@ impl Library {
         plan
     }
 
-    /// What to read for a deployment: its jobs with their properties; where `names` are given, only those of its jobs.
+    /// What to read for a deployment: its jobs with their properties. Where `names` are given, only those: of its jobs, or else of the
+    /// node's own collectors as they run without a deployment.
     pub fn plan_of(&self, deployment: &Deployment, names: &[String], config: &AgentConfig) -> Plan {
         let mut plan = Plan::new(config);
         plan.known = self.known(config);
@@ -150,9 +151,16 @@ impl Library {
             }
         }
         for name in names.iter().take(NAMES) {
-            if !deployment.jobs.iter().any(|job| job.collector == *name) {
-                let reason = format!("deployment `{}` has no such job on this node", deployment.name);
-                plan.notes.push(note(name, Outcome::Skipped, &reason));
+            if deployment.jobs.iter().any(|job| job.collector == *name) {
+                continue;
+            }
+            match self.collectors.get(name) {
+                Some(entry) => put_filled(&mut plan, &entry.declared, &BTreeMap::new()),
+                None => {
+                    let reason =
+                        format!("deployment `{}` has no such job on this node, nor has the node", deployment.name);
+                    plan.notes.push(note(name, Outcome::Skipped, &reason));
+                }
             }
         }
         plan
@@ -458,10 +466,12 @@ mod tests {
         let plan = library.plan_of(&deployment(job("main".into())), &[], &config);
         assert_eq!(plan.collectors[0].files[0].paths[0].to_string(), "/var/log/main/*");
         // The file's pattern may have changed since.
-        let plan = library.plan_of(&deployment(job("../x".into())), &["own".to_owned(), "logs".to_owned()], &config);
+        let plan = library.plan_of(&deployment(job("../x".into())), &["own".to_owned(), "absent".to_owned()], &config);
         assert!(plan.collectors.is_empty());
         assert_eq!((plan.notes[0].outcome, plan.notes[1].outcome), (Outcome::Failed, Outcome::Skipped));
         assert!(plan.notes[1].reason.contains("`d` has no such job"), "{}", plan.notes[1].reason);
+        let plan = library.plan_of(&deployment(job("main".into())), &["logs".to_owned()], &config);
+        assert_eq!((plan.collectors.len(), plan.notes.len()), (1, 0), "the node's own, without the job");
         let other = Job { pack: Some(BUILT_IN_PACK.to_owned()), ..job("main".into()) };
         assert!(library.filled(&other).expect_err("refused").contains("belongs to the pack `local`"));
         // Without a deployment there is no value to run it with.

@@ -169,7 +169,8 @@ impl Deployments {
         let there = self.store.instances(&wish.manifest.name).await.map_err(Refusal::from)?;
         let placed: Vec<Placed> =
             there.iter().filter(|row| row.wanted.is_some()).map(|row| row.placed.clone()).collect();
-        match resolve(&wish.manifest, &candidates, &placed) {
+        let resolved = resolve(&wish.manifest, &candidates, &placed).map_err(|reason| reason.to_string());
+        match resolved.and_then(all_have_jobs) {
             Ok(plan) => {
                 work.step(step(StepState::Finished, None)).await;
                 let stays =
@@ -178,7 +179,6 @@ impl Deployments {
                 Ok((plan, leaving))
             }
             Err(reason) => {
-                let reason = reason.to_string();
                 work.step(step(StepState::Failed, Some(json!({ "error": reason })))).await;
                 Err(TaskError::new(BAD_MANIFEST, reason))
             }
@@ -239,6 +239,14 @@ impl Deployments {
             }
         };
         each(work, stream::iter((1..).zip(instances)).map(one)).await
+    }
+}
+
+/// A node without a job has no part to keep.
+fn all_have_jobs(plan: Plan) -> Result<Plan, String> {
+    match plan.instances.iter().find(|planned| planned.part.jobs.is_empty()) {
+        None => Ok(plan),
+        Some(planned) => Err(format!("the instance group `{}` has nodes, and has no jobs", planned.placed.group)),
     }
 }
 
