@@ -131,7 +131,7 @@ async fn a_kept_bundle_is_listed_when_it_is_whole_with_its_verdict() {
     let part = kit.verbs.read_stored(&admin, id, 0, None).await.expect("read");
     let bytes = part.pieces.try_collect::<Vec<_>>().await.expect("read").concat();
     assert_eq!(bytes.len() as u64, kept.bytes);
-    let key = kit.verbs.seal_public_key().clone();
+    let key = *kit.verbs.seal_public_key();
     let report = crate::bundle::verify::verify(&bytes[..], Some(&key), kit.folder.path(), &mut |_| {}).expect("read");
     assert_eq!(report.verdict, Verdict::Partial);
     let kit = kit.restarted().await;

@@ -35,7 +35,7 @@ fn files_come_sorted_with_their_siblings_and_folders() {
 fn what_the_files_will_come_to_is_said_before_the_first() {
     let fixture = Fixture::new();
     fixture.put("/var/log/a.log", "12345");
-    fixture.put("/var/log/b.log", &"x".repeat(50));
+    fixture.put("/var/log/b.log", "x".repeat(50));
     fixture.put("/var/log/b.txt", "not named");
     fs::hard_link(fixture.path("/var/log/a.log"), fixture.path("/var/log/c.log")).expect("a link");
     assert_eq!(fixture.collect(LOGS).estimate, Some(55));
