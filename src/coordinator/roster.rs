@@ -58,26 +58,8 @@ pub struct NodeRow {
     pub cluster: ClusterId,
     /// Its cluster's name.
     pub cluster_name: String,
-    /// `/etc/machine-id`.
-    pub machine_id: String,
-    /// Host name.
-    pub hostname: String,
-    /// Operating system, pretty name.
-    pub os: String,
-    /// Operating system's id, such as `debian`.
-    pub os_id: String,
-    /// Operating system's version.
-    pub os_version: String,
-    /// Kernel release.
-    pub kernel: String,
-    /// The agent's version.
-    pub agent_version: String,
-    /// Labels from the agent's configuration.
-    pub labels: BTreeMap<String, String>,
-    /// Collectors it declares, and whether each is on by default.
-    pub collectors: BTreeMap<String, bool>,
-    /// Packs that its collectors belong to.
-    pub packs: Vec<Pack>,
+    /// What it said of itself last.
+    pub about: About,
     /// When it first came, milliseconds since 1970.
     pub first_seen_ms: i64,
     /// When its last session began or ended.

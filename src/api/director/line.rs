@@ -45,7 +45,7 @@ fn line(seen: &Seen) -> Value {
         "disk_cid": null,
         "disk_cids": [],
         "ips": [],
-        "dns": node.map(|node| node.hostname.as_str()).filter(|name| !name.is_empty()).into_iter().collect::<Vec<_>>(),
+        "dns": node.map(|node| node.about.hostname.as_str()).filter(|name| !name.is_empty()).into_iter().collect::<Vec<_>>(),
         "active": vitals.is_some(),
         "bootstrap": placed.index == 0,
         "ignore": false,

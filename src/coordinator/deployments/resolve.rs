@@ -150,8 +150,8 @@ pub struct Plan {
 
 /// The operating system that a node reports.
 pub fn stemcell(row: &NodeRow) -> Versioned {
-    let name = if row.os_id.is_empty() { "linux" } else { &row.os_id };
-    Versioned { name: name.to_owned(), version: version(&row.os_version) }
+    let name = if row.about.os_id.is_empty() { "linux" } else { &row.about.os_id };
+    Versioned { name: name.to_owned(), version: version(&row.about.os_version) }
 }
 
 /// A version that the director's clients can read: it stays as it is where they can, else what they stumble over is replaced.
@@ -183,7 +183,7 @@ fn is_component(text: &str) -> bool {
 
 /// The packs that a node reports, with versions as [`version`] gives them.
 pub fn packs(row: &NodeRow) -> impl Iterator<Item = (Versioned, &Pack)> {
-    row.packs.iter().map(|pack| (Versioned { name: pack.name.clone(), version: version(&pack.version) }, pack))
+    row.about.packs.iter().map(|pack| (Versioned { name: pack.name.clone(), version: version(&pack.version) }, pack))
 }
 
 /// Resolves a manifest among nodes. What the deployment has already stays where it is, as far as it still matches.
@@ -396,11 +396,11 @@ fn globs(group: &Group) -> Result<Option<GlobSet>, Unresolved> {
 fn belongs(group: &Group, globs: Option<&GlobSet>, row: &NodeRow) -> bool {
     let cluster =
         group.azs.is_empty() || group.azs.iter().any(|az| *az == row.cluster_name || *az == row.cluster.to_string());
-    let labels = group.labels.iter().all(|(name, value)| row.labels.get(name) == Some(value));
+    let labels = group.labels.iter().all(|(name, value)| row.about.labels.get(name) == Some(value));
     let named = match globs {
         Some(globs) => globs.is_match(row.name.as_str()),
         None if !group.labels.is_empty() => true,
-        None => row.name.as_str() == group.name || row.labels.get(GROUP_LABEL) == Some(&group.name),
+        None => row.name.as_str() == group.name || row.about.labels.get(GROUP_LABEL) == Some(&group.name),
     };
     cluster && labels && named
 }

@@ -214,21 +214,11 @@ fn cluster(row: &Row<'_>) -> rusqlite::Result<ClusterRow> {
 }
 
 fn node(row: &Row<'_>) -> rusqlite::Result<NodeRow> {
-    let about: About = serde_json::from_str(row.get_ref(3)?.as_str()?).map_err(|e| unreadable(3, e))?;
     Ok(NodeRow {
         name: row.get_ref(0)?.as_str()?.parse().map_err(|e| unreadable(0, e))?,
         cluster: cluster_id(row, 1)?,
         cluster_name: row.get(2)?,
-        machine_id: about.machine_id,
-        hostname: about.hostname,
-        os: about.os,
-        os_id: about.os_id,
-        os_version: about.os_version,
-        kernel: about.kernel,
-        agent_version: about.agent_version,
-        labels: about.labels,
-        collectors: about.collectors,
-        packs: about.packs,
+        about: serde_json::from_str(row.get_ref(3)?.as_str()?).map_err(|e| unreadable(3, e))?,
         first_seen_ms: row.get(4)?,
         last_seen_ms: row.get(5)?,
     })

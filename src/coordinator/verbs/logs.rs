@@ -69,7 +69,7 @@ impl Verbs {
         for instance in matching {
             found = true;
             let defaults = own.iter().find(|node| node.name == instance.placed.node);
-            let defaults = defaults.into_iter().flat_map(|node| node.collectors.iter().filter(|(_, on)| **on));
+            let defaults = defaults.into_iter().flat_map(|node| node.about.collectors.iter().filter(|(_, on)| **on));
             let defaults = defaults.map(|(name, _)| name.clone()).collect();
             nodes.extend(part(&wanted, filters.as_ref(), instance, defaults, row.name.as_str()));
         }

@@ -105,8 +105,10 @@ async fn what_a_node_says_of_itself_is_kept_and_bounded() {
     let admin = kit.admin();
     let identity = node(&kit, "n1", "default").await;
     let row = kit.verbs.node(&admin, "n1").await.expect("found").row;
-    assert_eq!((row.cluster_name.as_str(), row.kernel.as_str()), ("default", "6.1"));
-    assert!(row.os.len() <= 256 && row.labels.len() <= 128 && row.labels.values().all(|v| v.len() <= 256));
+    assert_eq!((row.cluster_name.as_str(), row.about.kernel.as_str()), ("default", "6.1"));
+    assert!(
+        row.about.os.len() <= 256 && row.about.labels.len() <= 128 && row.about.labels.values().all(|v| v.len() <= 256)
+    );
     kit.clock.advance(Duration::from_secs(9));
     kit.verbs.left(&identity).await;
     let after = kit.verbs.node(&admin, "n1").await.expect("found").row;

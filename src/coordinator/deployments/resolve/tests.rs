@@ -1,31 +1,26 @@
 //! Tests of resolving, with nodes that describe themselves.
 
-use std::collections::BTreeMap;
-
 use super::*;
+use crate::coordinator::roster::About;
 
 fn node(name: &str, labels: &[(&str, &str)], packs: &[(&str, &str, &[&str])]) -> Candidate {
+    let pack = |(name, version, jobs): &(&str, &str, &[&str])| Pack {
+        name: (*name).into(),
+        version: (*version).into(),
+        jobs: jobs.iter().map(|&job| job.to_owned()).collect(),
+    };
+    let about = About {
+        os_id: "debian".into(),
+        os_version: "12".into(),
+        labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        packs: packs.iter().map(pack).collect(),
+        ..About::default()
+    };
     let row = NodeRow {
         name: name.parse().expect("a name"),
         cluster: ClusterId(Uuid::nil()),
         cluster_name: "default".into(),
-        machine_id: String::new(),
-        hostname: String::new(),
-        os: String::new(),
-        os_id: "debian".into(),
-        os_version: "12".into(),
-        kernel: String::new(),
-        agent_version: "1".into(),
-        labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
-        collectors: BTreeMap::new(),
-        packs: packs
-            .iter()
-            .map(|(name, version, jobs)| Pack {
-                name: (*name).into(),
-                version: (*version).into(),
-                jobs: jobs.iter().map(|&job| job.to_owned()).collect(),
-            })
-            .collect(),
+        about,
         first_seen_ms: 0,
         last_seen_ms: 0,
     };
