@@ -6,13 +6,14 @@
 
 mod place;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use http::{Method, StatusCode};
 
-pub use place::{Home, PlaceError};
+pub use place::{Home, PlaceError, Settings};
 
 use crate::agent::config::{AgentConfig, ConfigError};
 use crate::agent::host::Host;
@@ -193,8 +194,8 @@ pub async fn at_start(mounted: &Mounted, shutdown: &Shutdown) -> Result<AgentCon
     let home = Home::new(&mounted.state_dir, &mounted.state_dir);
     let info = read_mounted(&mounted.access)?;
     let known = home.is_of(&mounted.node)?;
-    let mut plan = home.plan(&mounted.node, &info, &Default::default(), true)?;
-    plan.set_host_root(&mounted.host_root);
+    let settings = Settings { labels: &BTreeMap::new(), host_root: &mounted.host_root, force: true };
+    let plan = home.plan(&mounted.node, &info, &settings)?;
     if known {
         plan.commit(None)?;
         return Ok(AgentConfig::load(&home.config)?);

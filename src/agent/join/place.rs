@@ -56,6 +56,17 @@ pub enum PlaceError {
     Write(PathBuf, #[source] io::Error),
 }
 
+/// What is set besides the identity.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings<'a> {
+    /// Labels, added to those that are set.
+    pub labels: &'a BTreeMap<String, String>,
+    /// The root that is read.
+    pub host_root: &'a Path,
+    /// Whether another identity is overwritten.
+    pub force: bool,
+}
+
 /// The files of a node's identity.
 #[derive(Clone, Debug)]
 pub struct Home {
@@ -112,29 +123,34 @@ impl Home {
     /// Takes the places for a new identity. Nothing that is there changes until it is committed; dropped, it leaves no trace.
     ///
     /// # Errors
-    /// When this node is somebody else already and `force` is not given, or the places cannot be had.
-    pub fn plan(
-        &self,
-        name: &NodeName,
-        info: &AccessInfo,
-        labels: &BTreeMap<String, String>,
-        force: bool,
-    ) -> Result<Plan, PlaceError> {
+    /// When this node is somebody else already, or the places cannot be had.
+    pub fn plan(&self, name: &NodeName, info: &AccessInfo, settings: &Settings<'_>) -> Result<Plan, PlaceError> {
         let earlier = self.earlier()?;
-        if !force {
+        if !settings.force {
             self.refuse_another(earlier.as_ref(), name, info)?;
         }
         let mut config = earlier.clone().unwrap_or_default();
-        for (key, path) in [("ca_file", &self.ca), ("secret_file", &self.secret), ("state_dir", &self.state_dir)] {
-            let absolute = std::path::absolute(path).map_err(|error| PlaceError::Write(path.clone(), error))?;
-            let text = absolute.to_str().ok_or_else(|| PlaceError::Path(path.clone()))?;
+        let root = settings.host_root;
+        let paths = [
+            ("ca_file", &*self.ca),
+            ("secret_file", &self.secret),
+            ("state_dir", &self.state_dir),
+            ("host_root", root),
+        ];
+        for (key, path) in paths {
+            // Not said where it goes without saying.
+            if path == Path::new("/") {
+                continue;
+            }
+            let absolute = std::path::absolute(path).map_err(|error| PlaceError::Write(path.to_owned(), error))?;
+            let text = absolute.to_str().ok_or_else(|| PlaceError::Path(path.to_owned()))?;
             config.insert(key.to_owned(), text.to_owned().into());
         }
         config.insert("node".to_owned(), name.to_string().into());
         config.insert("url".to_owned(), info.endpoint.clone().into());
-        if !labels.is_empty() {
+        if !settings.labels.is_empty() {
             let mut all = config.get("labels").and_then(Value::as_table).cloned().unwrap_or_default();
-            all.extend(labels.iter().map(|(key, value)| (key.clone(), Value::String(value.clone()))));
+            all.extend(settings.labels.iter().map(|(key, value)| (key.clone(), Value::String(value.clone()))));
             config.insert("labels".to_owned(), all.into());
         }
         AgentConfig::parse(&config.to_string(), &self.config).map_err(|error| PlaceError::Config(error.to_string()))?;
@@ -184,13 +200,6 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Sets the root that is read.
-    pub fn set_host_root(&mut self, root: &Path) {
-        if let Some(root) = root.to_str().filter(|root| *root != "/") {
-            self.config.insert("host_root".to_owned(), root.to_owned().into());
-        }
-    }
-
     fn take_places(&mut self) -> Result<(), PlaceError> {
         for path in [&self.home.ca, &self.home.secret, &self.home.config].map(Clone::clone) {
             let folder = path.parent().unwrap_or(Path::new(".")).to_owned();
@@ -301,6 +310,10 @@ mod tests {
         text.parse().expect("a name")
     }
 
+    fn with(labels: &BTreeMap<String, String>, force: bool) -> Settings<'_> {
+        Settings { labels, host_root: Path::new("/"), force }
+    }
+
     fn join(home: &Home, node: &str, url: &str, force: bool) -> Result<(), PlaceError> {
         home.plan(&name(node), &info(url), &BTreeMap::new(), force)?
             .commit(Some(&Secret::new(format!("secret of {node}"))))
@@ -320,7 +333,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let home = Home::new(&folder.path().join("etc/sheaf"), &folder.path().join("var"));
         let labels = BTreeMap::from([("rack".to_owned(), "7".to_owned())]);
-        let plan = home.plan(&name("n1"), &info("https://c:1"), &labels, false).expect("planned");
+        let plan = home.plan(&name("n1"), &info("https://c:1"), &with(&labels, false)).expect("planned");
         assert!(!home.config.exists() && !home.secret.exists(), "nothing stands before it is committed");
         plan.commit(Some(&Secret::new("s"))).expect("written");
         let config = AgentConfig::load(&home.config).expect("a configuration");
@@ -340,7 +353,7 @@ mod tests {
     fn a_plan_that_is_dropped_leaves_no_trace() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let home = Home::new(&folder.path().join("etc/sheaf"), &folder.path().join("var"));
-        drop(home.plan(&name("n1"), &info("https://c:1"), &BTreeMap::new(), false).expect("planned"));
+        drop(home.plan(&name("n1"), &info("https://c:1"), &with(&BTreeMap::new(), false)).expect("planned"));
         assert_eq!(files(folder.path()), Vec::<String>::new());
         // A folder in the way of the last file: what was written before it goes again.
         fs::create_dir_all(home.secret.join("x")).expect("a folder in the way");
@@ -377,10 +390,11 @@ mod tests {
         fs::write(&home.config, "collect = \"off\"\nnode = \"n1\"\nurl = \"https://c:1\"\n[labels]\nrack = \"7\"\n")
             .expect("written");
         let labels = BTreeMap::from([("row".to_owned(), "2".to_owned())]);
-        let plan = home.plan(&name("n1"), &info("https://c:1"), &labels, false).expect("planned");
+        let settings = Settings { host_root: Path::new("somewhere"), ..with(&labels, false) };
+        let plan = home.plan(&name("n1"), &info("https://c:1"), &settings).expect("planned");
         plan.commit(Some(&Secret::new("s"))).expect("written");
         let config = AgentConfig::load(&home.config).expect("a configuration");
-        assert!(!config.collect);
+        assert!(!config.collect && config.host_root.is_absolute());
         assert_eq!((config.labels["rack"].as_str(), config.labels["row"].as_str()), ("7", "2"));
         fs::write(&home.config, "collect = [").expect("written");
         assert!(matches!(join(&home, "n1", "https://c:1", true), Err(PlaceError::Unreadable { .. })));

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use clap::Args;
 
-use crate::agent::join::{self, Home, Mounted, Ticket};
+use crate::agent::join::{self, Home, Mounted, Settings, Ticket};
 use crate::cli::operate::output;
 use crate::clock::Clock;
 use crate::id::NodeName;
@@ -85,8 +85,8 @@ impl JoinCommand {
         let name = self.node_name(&home)?;
         let machine_id = join::machine_id(&self.host_root)?;
         let labels: BTreeMap<_, _> = self.labels.iter().cloned().collect();
-        let mut plan = home.plan(&name, &info, &labels, self.force)?;
-        plan.set_host_root(&self.host_root);
+        let settings = Settings { labels: &labels, host_root: &self.host_root, force: self.force };
+        let plan = home.plan(&name, &info, &settings)?;
         let reply = super::runtime()?.block_on(async {
             let shutdown = Shutdown::new();
             shutdown.on_signals().context("cannot watch for signals")?;
