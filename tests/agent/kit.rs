@@ -155,6 +155,11 @@ impl Drop for Coordinator {
 
 impl Coordinator {
     pub async fn new() -> Self {
+        Self::with_clock(Clock::system()).await
+    }
+
+    /// The same with a clock that may be turned by hand.
+    pub async fn with_clock(clock: Clock) -> Self {
         let state = tempfile::tempdir().expect("a temporary folder");
         let free = SocketAddr::from(([127, 0, 0, 1], 0));
         let config = CoordinatorConfig {
@@ -163,7 +168,7 @@ impl Coordinator {
             state_dir: state.path().join("state"),
             ..CoordinatorConfig::default()
         };
-        let (clock, shutdown) = (Clock::system(), Shutdown::new());
+        let shutdown = Shutdown::new();
         let made = init::init(&config, clock.clone(), "admin", None, false).await.expect("a first admin");
         let bound = init::start(&config, clock, shutdown.clone()).await.expect("a coordinator");
         let (agents, ca_file, verbs) = (bound.agents_addr, bound.ca_file.clone(), bound.verbs.clone());

@@ -2,6 +2,7 @@
 
 mod daemon;
 mod deployed;
+mod join;
 mod kit;
 mod line;
 mod local;

@@ -27,6 +27,7 @@ use sheaf::coordinator::init;
 use sheaf::coordinator::principal::Role;
 use sheaf::coordinator::store::Store;
 use sheaf::coordinator::users::Users;
+use sheaf::coordinator::verbs::{Credential, Principal, Verbs};
 use sheaf::net::tls;
 use sheaf::secret::Secret;
 use sheaf::shutdown::Shutdown;
@@ -70,6 +71,8 @@ pub struct House {
     public: SocketAddr,
     agents: SocketAddr,
     tls: Arc<ClientConfig>,
+    ca: Vec<u8>,
+    pub verbs: Verbs,
     shutdown: Shutdown,
     config: CoordinatorConfig,
     state: TempDir,
@@ -107,7 +110,7 @@ impl House {
         // Where it is found again after a restart.
         (config.public, config.agents) = (public, agents);
         let verbs = bound.verbs.clone();
-        bound.serve(api::mount(verbs.clone()), api::exchange(verbs));
+        bound.serve(api::mount(verbs.clone()), api::exchange(verbs.clone()));
         Self {
             url: format!("https://{public}"),
             cluster: made.cluster.to_string(),
@@ -116,6 +119,8 @@ impl House {
             public,
             agents,
             tls: Arc::new(tls::client_config(&ca, tls::H1).expect("TLS settings")),
+            ca,
+            verbs,
             shutdown,
             config,
             state,
@@ -194,6 +199,22 @@ impl House {
         basic("admin", &self.password)
     }
 
+    /// The file of the CA that clients trust.
+    pub fn ca_file(&self) -> std::path::PathBuf {
+        self.state.path().join("state/ca.pem")
+    }
+
+    /// The agents' listener.
+    pub fn agents_url(&self) -> String {
+        format!("https://{}", self.agents)
+    }
+
+    /// The admin behind the verbs.
+    pub async fn principal(&self) -> Principal {
+        let password = Secret::new(self.password.as_str());
+        self.verbs.authenticate(Credential::Basic("admin".into(), password), None).await.expect("the admin")
+    }
+
     /// Another user's `Authorization`.
     pub async fn user(&self, name: &str, role: Role) -> String {
         let store = Store::open(&self.state.path().join("state")).expect("the state");
@@ -205,6 +226,14 @@ impl House {
     /// One request on a connection of its own.
     pub async fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answered {
         self.send(self.public, method, path, headers, &[body]).await.collected().await
+    }
+
+    /// The same, with a client certificate (both PEM) and no other credential.
+    pub async fn certified(&self, pair: (&str, &str), what: (&str, &str, &str)) -> Answered {
+        let identity = tls::Identity::from_pem(pair.0.as_bytes(), pair.1.as_bytes()).expect("an identity");
+        let tls = Arc::new(tls::client_config_with(&self.ca, identity, tls::H1).expect("TLS settings"));
+        let kind = [("content-type", "application/json")];
+        self.send_by(tls, self.public, (what.0, what.1), &kind, &[what.2]).await.collected().await
     }
 
     /// The same with a body in chunks.
@@ -226,9 +255,20 @@ impl House {
         headers: &[(&str, &str)],
         pieces: &[&str],
     ) -> Answering {
+        self.send_by(Arc::clone(&self.tls), to, (method, path), headers, pieces).await
+    }
+
+    async fn send_by(
+        &self,
+        tls: Arc<ClientConfig>,
+        to: SocketAddr,
+        (method, path): (&str, &str),
+        headers: &[(&str, &str)],
+        pieces: &[&str],
+    ) -> Answering {
         let tcp = TcpStream::connect(to).await.expect("a connection");
         let name = ServerName::from(to.ip());
-        let stream = TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp).await.expect("TLS");
+        let stream = TlsConnector::from(tls).connect(name, tcp).await.expect("TLS");
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("HTTP");
         let connection = tokio::spawn(async move {
             let _ = connection.await;

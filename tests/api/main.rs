@@ -6,4 +6,5 @@ mod identity;
 mod logs;
 mod native;
 mod tasks;
+mod ucs;
 mod vcenter;

@@ -1,5 +1,6 @@
 //! End to end: real processes of the real binary, on real TLS sockets, over fixture host roots.
 
+mod join;
 mod kit;
 
 mod canary;
