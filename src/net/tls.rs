@@ -12,6 +12,7 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use crate::report;
 use crate::secret::hex;
 
 /// HTTP/2 and HTTP/1.1, in the order in which we like them.
@@ -80,20 +81,10 @@ pub fn validity(certificate: &CertificateDer<'_>) -> Option<(i64, i64)> {
     Some((validity.not_before.timestamp() * 1000, validity.not_after.timestamp() * 1000))
 }
 
-/// Whether the peer ended the handshake itself, as it does for a certificate that it does not take.
+/// Whether the peer ended the connection with a TLS alert, as it does for a certificate that it does not take. HTTP/2 keeps only
+/// the words of an error that comes from below it.
 pub fn is_alert(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if matches!(error.downcast_ref(), Some(rustls::Error::AlertReceived(_))) {
-            return true;
-        }
-        // TLS errors come inside io errors, whose `source` skips the error they hold.
-        next = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
-            Some(held) => Some(held),
-            None => error.source(),
-        };
-    }
-    false
+    report::chain(error).contains("received fatal alert")
 }
 
 /// A server's settings. With `clients` (PEM), a certificate of those CAs is asked for and checked when given, but none is
