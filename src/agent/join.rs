@@ -63,9 +63,11 @@ pub enum JoinError {
     /// The configuration that was written cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// TLS itself turned the certificate down.
-    #[error("the coordinator at {0} does not take the join certificate: it is over, or another coordinator's")]
-    TurnedDown(String),
+    /// The connection ended before an answer. With TLS 1.3 that is all a client can count on seeing of a certificate that is turned down.
+    #[error(
+        "{0} hung up: the join certificate is over or another coordinator's (is this node's clock right?), or the coordinator is stopping"
+    )]
+    HungUp(String),
     /// The coordinator says no; its own sentence.
     #[error("{0}")]
     Refused(String),
@@ -165,8 +167,7 @@ impl Ticket {
             {
                 JoinError::Refused(message)
             }
-            // With TLS 1.3 the certificate is looked at after the handshake: the refusal comes as the first thing read.
-            error if tls::is_alert(&error) => JoinError::TurnedDown(self.endpoint.clone()),
+            LinkError::Http(_) => JoinError::HungUp(self.endpoint.clone()),
             error => JoinError::Link(error),
         })
     }
@@ -211,7 +212,8 @@ pub async fn at_start(mounted: &Mounted, shutdown: &Shutdown) -> Result<AgentCon
             Ok(reply) => break reply,
             Err(error) => error,
         };
-        let wait = if matches!(error, JoinError::Link(_)) { backoff.wait() } else { backoff.longest() };
+        let wait =
+            if matches!(error, JoinError::Link(_) | JoinError::HungUp(_)) { backoff.wait() } else { backoff.longest() };
         let reason = report::chain(&error);
         tracing::warn!(reason, wait_ms = wait.as_millis() as u64, "not joined yet; trying again");
         tokio::select! {

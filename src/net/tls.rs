@@ -12,7 +12,6 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use crate::report;
 use crate::secret::hex;
 
 /// HTTP/2 and HTTP/1.1, in the order in which we like them.
@@ -79,12 +78,6 @@ pub fn validity(certificate: &CertificateDer<'_>) -> Option<(i64, i64)> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     let validity = certificate.validity();
     Some((validity.not_before.timestamp() * 1000, validity.not_after.timestamp() * 1000))
-}
-
-/// Whether the peer ended the connection with a TLS alert, as it does for a certificate that it does not take. HTTP/2 keeps only
-/// the words of an error that comes from below it.
-pub fn is_alert(error: &(dyn std::error::Error + 'static)) -> bool {
-    report::chain(error).contains("received fatal alert")
 }
 
 /// A server's settings. With `clients` (PEM), a certificate of those CAs is asked for and checked when given, but none is

@@ -157,7 +157,7 @@ async fn a_join_certificate_that_is_not_good_any_more_says_so() {
     let info = past.info().await;
     let ticket = Ticket::check(&info, &Clock::manual(start)).expect("good in its time");
     let refused = ticket.trade(&name("n1"), "m", &Shutdown::new()).await.expect_err("over");
-    assert!(matches!(refused, JoinError::TurnedDown(_)), "{refused:?}");
+    assert!(matches!(refused, JoinError::HungUp(_)), "{refused:?}");
     assert!(!home.config.exists() && !home.secret.exists(), "nothing is left");
 }
 

@@ -56,7 +56,7 @@ pub struct Container {
     #[arg(long, value_name = "DIR", requires = "node", conflicts_with = "config")]
     join: Option<PathBuf>,
     /// The node's name, to join by
-    #[arg(long, env = "SHEAF_NODE", value_name = "NAME", requires = "join")]
+    #[arg(long, env = "SHEAF_NODE", value_name = "NAME")]
     node: Option<NodeName>,
     /// Folder on the host for what outlives a container
     #[arg(long, value_name = "DIR", requires = "join", default_value = STATE_DIR)]
