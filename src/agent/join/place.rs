@@ -315,7 +315,7 @@ mod tests {
     }
 
     fn join(home: &Home, node: &str, url: &str, force: bool) -> Result<(), PlaceError> {
-        home.plan(&name(node), &info(url), &BTreeMap::new(), force)?
+        home.plan(&name(node), &info(url), &with(&BTreeMap::new(), force))?
             .commit(Some(&Secret::new(format!("secret of {node}"))))
     }
 
