@@ -204,11 +204,6 @@ impl House {
         self.state.path().join("state/ca.pem")
     }
 
-    /// The agents' listener.
-    pub fn agents_url(&self) -> String {
-        format!("https://{}", self.agents)
-    }
-
     /// The admin behind the verbs.
     pub async fn principal(&self) -> Principal {
         let password = Secret::new(self.password.as_str());
