@@ -1,7 +1,7 @@
 //! systemd's services, as they are now: state, age, memory and processor time.
 //!
-//! States come from one bounded `systemctl show`, processor time from the control groups, read twice. Where systemd does not answer, or
-//! another root than `/` is read, there are none. Nothing here talks to D-Bus itself, and nothing is changed.
+//! States come from one bounded `systemctl show`, processor time from the control groups, read twice; where nothing counts for a group, its
+//! main process stands for it. Where systemd does not answer, or another root than `/` is read, there are none. Nothing here talks to D-Bus itself, and nothing is changed.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -22,7 +22,7 @@ const BYTES: u64 = 2 << 20;
 /// Services that are named; those that failed come first.
 const MOST: usize = 200;
 /// What is asked of each.
-const ASKED: &str = "--property=Id,LoadState,ActiveState,SubState,ActiveEnterTimestampMonotonic,MemoryCurrent,CPUUsageNSec,ControlGroup";
+const ASKED: &str = "--property=Id,LoadState,ActiveState,SubState,ActiveEnterTimestampMonotonic,MemoryCurrent,CPUUsageNSec,ControlGroup,MainPID";
 
 /// Services at a first look; the second look makes shares of their processor time.
 #[derive(Default)]
@@ -42,6 +42,7 @@ struct Service {
     /// Nanoseconds that systemd counted.
     used: Option<u64>,
     group: String,
+    main: Option<u32>,
     /// Nanoseconds that its group had used at the first look.
     before: Option<u64>,
 }
@@ -76,7 +77,7 @@ pub fn look(host: &Host) -> Looked {
     let text = systemctl(&["show", "--no-pager", ASKED, "--", "*.service"], BYTES).unwrap_or_default();
     let mut services = parse(&text);
     for service in &mut services {
-        service.before = used(host, &service.group);
+        service.before = service.spent(host);
     }
     Looked { services, at: Some(Instant::now()) }
 }
@@ -86,14 +87,20 @@ impl Looked {
     pub fn again(self, host: &Host, memory_kb: u64, uptime: u64) -> Vec<Unit> {
         let between = self.at.map_or(Duration::ZERO, |at| at.elapsed());
         let unit = |service: Service| {
-            let now = used(host, &service.group);
-            service.unit(now, between, memory_kb, uptime)
+            let now = service.spent(host);
+            let memory = service.memory.or_else(|| service.main.and_then(|main| resident(host, main)));
+            Service { memory, ..service }.unit(now, between, memory_kb, uptime)
         };
         self.services.into_iter().map(unit).collect()
     }
 }
 
 impl Service {
+    /// Nanoseconds of processor time so far: of its group, else of its main process.
+    fn spent(&self, host: &Host) -> Option<u64> {
+        used(host, &self.group).or_else(|| self.main.and_then(|main| used_by(host, main)))
+    }
+
     fn unit(self, now: Option<u64>, between: Duration, memory_kb: u64, uptime: u64) -> Unit {
         let runs = matches!(self.state.as_str(), "active" | "reloading" | "deactivating");
         // systemd's clock stands still while a machine is suspended, this one does not: close enough for nodes.
@@ -152,6 +159,7 @@ fn block(text: &str) -> Service {
             "MemoryCurrent" => service.memory = number(),
             "CPUUsageNSec" => service.used = number(),
             "ControlGroup" => service.group = value.to_owned(),
+            "MainPID" => service.main = value.parse().ok().filter(|main| *main > 0),
             _ => {}
         }
     }
@@ -168,6 +176,23 @@ fn used(host: &Host, group: &str) -> Option<u64> {
         return micros.trim().parse::<u64>().ok()?.checked_mul(1000);
     }
     host.text(&format!("/sys/fs/cgroup/cpu,cpuacct{group}/cpuacct.usage"))?.parse().ok()
+}
+
+/// Nanoseconds of processor time that a process has used.
+fn used_by(host: &Host, process: u32) -> Option<u64> {
+    let text = host.text(&format!("/proc/{process}/stat"))?;
+    // The name before the last bracket may hold anything.
+    let mut numbers = text.rsplit_once(')')?.1.split_whitespace().skip(11).map(|word| word.parse::<u64>().ok());
+    let ticks = numbers.next()??.checked_add(numbers.next()??)?;
+    // The kernel gives these in hundredths of a second, whatever its own clock is.
+    ticks.checked_mul(10_000_000)
+}
+
+/// Bytes of a process in memory.
+fn resident(host: &Host, process: u32) -> Option<u64> {
+    let text = host.text(&format!("/proc/{process}/status"))?;
+    let kb = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.split_whitespace().next()?;
+    kb.parse::<u64>().ok()?.checked_mul(1024)
 }
 
 #[cfg(test)]
@@ -213,7 +238,15 @@ mod tests {
             std::fs::create_dir_all(&group).expect("folders");
             std::fs::write(group.join(file), text).expect("written");
         }
+        let proc = folder.path().join("proc/7");
+        std::fs::create_dir_all(&proc).expect("folders");
+        std::fs::write(proc.join("stat"), "7 (odd) name) S 1 7 7 0 -1 0 0 0 0 0 150 50 0 0 20 0 1\n").expect("written");
+        std::fs::write(proc.join("status"), "Name:\todd\nVmRSS:\t    2048 kB\n").expect("written");
         let host = Host::open(folder.path()).expect("opened");
+        assert_eq!((used_by(&host, 7), resident(&host, 7)), (Some(2_000_000_000), Some(2 << 20)));
+        assert_eq!((used_by(&host, 8), resident(&host, 8)), (None, None));
+        let main = Service { main: Some(7), ..Service::default() };
+        assert_eq!(main.spent(&host), Some(2_000_000_000), "where its group is not counted");
         assert_eq!(used(&host, "/system.slice/a.service"), Some(1_500_000));
         assert_eq!(used(&host, "/system.slice/b.service"), Some(77));
         for none in ["", "/", "/system.slice/c.service", "/../cgroup/system.slice/a.service", "relative"] {
