@@ -286,3 +286,6 @@ impl Strangers {
         Some(std::mem::take(&mut self.unwritten))
     }
 }
+
+#[cfg(test)]
+mod tests;
