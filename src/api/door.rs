@@ -239,7 +239,17 @@ pub async fn json<T: DeserializeOwned>(body: Body) -> Result<T, BadBody> {
     // An object first: serde would take an array for a struct's members in order.
     serde_json::from_slice::<Map<String, Value>>(&bytes)
         .and_then(|object| serde_json::from_value(Value::Object(object)))
-        .map_err(|error| BadBody::Json(report::brief(&format!("the body is not as it should be: {error}"), 300)))
+        .map_err(|error| BadBody::Json(format!("the body is not as it should be: {}", valueless(&error.to_string()))))
+}
+
+/// What a reader of JSON says, without the value that it found: a password may stand where something else should.
+fn valueless(error: &str) -> String {
+    let found = ["invalid type", "invalid value", "invalid length", "unknown variant", "unknown field"];
+    match (found.iter().find(|kind| error.starts_with(**kind)), error.rsplit_once(", expected ")) {
+        (Some(kind), Some((_, expected))) => report::brief(&format!("{kind}, expected {expected}"), 300),
+        (Some(kind), None) => (*kind).to_owned(),
+        (None, _) => report::brief(error, 300),
+    }
 }
 
 /// `https://` and the host by which the caller knows us; `None` when it did not say, or said nonsense.
@@ -310,6 +320,29 @@ mod tests {
             assert_eq!(shown(&[("authorization", text)], &[]), ["session "], "{text}");
         }
         assert_eq!(shown(&[("authorization", "SDK-HMAC-SHA256 Access=x")], &[]), ["token "]);
+    }
+
+    #[test]
+    fn what_a_body_holds_is_not_repeated() {
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Wanted {
+            #[serde(rename = "n")]
+            _number: u8,
+            #[serde(rename = "t")]
+            _text: String,
+        }
+        for (body, says) in [
+            (r#"{"n":"s3cret, expected s3cret","t":""}"#, "invalid type, expected u8"),
+            (r#"{"n":1,"t":31337}"#, "invalid type, expected a string"),
+            (r#"{"n":31337,"t":""}"#, "invalid value, expected u8"),
+            (r#"{"n":1,"t":"","s3cret":1}"#, "unknown field, expected"),
+            (r#"{"n":1}"#, "missing field `t`"),
+        ] {
+            let error = serde_json::from_str::<Wanted>(body).expect_err("refused").to_string();
+            let said = valueless(&error);
+            assert!(said.starts_with(says) && !said.contains("s3cret") && !said.contains("31337"), "{said}");
+        }
     }
 
     #[test]

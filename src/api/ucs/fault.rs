@@ -47,6 +47,7 @@ pub struct Fault {
     status: StatusCode,
     code: &'static str,
     message: String,
+    retry_after: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -59,7 +60,7 @@ impl Fault {
     /// A new one.
     pub fn new(code: Code) -> Self {
         let (status, code, message) = code.parts();
-        Self { status, code, message: message.to_owned() }
+        Self { status, code, message: message.to_owned(), retry_after: None }
     }
 
     /// The same with a reason after the dialect's own sentence.
@@ -74,6 +75,12 @@ impl Fault {
         self
     }
 
+    /// The same with when to come again.
+    fn later(mut self, refusal: &Refusal) -> Self {
+        self.retry_after = refusal.retry_after();
+        self
+    }
+
     /// A refusal, where what makes no sense is the fault of `invalid`.
     pub fn of(refusal: &Refusal, invalid: Code) -> Self {
         match refusal {
@@ -81,7 +88,10 @@ impl Fault {
             Refusal::Forbidden => Self::new(Code::Forbidden),
             Refusal::NotFound(_) => Self::new(Code::NotFound),
             Refusal::Invalid(why) | Refusal::Conflict(why) => Self::new(invalid).because(why),
-            Refusal::Busy => Self::new(Code::Internal).because(&refusal.to_string()).status(503),
+            Refusal::Busy => Self::new(Code::Internal).because(&refusal.to_string()).status(503).later(refusal),
+            Refusal::Throttled(_) | Refusal::TooMany(_) => {
+                Self::new(Code::Forbidden).because(&refusal.to_string()).status(429).later(refusal)
+            }
             _ => Self::new(Code::Internal),
         }
     }
@@ -97,8 +107,8 @@ impl IntoResponse for Fault {
     fn into_response(self) -> Response {
         let body = ErrorBody { error_code: self.code, error_msg: &self.message };
         let mut answer = (self.status, Json(body)).into_response();
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        if let Some(secs) = self.retry_after {
+            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(secs));
         }
         answer
     }

@@ -17,7 +17,7 @@ use crate::secret::Secret;
 const SUBJECT: &str = "x-subject-token";
 
 /// An error as Keystone says it.
-pub struct Fault(StatusCode, String);
+pub struct Fault(StatusCode, String, Option<u64>);
 
 impl From<Refusal> for Fault {
     fn from(refusal: Refusal) -> Self {
@@ -25,14 +25,16 @@ impl From<Refusal> for Fault {
             Refusal::Unauthenticated => StatusCode::UNAUTHORIZED,
             Refusal::Forbidden => StatusCode::FORBIDDEN,
             Refusal::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::Throttled(_) | Refusal::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Invalid(_) | Refusal::Conflict(_) => StatusCode::BAD_REQUEST,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
+        let wait = refusal.retry_after();
         let message = match refusal {
             Refusal::Unauthenticated => "The username or password is wrong.".to_owned(),
             other => other.to_string(),
         };
-        Self(status, message)
+        Self(status, message, wait)
     }
 }
 
@@ -40,15 +42,19 @@ impl IntoResponse for Fault {
     fn into_response(self) -> Response {
         let title = self.0.canonical_reason().unwrap_or_default();
         let body = json!({ "error": { "code": self.0.as_u16(), "title": title, "message": self.1 } });
-        (self.0, Json(body)).into_response()
+        let mut answer = (self.0, Json(body)).into_response();
+        if let Some(secs) = self.2 {
+            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(secs));
+        }
+        answer
     }
 }
 
 /// `POST /v3/auth/tokens`.
 pub async fn create(State(verbs): State<Verbs>, caller: Caller, body: Body) -> Result<Response, Fault> {
-    let bad = |why: String| Fault(StatusCode::BAD_REQUEST, why);
+    let bad = |why: String| Fault(StatusCode::BAD_REQUEST, why, None);
     let given: Value = door::json(body).await.map_err(|error| match error {
-        door::BadBody::TooLarge => Fault(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
+        door::BadBody::TooLarge => Fault(StatusCode::PAYLOAD_TOO_LARGE, error.to_string(), None),
         other => bad(other.to_string()),
     })?;
     let (name, password) = read(&given).map_err(|why| bad(why.to_owned()))?;

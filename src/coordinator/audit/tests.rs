@@ -108,7 +108,8 @@ async fn a_full_file_is_followed_by_another_and_the_oldest_goes() {
 async fn what_a_crash_left_half_written_hides_nothing() {
     let bench = Bench::new(3);
     bench.audit.record(&ada(), "a.b", "before", Outcome::Done);
-    let mut file = std::fs::OpenOptions::new().append(true).open(&bench.files()[0]).expect("opened");
+    let current = bench.files().remove(0);
+    let mut file = std::fs::OpenOptions::new().append(true).open(current).expect("opened");
     file.write_all(br#"{"time":"2026-11-21T00:00:00Z","who":"a"#).expect("written");
     assert_eq!(targets(&bench.all(Query::default()).await), ["before"]);
     let again = open(&bench.folder, &bench.clock, 3);
@@ -119,9 +120,10 @@ async fn what_a_crash_left_half_written_hides_nothing() {
 #[tokio::test]
 async fn records_are_found_by_time_and_user() {
     let bench = Bench::new(3);
-    let bob = Principal { name: "bob".into(), ..ada() };
+    let ada = ada();
+    let bob = Principal { name: "bob".into(), ..ada.clone() };
     for n in 0..20 {
-        bench.audit.record(if n % 2 == 0 { &bob } else { &ada() }, "a.b", &n.to_string(), Outcome::Done);
+        bench.audit.record(if n % 2 == 0 { &bob } else { &ada }, "a.b", &n.to_string(), Outcome::Done);
         bench.clock.advance(Duration::from_secs(1));
     }
     let since_ms = Some(bench.clock.now_ms() - 4000);
