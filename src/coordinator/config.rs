@@ -215,6 +215,8 @@ impl CoordinatorConfig {
             ("limits.node_entries", l.node_entries),
             ("limits.reader_idle_secs", l.reader_idle_secs),
             ("limits.connections", l.connections as u64),
+            ("audit.file_mib", self.audit.file_mib),
+            ("audit.files", self.audit.files as u64),
             ("tasks.keep_days", self.tasks.keep_days.into()),
             ("stored.keep", self.stored.keep.into()),
             ("stored.keep_days", self.stored.keep_days.into()),

@@ -174,6 +174,7 @@ pub struct Bound {
     agents: (Listener, TlsHandle),
     engine: Engine,
     audit: Audit,
+    users: Users,
     certificates: Certificates,
     connections: usize,
     shutdown: Shutdown,
@@ -210,8 +211,9 @@ pub async fn start(config: &CoordinatorConfig, clock: Clock, shutdown: Shutdown)
     if !ground.store.has_role(Role::Admin).await? {
         warn!("there is no admin yet: run `sheaf coordinator init` with this configuration");
     }
+    let users = Users::new(ground.store.clone(), clock.clone());
     let verbs = Verbs::new(Rooms {
-        users: Users::new(ground.store.clone(), clock.clone()),
+        users: users.clone(),
         keys: Keys::new(ground.store.clone(), ground.vault.clone(), clock.clone()),
         audit: audit.clone(),
         secrets: Secrets::open(ground.store.clone(), ground.vault.clone(), clock.clone(), audit.clone()).await?,
@@ -244,6 +246,7 @@ pub async fn start(config: &CoordinatorConfig, clock: Clock, shutdown: Shutdown)
         agents: (agents, TlsHandle::new(tls.agents)),
         engine,
         audit,
+        users,
         certificates,
         connections: config.limits.connections,
         shutdown,
@@ -268,6 +271,7 @@ impl Bound {
         let agent_limits = ServeLimits { connections: self.connections, ..ServeLimits::agents() };
         let stop = &self.shutdown;
         stop.spawn(self.audit.keep_synced(stop.clone()));
+        stop.spawn(self.users.sweep(stop.clone()));
         stop.spawn(serve(self.public.0, self.public.1, public, public_limits, stop.clone()));
         stop.spawn(serve(self.agents.0, self.agents.1, agents, agent_limits, stop.clone()));
         stop.spawn(renew(self.certificates, at, to_public, to_agents, stop.clone(), self.lock));

@@ -21,7 +21,9 @@ use super::store::Store;
 use crate::clock::Clock;
 use crate::id::{ClusterId, FleetId};
 use crate::limits;
+use crate::report;
 use crate::secret::{Secret, random_bytes};
+use crate::shutdown::Shutdown;
 
 /// Passwords that are hashed at the same time.
 const AT_ONCE: usize = 2;
@@ -34,6 +36,8 @@ const MEMORY: usize = 4096;
 /// Bytes of a name or a password that anybody has.
 const LONGEST: usize = 1024;
 
+/// How often what expired is forgotten.
+const SWEEP: Duration = Duration::from_secs(600);
 /// Fleets and clusters that one user's scope may name.
 const SCOPE: usize = 1000;
 
@@ -229,6 +233,19 @@ impl Users {
         let digest = session_digest(id)?;
         let dropped = self.store.drop_session(digest, self.clock.now_ms(), idle_ms()).await?;
         if dropped { Ok(()) } else { Err(Refusal::Unauthenticated) }
+    }
+
+    /// Forgets what expired, once in [`SWEEP`], until the stop.
+    pub async fn sweep(self, stop: Shutdown) {
+        loop {
+            tokio::select! {
+                () = stop.stopping() => return,
+                () = tokio::time::sleep(SWEEP) => {}
+            }
+            if let Err(error) = self.store.forget_expired(self.clock.now_ms(), idle_ms()).await {
+                tracing::warn!(error = report::chain(&error), "expired sessions could not be forgotten");
+            }
+        }
     }
 
     async fn hash(&self, password: &Secret) -> Result<String, Refusal> {

@@ -167,8 +167,8 @@ async fn break_bodies(house: &House, seen: &mut Seen, admin: &str) {
         "/v3/auth/tokens",
         "/api/v2/agent/secrets/exchange",
         "/sheaf/v1/users",
-        "/sheaf/v1/users/ada/password",
-        "/sheaf/v1/users/ada/keys",
+        "/sheaf/v1/users/nobody/password",
+        "/sheaf/v1/users/nobody/keys",
     ] {
         for body in [
             format!(r#""{text}""#),

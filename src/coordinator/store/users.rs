@@ -228,6 +228,19 @@ impl Store {
         .await
     }
 
+    /// Forgets sessions that were not used for too long, and users' tokens and pending downloads that expired.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub async fn forget_expired(&self, now_ms: i64, idle_ms: i64) -> Result<usize, StoreError> {
+        self.quick(move |tx| {
+            Ok(tx.execute("DELETE FROM sessions WHERE used_ms <= ?1", [now_ms - idle_ms])?
+                + tx.execute("DELETE FROM user_tokens WHERE expires_ms <= ?1", [now_ms])?
+                + tx.execute("DELETE FROM bundle_tokens WHERE expires_ms <= ?1", [now_ms])?)
+        })
+        .await
+    }
+
     /// Ends a session; `false` when there was none that was good.
     ///
     /// # Errors

@@ -101,6 +101,38 @@ async fn a_closed_session_and_others_are_nobody() {
 }
 
 #[tokio::test]
+async fn what_expired_is_forgotten_and_nothing_else() {
+    let kit = Kit::new().await;
+    let users = users(&kit);
+    users.open_session(&kit.admin()).await.expect("opened");
+    kit.clock.advance(limits::SESSION / 2);
+    let alive = users.open_session(&kit.admin()).await.expect("opened");
+    kit.clock.advance(limits::SESSION / 2);
+    let store = kit.store();
+    assert_eq!(store.forget_expired(kit.clock.now_ms(), idle_ms()).await.expect("swept"), 1);
+    assert_eq!(store.forget_expired(kit.clock.now_ms(), idle_ms()).await.expect("swept"), 0);
+    users.session(alive.expose()).await.expect("good");
+}
+
+#[tokio::test]
+async fn a_right_password_is_heard_when_its_source_is_quiet() {
+    let kit = Kit::new().await;
+    let users = users(&kit);
+    let address = |last: u8| Some(std::net::IpAddr::from([192, 0, 2, last]));
+    let mut answers = Vec::new();
+    for _ in 0..12 {
+        answers.push(users.login("admin", &secret("wrong horse"), address(1)).await.map(drop));
+    }
+    assert!(answers[..10].iter().all(|answer| *answer == Err(Refusal::Unauthenticated)), "{answers:?}");
+    assert!(matches!(answers[11], Err(Refusal::Throttled(1..=6))), "{answers:?}");
+    // Also what was good a moment ago is not looked at: it could be guessed at all the faster.
+    users.login("admin", &secret(PASSWORD), address(2)).await.expect("a quiet source");
+    assert!(matches!(users.login("admin", &secret(PASSWORD), address(1)).await, Err(Refusal::Throttled(_))));
+    kit.clock.advance(Duration::from_secs(6));
+    users.login("admin", &secret(PASSWORD), address(1)).await.expect("after a while");
+}
+
+#[tokio::test]
 async fn a_session_outlives_a_restart() {
     let kit = Kit::new().await;
     let id = users(&kit).open_session(&kit.admin()).await.expect("opened");
