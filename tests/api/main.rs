@@ -1,7 +1,7 @@
 //! The public APIs through real listeners: each dialect's words, its errors, and the races on what is good only once.
 
-mod director;
 mod canary;
+mod director;
 mod house;
 mod identity;
 mod logs;

@@ -22,7 +22,8 @@ pub enum Verb {
   sheaf user key create ci --name pipeline --json")]
     Create {
         /// Whose; yours, without it
-        user: Option<String>,
+        #[arg(value_name = "USER")]
+        whose: Option<String>,
         /// What to call it; its id, without it
         #[arg(long, value_name = "TEXT")]
         name: Option<String>,
@@ -36,9 +37,10 @@ pub enum Verb {
     /// List access keys, without their secret keys
     List {
         /// Whose; yours, without it
-        user: Option<String>,
+        #[arg(value_name = "USER")]
+        whose: Option<String>,
         /// Of all users
-        #[arg(long, conflicts_with = "user")]
+        #[arg(long, conflicts_with = "whose")]
         all: bool,
         /// Print a JSON array
         #[arg(long)]
@@ -59,13 +61,13 @@ impl Verb {
     /// When the coordinator refuses or cannot be reached, or the file cannot be written.
     pub async fn run(self, coordinator: &Coordinator) -> anyhow::Result<()> {
         match self {
-            Self::Create { user, name, output, json } => {
-                let user = named(coordinator, user).await?;
+            Self::Create { whose, name, output, json } => {
+                let user = named(coordinator, whose).await?;
                 create(coordinator, &user, &NewAccessKey { name }, output.as_deref(), json).await
             }
             Self::List { all: true, json, .. } => Ok(list(&coordinator.fetch::<Vec<_>>("/keys").await?, json)?),
-            Self::List { user, json, .. } => {
-                let user = named(coordinator, user).await?;
+            Self::List { whose, json, .. } => {
+                let user = named(coordinator, whose).await?;
                 let path = format!("/keys?user={}", segment(&user));
                 Ok(list(&coordinator.fetch::<Vec<_>>(&path).await?, json)?)
             }
