@@ -118,7 +118,7 @@ async fn what_expired_is_forgotten_and_nothing_else() {
 async fn a_right_password_is_heard_when_its_source_is_quiet() {
     let kit = Kit::new().await;
     let users = users(&kit);
-    let address = |last: u8| Some(std::net::IpAddr::from([192, 0, 2, last]));
+    let address = |last: u8| Some(IpAddr::from([192, 0, 2, last]));
     let mut answers = Vec::new();
     for _ in 0..12 {
         answers.push(users.login("admin", &secret("wrong horse"), address(1)).await.map(drop));
