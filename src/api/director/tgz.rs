@@ -20,7 +20,7 @@ type Out = GzEncoder<Vec<u8>>;
 
 /// Unpacks what came compressed, and packs it again.
 enum Packer {
-    Plain(Out),
+    Plain(Box<Out>),
     Frames(Box<Decoder<'static, Out>>),
 }
 
@@ -28,7 +28,7 @@ impl Packer {
     fn new(format: Format) -> io::Result<Self> {
         let out = GzEncoder::new(Vec::new(), Compression::fast());
         Ok(match format {
-            Format::Tar => Self::Plain(out),
+            Format::Tar => Self::Plain(Box::new(out)),
             Format::TarZst => Self::Frames(Box::new(Decoder::new(out)?)),
         })
     }

@@ -192,19 +192,23 @@ pub fn packs(row: &NodeRow) -> impl Iterator<Item = (Versioned, &Pack)> {
 /// The first reason why it cannot be carried out.
 pub fn resolve(manifest: &Manifest, nodes: &[Candidate], placed: &[Placed]) -> Result<Plan, Unresolved> {
     let scene = Scene::new(manifest, nodes)?;
+    let placed: Places<'_> = placed.iter().map(|placed| ((placed.group.as_str(), &placed.node), placed)).collect();
     let mut plan = Plan::default();
     let mut used: Vec<&Candidate> = Vec::new();
     let mut taken = BTreeSet::new();
     for group in &manifest.instance_groups {
-        let chosen = scene.choose(group, &taken, placed)?;
+        let chosen = scene.choose(group, &taken, &placed)?;
         taken.extend(chosen.iter().map(|node| node.row.name.clone()));
-        plan.instances.extend(numbered(manifest, group, &chosen, placed));
+        plan.instances.extend(numbered(manifest, group, &chosen, &placed));
         used.extend(chosen);
     }
     let stemcells: BTreeSet<_> = used.iter().map(|node| stemcell(&node.row)).collect();
     (plan.stemcells, plan.releases) = (stemcells.into_iter().collect(), scene.releases(&used));
     Ok(plan)
 }
+
+/// What the deployment has already, by group and node.
+type Places<'a> = BTreeMap<(&'a str, &'a NodeName), &'a Placed>;
 
 /// The manifest with what all nodes together can give.
 struct Scene<'a> {
@@ -303,7 +307,7 @@ impl<'a> Scene<'a> {
         &self,
         group: &Group,
         taken: &BTreeSet<NodeName>,
-        placed: &[Placed],
+        placed: &Places<'_>,
     ) -> Result<Vec<&'a Candidate>, Unresolved> {
         let globs = globs(group)?;
         let matching = self
@@ -330,9 +334,10 @@ impl<'a> Scene<'a> {
                 because,
             });
         }
-        let here = |node: &Candidate| placed.iter().find(|p| p.group == group.name && p.node == node.row.name);
+        let number =
+            |node: &Candidate| placed.get(&(group.name.as_str(), &node.row.name)).map_or(u32::MAX, |p| p.index);
         // What is there stays; then those that can take it up at once.
-        fit.sort_by_key(|node| (here(node).map_or(u32::MAX, |p| p.index), !node.online, node.row.name.clone()));
+        fit.sort_by_cached_key(|node| (number(node), !node.online, node.row.name.clone()));
         fit.truncate(wanted);
         Ok(fit)
     }
@@ -406,14 +411,14 @@ fn belongs(group: &Group, globs: Option<&GlobSet>, row: &NodeRow) -> bool {
 }
 
 /// Numbers for the nodes of a group: those that have one keep it, others get the lowest that is free.
-fn numbered(manifest: &Manifest, group: &Group, chosen: &[&Candidate], placed: &[Placed]) -> Vec<Planned> {
-    let old = |node: &Candidate| placed.iter().find(|p| p.group == group.name && p.node == node.row.name);
+fn numbered(manifest: &Manifest, group: &Group, chosen: &[&Candidate], placed: &Places<'_>) -> Vec<Planned> {
+    let old = |node: &Candidate| placed.get(&(group.name.as_str(), &node.row.name)).map(|&placed| placed.clone());
     let used: BTreeSet<u32> = chosen.iter().filter_map(|node| old(node)).map(|p| p.index).collect();
     let mut free = (0..).filter(|index| !used.contains(index));
     let jobs: Vec<_> = group.jobs.iter().map(|job| part_of(manifest, job)).collect();
     let part = Deployment { name: manifest.name.to_string(), jobs };
     let place = |node: &&Candidate| {
-        let placed = old(node).cloned().unwrap_or_else(|| Placed {
+        let placed = old(node).unwrap_or_else(|| Placed {
             id: Uuid::new_v4(),
             group: group.name.clone(),
             index: free.next().unwrap_or(u32::MAX),

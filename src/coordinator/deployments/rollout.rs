@@ -3,6 +3,8 @@
 //! What a task decided is wanted from then on, whoever could take it up: a node that refuses or does not answer fails the task, is
 //! named in its events, and stays behind until it comes back or somebody deploys again. Nothing here reads manifests' texts.
 
+use std::collections::BTreeSet;
+
 use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 
@@ -173,9 +175,8 @@ impl Deployments {
         match resolved.and_then(all_have_jobs) {
             Ok(plan) => {
                 work.step(step(StepState::Finished, None)).await;
-                let stays =
-                    |row: &InstanceRow| plan.instances.iter().any(|planned| planned.placed.node == row.placed.node);
-                let leaving = there.into_iter().filter(|row| !stays(row)).collect();
+                let staying: BTreeSet<_> = plan.instances.iter().map(|planned| &planned.placed.node).collect();
+                let leaving = there.into_iter().filter(|row| !staying.contains(&row.placed.node)).collect();
                 Ok((plan, leaving))
             }
             Err(reason) => {

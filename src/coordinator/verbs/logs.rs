@@ -1,5 +1,7 @@
 //! A deployment's logs: a kept bundle of its nodes, or some of them, with what their jobs collect.
 
+use std::collections::HashMap;
+
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use super::deployments::only_cluster;
@@ -58,19 +60,19 @@ impl Verbs {
         let instances = self.rooms.store.instances(&row.name).await?;
         let matching =
             instances.into_iter().filter(|instance| instance.wanted.is_some() && is_meant(&wanted, instance));
-        let mut own = Vec::new();
+        let mut own = HashMap::new();
         if wanted.own {
             for cluster in &row.clusters {
-                own.extend(self.rooms.store.nodes(Some(*cluster)).await?);
+                let rows = self.rooms.store.nodes(Some(*cluster)).await?;
+                own.extend(rows.into_iter().map(|row| (row.name, row.about.collectors)));
             }
         }
         let mut nodes = Vec::new();
         let mut found = false;
         for instance in matching {
             found = true;
-            let defaults = own.iter().find(|node| node.name == instance.placed.node);
-            let defaults = defaults.into_iter().flat_map(|node| node.about.collectors.iter().filter(|(_, on)| **on));
-            let defaults = defaults.map(|(name, _)| name.clone()).collect();
+            let declared = own.get(&instance.placed.node).into_iter().flatten();
+            let defaults = declared.filter(|(_, on)| **on).map(|(name, _)| name.clone()).collect();
             nodes.extend(part(&wanted, filters.as_ref(), instance, defaults, row.name.as_str()));
         }
         if nodes.is_empty() {
