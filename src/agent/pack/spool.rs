@@ -14,7 +14,9 @@ use bytes::Bytes;
 use crate::bundle::frame::Frame;
 
 /// Compressed bytes kept in memory before the file is used: most logs of a few MiB never touch a disk.
-const MEMORY: usize = 2 << 20;
+const MEMORY: usize = 1 << 20;
+/// Compressed bytes kept in memory where no file can be had.
+const ALONE: usize = 2 << 20;
 
 /// The waiting frames.
 #[derive(Debug)]
@@ -55,11 +57,15 @@ impl Spool {
     /// Adds a frame at the end; gives it back with the reason when there is no room for it.
     pub(super) fn push(&mut self, frame: Frame) -> Result<(), (Frame, io::Error)> {
         let raw = u64::from(frame.raw);
-        if self.in_file.is_empty() && self.in_memory + frame.bytes.len() <= MEMORY {
-            self.in_memory += frame.bytes.len();
-            self.memory.push_back(frame);
-        } else if let Err(error) = self.write(&frame) {
-            return Err((frame, error));
+        let after = if self.in_file.is_empty() { self.in_memory + frame.bytes.len() } else { usize::MAX };
+        let written = if after <= MEMORY { None } else { Some(self.write(&frame)) };
+        match written {
+            Some(Ok(())) => {}
+            Some(Err(error)) if after > ALONE => return Err((frame, error)),
+            _ => {
+                self.in_memory = after;
+                self.memory.push_back(frame);
+            }
         }
         self.raw += raw;
         Ok(())
