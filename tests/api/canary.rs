@@ -62,7 +62,7 @@ impl Seen {
             forms.push((what.as_str(), text.as_bytes().to_vec()));
             // Without padding and the first characters, which depend on what stands before it.
             let encoded = STANDARD.encode(text);
-            forms.push((what.as_str(), encoded.trim_end_matches('=')[..16].as_bytes().to_vec()));
+            forms.push((what.as_str(), encoded.trim_end_matches('=').as_bytes()[..16].to_vec()));
             for user in ["ada", "admin"] {
                 let pair = STANDARD.encode(format!("{user}:{text}"));
                 forms.push((what.as_str(), pair.trim_end_matches('=').as_bytes().to_vec()));

@@ -137,7 +137,7 @@ async fn tasks_are_asked_for_by_state_and_their_logs_in_parts() {
     let id: Value = done.header("sheaf-task").parse().expect("a number");
     let shown = until_state(&house, &id, "done").await;
     assert_eq!((shown["kind"].clone(), shown["user"].clone()), (json!("bundle"), json!("admin")));
-    assert_eq!(in_state(&house, "done,errored").await, [id.clone()]);
+    assert_eq!(in_state(&house, "done,errored").await, std::slice::from_ref(&id));
     assert!(in_state(&house, "queued,processing,cancelling").await.is_empty());
     let unknown = house.call("GET", "/sheaf/v1/tasks?state=error", &header, "").await;
     assert_eq!((unknown.status, unknown.json()["code"].clone()), (400, json!("invalid")), "{unknown:?}");

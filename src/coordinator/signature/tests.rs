@@ -114,9 +114,9 @@ fn any_change_makes_it_wrong() {
         let more = if case.1.contains('?') { "&z=1" } else { "?z=1" };
         assert!(!good(case.0, &format!("{}{more}", case.1), case.3, None));
         assert!(!good(case.0, case.1, &format!("{} ", case.3), None));
-        for at in 0..pairs.len() {
+        for (at, pair) in pairs.iter().enumerate() {
             let other = if at == 1 { "20261121T133701Z" } else { "other" };
-            assert!(!good(case.0, case.1, case.3, Some((at, other))), "{:?}", pairs[at]);
+            assert!(!good(case.0, case.1, case.3, Some((at, other))), "{pair:?}");
         }
     }
 }
