@@ -2,13 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +28,8 @@ use sheaf::protocol::questions::{Applied, Apply, Deployment, Job, LOCAL_PACK, Qu
 
 use crate::kit::{Agent, Coordinator, Node, log, manifest, node_row, until, verdict};
 
+/// Numbers of tasks: an agent may still be at the end of one while the next begins.
+static TASKS: AtomicU64 = AtomicU64::new(100);
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Events are of no interest here.
@@ -100,7 +107,7 @@ async fn apply(coordinator: &Coordinator, deployment: Deployment, how: (bool, bo
 /// A bundle of the node's part in a deployment.
 async fn bundle(coordinator: &Coordinator, deployment: &str, collectors: Option<Vec<String>>) -> std::path::PathBuf {
     let spec = BundleSpec {
-        task: TaskId(7),
+        task: TaskId(TASKS.fetch_add(1, Ordering::Relaxed)),
         cluster: "default".to_owned(),
         nodes: vec![NodePart { node: n1(), collectors, deployment: Some(deployment.to_owned()) }],
         node_filter: Vec::new(),
@@ -259,9 +266,13 @@ async fn what_the_node_does_not_allow_is_refused_and_the_former_stays() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_collection_is_waited_for_unless_it_is_not_to_be() {
     let (coordinator, node) = (Coordinator::new().await, node());
-    // More than all buffers on the way hold, so that a reader that stands still keeps the collection running.
-    fs::write(node.path("root/var/log/sites/red/large.log"), log(3, 120 << 20)).expect("a log");
-    let agent = Agent::start(enrol(&coordinator, &node).await);
+    // A command that goes on until somebody has written into the pipe that it reads.
+    let pipe = node.path("pipe");
+    mkfifo(&pipe, Mode::S_IRWXU).expect("a pipe");
+    let own = SITES.replace("/var/log/sites", &node.path("root/var/log/sites").display().to_string());
+    declare(&node, &format!("{own}\n[[commands]]\nname = \"wait\"\nargv = [\"cat\", {pipe:?}]\n"));
+    // Commands run only where the host's own root is read.
+    let agent = Agent::start(AgentConfig { host_root: "/".into(), ..enrol(&coordinator, &node).await });
     coordinator.online("n1").await;
     apply(&coordinator, sites("web", "red"), (false, false)).await.expect("applied");
     let spec = BundleSpec {
@@ -277,7 +288,13 @@ async fn a_running_collection_is_waited_for_unless_it_is_not_to_be() {
     };
     let watch = Watch { log: Arc::new(Unheard), stop: CancellationToken::new() };
     let download = coordinator.engine.start(spec, watch).expect("started");
-    until("it runs", async || coordinator.engine.figures().segments > 0).await;
+    // A pipe cannot be opened for writing, without waiting, before it has a reader.
+    let mut input = None;
+    until("it runs", async || {
+        input = fs::OpenOptions::new().write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(&pipe).ok();
+        input.is_some()
+    })
+    .await;
     let question = Question::Apply(Apply { deployment: sites("web", "blue"), recreate: false, skip_drain: false });
     let refusal = coordinator.engine.ask(&n1(), "the tests", question.clone(), Duration::from_secs(3)).await;
     match refusal {
@@ -288,9 +305,11 @@ async fn a_running_collection_is_waited_for_unless_it_is_not_to_be() {
     }
     apply(&coordinator, sites("other", "blue"), (false, true)).await.expect("applied without waiting");
     // It goes on, and then the deployment's turn has come.
+    input.take().expect("opened").write_all(b"said at last\n").expect("written");
     let (bundle, applied) = tokio::join!(coordinator.saved(download), ask(&coordinator, question));
     assert_eq!(verdict(&bundle), Verdict::Complete);
-    assert!(holds(&bundle, "sites/red/large.log"));
+    assert!(holds(&bundle, "sites/red/access.log"));
+    assert!(holds(&bundle, "commands/wait.txt"));
     assert!(matches!(applied, Ok(Reply::Applied(Applied { changed: true, .. }))), "{applied:?}");
     agent.stop().await;
 }

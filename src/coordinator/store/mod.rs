@@ -4,7 +4,7 @@
 //! may share one state some day. All work is done by one thread, in the order in which it was asked for. Secrets do not come
 //! here in the clear: they are hashed, or sealed by [`vault::Vault`], before.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use rustix::fs::{FlockOperation, flock};
 use tokio::sync::{mpsc, oneshot};
 
 use super::refusal::Refusal;
@@ -115,17 +116,15 @@ impl Store {
         prepare_folder(folder)?;
         let path = folder.join(FILE);
         let open = |source| StoreError::Open { path: path.clone(), source };
-        // Made by us first: SQLite would make it readable for others, and gives its log files the file's own mode.
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(open)?;
-        file.set_permissions(PermissionsExt::from_mode(0o600)).map_err(open)?;
-        drop(file);
+        // One at a time: SQLite does not wait while another process turns a new file into one with a write-ahead log.
+        let opening = File::open(folder).map_err(open)?;
+        flock(&opening, FlockOperation::LockExclusive).map_err(|e| open(e.into()))?;
+        // Made by us first: SQLite would make it readable for others, and gives its log files the file's own mode. One that is
+        // there is not opened, since closing it would end the locks that this process has on it.
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(open(error)),
+            _ => std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).map_err(open)?,
+        }
         let mut connection = Connection::open(&path)?;
         connection.busy_timeout(LOCKED)?;
         connection.pragma_update(None, "journal_mode", "wal")?;
