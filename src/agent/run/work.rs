@@ -190,6 +190,7 @@ impl Work<'_> {
             stop: stop.clone(),
         };
         let mut plan = self.plan()?;
+        plan.estimate = true;
         self.shared.collects(self.order, plan.collectors.iter().map(|collector| collector.name.to_string()).collect());
         if let Some((offset, round_trip)) = self.shared.offset() {
             (plan.known.clock_offset_ms, plan.known.round_trip_ms) = (Some(offset), Some(round_trip));

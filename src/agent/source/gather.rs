@@ -211,9 +211,10 @@ impl<'a> Gather<'a> {
         Ground { host: self.host, mounts, stop: self.stop, never: &plan.never, file_bytes: plan.bounds.file_bytes }
     }
 
-    /// Says how much the files will be. A mount that may hang is not asked twice for that.
+    /// Says how much the files will be, where that was asked for. A mount that may hang is not asked twice for it.
     fn estimate(&mut self, ready: &[&Collector], mounts: &'a Mounts) -> ControlFlow<()> {
-        let bytes = if self.plan.remote { None } else { estimate(ready, &self.ground(mounts)) };
+        let wanted = self.plan.estimate && !self.plan.remote;
+        let bytes = if wanted { estimate(ready, &self.ground(mounts)) } else { None };
         match bytes {
             Some(bytes) => (self.sink)(Found::Estimate(bytes)),
             None => ControlFlow::Continue(()),

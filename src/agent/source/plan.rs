@@ -22,6 +22,8 @@ pub struct Plan {
     pub bounds: AgentLimits,
     /// Whether network file systems are read.
     pub remote: bool,
+    /// Whether somebody waits for a percentage: it takes a walk more over all files.
+    pub estimate: bool,
     /// What is never read, whatever a collector says: the agent's own secret and state, as the agent's process sees them.
     pub never: Vec<PathBuf>,
     /// What node.json says beside what the node itself tells.
@@ -55,6 +57,7 @@ impl Plan {
             notes: Vec::new(),
             bounds: config.limits.clone(),
             remote: config.network_file_systems,
+            estimate: false,
             never: own.into_iter().flatten().map(real).collect(),
             known: Known::default(),
         }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Fixture, Kind, chmod, plan, take, without_root};
 use crate::agent::host::Host;
-use crate::agent::source::{Access, Found, Row, check, collect};
+use crate::agent::source::{Access, Found, Plan, Row, check, collect};
 use crate::bundle::outcome::Outcome;
 
 const LOGS: &str = "roots = [\"/var/log\"]\n[[files]]\npaths = [\"/var/log/**/*.log\"]\n";
@@ -38,9 +38,11 @@ fn what_the_files_will_come_to_is_said_before_the_first() {
     fixture.put("/var/log/b.log", "x".repeat(50));
     fixture.put("/var/log/b.txt", "not named");
     fs::hard_link(fixture.path("/var/log/a.log"), fixture.path("/var/log/c.log")).expect("a link");
-    assert_eq!(fixture.collect(LOGS).estimate, Some(55));
+    let said = |lines: &str, estimate| take(&fixture.host(), &Plan { estimate, ..plan(lines) }, &mut |_| {}).estimate;
+    assert_eq!(said(LOGS, true), Some(55));
     let capped = format!("{LOGS}max_bytes = 10\n");
-    assert_eq!(fixture.collect(&capped).estimate, Some(15), "no more of a file than is read");
+    assert_eq!(said(&capped, true), Some(15), "no more of a file than is read");
+    assert_eq!(said(LOGS, false), None, "nobody asked");
 }
 
 #[test]
