@@ -2,7 +2,7 @@
 //!
 //! The access info comes from a file that an administrator brought, or from where a container has it mounted. It is checked, the place for
 //! what will be written is taken, and only then is it traded, over mutual TLS: a node that cannot keep an agent secret asks for
-//! none. Everything is written by [`place`], whole or not at all. The join certificate itself is not kept.
+//! none. Everything is written by `place`, whole or not at all. The join certificate itself is not kept.
 
 mod place;
 

@@ -166,7 +166,7 @@ impl Audit {
         })
     }
 
-    /// Records a log-in, once in [`ENTRY`] for each credential and address: some clients show their credential with every request.
+    /// Records a log-in, once in a while for each credential and address: some clients show their credential with every request.
     /// `key` tells the credential from others.
     pub fn entered(&self, who: &Principal, key: &str) {
         let known = blake3::hash(format!("{}\0{key}\0{:?}", who.door.as_str(), who.from).as_bytes());

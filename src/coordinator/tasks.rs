@@ -6,6 +6,7 @@
 mod lines;
 mod work;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -63,8 +64,8 @@ pub struct NewTask {
     pub description: String,
     /// Who asked.
     pub user: String,
-    /// The cluster it is about.
-    pub cluster: Option<ClusterId>,
+    /// The clusters it is about: whoever may see all of them may see it.
+    pub clusters: BTreeSet<ClusterId>,
     /// The deployment it is about.
     pub deployment: Option<DeploymentName>,
     /// The client's own name for the group of calls that this one belongs to.
@@ -84,8 +85,8 @@ pub struct TaskRow {
     pub state: TaskState,
     /// Who asked.
     pub user: String,
-    /// The cluster it is about.
-    pub cluster: Option<ClusterId>,
+    /// The clusters it is about: whoever may see all of them may see it.
+    pub clusters: BTreeSet<ClusterId>,
     /// The deployment it is about.
     pub deployment: Option<DeploymentName>,
     /// The client's own name for the group of calls that this one belongs to.
@@ -121,7 +122,8 @@ pub struct TaskFilter {
     pub limit: Option<u32>,
 }
 
-/// What somebody sees of all tasks whose scope is limited: those of some clusters, and its own.
+/// What somebody whose scope is limited sees of all tasks: those about some of these clusters alone, and its own that are about
+/// none. A credential with a narrower scope than its user's does not see the user's others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sight {
     /// The clusters.

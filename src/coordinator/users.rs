@@ -235,7 +235,7 @@ impl Users {
         if dropped { Ok(()) } else { Err(Refusal::Unauthenticated) }
     }
 
-    /// Forgets what expired, once in [`SWEEP`], until the stop.
+    /// Forgets what expired from time to time, until the stop.
     pub async fn sweep(self, stop: Shutdown) {
         loop {
             tokio::select! {

@@ -3,7 +3,7 @@
 
 use rusqlite::{OptionalExtension as _, Row, Transaction};
 
-use super::roster::{cluster_id, count, unreadable};
+use super::roster::{count, unreadable};
 use super::{Store, StoreError};
 use crate::coordinator::tasks::{Log, LogPart, NewTask, TaskFilter, TaskRow, legal_before, state_word};
 use crate::id::{ClusterId, DeploymentName, TaskId};
@@ -17,7 +17,7 @@ CREATE TABLE tasks (
     description TEXT NOT NULL,
     state TEXT NOT NULL,
     user TEXT NOT NULL,
-    cluster TEXT,
+    clusters TEXT NOT NULL, -- a JSON array
     deployment TEXT,
     context_id TEXT,
     created_ms INTEGER NOT NULL,
@@ -40,7 +40,7 @@ const LOG_BYTES: u64 = 64 << 20;
 /// Rows of one answer at most.
 const ROWS: u32 = 10_000;
 
-const TASK: &str = "SELECT id, kind, description, state, user, cluster, created_ms, started_ms, finished_ms, result,
+const TASK: &str = "SELECT id, kind, description, state, user, clusters, created_ms, started_ms, finished_ms, result,
     deployment, context_id FROM tasks";
 
 impl Store {
@@ -51,13 +51,13 @@ impl Store {
     pub async fn add_task(&self, task: NewTask, keep: u32, now_ms: i64) -> Result<TaskId, StoreError> {
         self.sure(move |tx| {
             tx.execute(
-                "INSERT INTO tasks (kind, description, state, user, cluster, deployment, context_id, created_ms)
+                "INSERT INTO tasks (kind, description, state, user, clusters, deployment, context_id, created_ms)
                  VALUES (?1, ?2, 'queued', ?3, ?4, ?5, ?6, ?7)",
                 (
                     &task.kind,
                     &task.description,
                     &task.user,
-                    task.cluster.map(|id| id.to_string()),
+                    serde_json::to_string(&task.clusters).unwrap_or_default(),
                     task.deployment.as_ref().map(DeploymentName::as_str),
                     &task.context_id,
                     now_ms,
@@ -152,10 +152,11 @@ impl Store {
                 "{TASK} WHERE (?1 = '[]' OR state IN (SELECT value FROM json_each(?1)))
                    AND (?2 = '[]' OR kind IN (SELECT value FROM json_each(?2)))
                    AND kind NOT IN (SELECT value FROM json_each(?3))
-                   AND (?4 IS NULL OR cluster = ?4)
+                   AND (?4 IS NULL OR ?4 IN (SELECT value FROM json_each(clusters)))
                    AND (?5 IS NULL OR deployment = ?5)
                    AND (?6 IS NULL OR context_id = ?6)
-                   AND (?7 IS NULL OR user = ?8 OR cluster IN (SELECT value FROM json_each(?7)))
+                   AND (?7 IS NULL OR (NOT EXISTS (SELECT value FROM json_each(clusters) EXCEPT SELECT value FROM json_each(?7))
+                     AND (clusters <> '[]' OR user = ?8)))
                  ORDER BY id DESC LIMIT ?9"
             ))?;
             let words: Vec<&str> = filter.states.iter().map(|state| state.as_str()).collect();
@@ -285,10 +286,7 @@ fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<TaskState> {
 }
 
 fn task(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
-    let cluster = match row.get_ref(5)? {
-        rusqlite::types::ValueRef::Null => None,
-        _ => Some(cluster_id(row, 5)?),
-    };
+    let clusters = serde_json::from_str(row.get_ref(5)?.as_str()?).map_err(|e| unreadable(5, e))?;
     let deployment = match row.get::<_, Option<String>>(10)? {
         None => None,
         Some(name) => Some(name.parse().map_err(|e| unreadable(10, e))?),
@@ -299,7 +297,7 @@ fn task(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
         description: row.get(2)?,
         state: state(row, 3)?,
         user: row.get(4)?,
-        cluster,
+        clusters,
         deployment,
         context_id: row.get(11)?,
         created_ms: row.get(6)?,

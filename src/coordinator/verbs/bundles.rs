@@ -129,7 +129,7 @@ impl Verbs {
                 kind: "bundle".into(),
                 description: format!("bundle of cluster {}", cluster.name),
                 user: who.name.clone(),
-                cluster: Some(cluster.id),
+                clusters: [cluster.id].into(),
                 ..NewTask::default()
             },
             of: cluster.name,

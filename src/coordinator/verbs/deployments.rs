@@ -12,7 +12,7 @@ use crate::coordinator::deployments::resolve::Candidate;
 use crate::coordinator::deployments::rollout::{How, Wish};
 use crate::coordinator::deployments::row::{DeploymentRow, InstanceRow};
 use crate::coordinator::tasks::NewTask;
-use crate::id::{ClusterId, DeploymentName, TaskId};
+use crate::id::{DeploymentName, TaskId};
 use crate::report;
 
 /// Deployments.
@@ -83,7 +83,7 @@ impl Verbs {
             kind: "deploy".into(),
             description: format!("{verb} {name}"),
             user: who.name.clone(),
-            cluster: only_cluster(candidates.iter().map(|node| node.row.cluster)),
+            clusters: candidates.iter().map(|node| node.row.cluster).collect(),
             deployment: Some(name),
             context_id,
         };
@@ -120,7 +120,7 @@ impl Verbs {
             kind: "delete-deployment".into(),
             description: format!("delete deployment {}", row.name),
             user: who.name.clone(),
-            cluster: only_cluster(row.clusters.iter().copied()),
+            clusters: row.clusters.iter().copied().collect(),
             deployment: Some(row.name.clone()),
             context_id,
         };
@@ -191,10 +191,4 @@ pub(super) fn sees(who: &Principal, row: &DeploymentRow) -> bool {
         Scope::All => true,
         Scope::Only(_) => !row.clusters.is_empty() && row.clusters.iter().all(|cluster| who.sees(*cluster)),
     }
-}
-
-/// The cluster of a task, where it is about one alone.
-pub(super) fn only_cluster(mut clusters: impl Iterator<Item = ClusterId>) -> Option<ClusterId> {
-    let first = clusters.next()?;
-    clusters.all(|cluster| cluster == first).then_some(first)
 }

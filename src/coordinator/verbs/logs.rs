@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
-use super::deployments::only_cluster;
 use super::{NodePart, Principal, Refusal, Role, Verbs};
 use crate::bundle::Format;
 use crate::coordinator::bundles::Wanted;
@@ -83,7 +82,7 @@ impl Verbs {
             kind: "logs".into(),
             description: "fetch logs".into(),
             user: who.name.clone(),
-            cluster: only_cluster(row.clusters.iter().copied()),
+            clusters: row.clusters.iter().copied().collect(),
             deployment: Some(row.name.clone()),
             context_id,
         };

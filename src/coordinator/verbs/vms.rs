@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 
-use super::deployments::only_cluster;
 use super::{NodeRow, Principal, Refusal, Role, Verbs};
 use crate::coordinator::deployments::row::{DeploymentRow, InstanceRow};
 use crate::coordinator::run::AskError;
@@ -85,7 +84,7 @@ impl Verbs {
             kind: kind.into(),
             description: description.into(),
             user: who.name.clone(),
-            cluster: only_cluster(row.clusters.iter().copied()),
+            clusters: row.clusters.iter().copied().collect(),
             deployment: Some(row.name.clone()),
             context_id,
         };
