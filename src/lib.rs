@@ -15,6 +15,9 @@
 //! | third | [`api`], a room per public API |
 //! | roof | [`config`] [`telemetry`] [`cli`] |
 
+// What is printed may find a closed pipe: `cli` writes with what returns an error, never with what panics.
+#![cfg_attr(not(test), warn(clippy::print_stderr, clippy::print_stdout))]
+
 pub mod clock;
 pub mod id;
 pub mod limits;

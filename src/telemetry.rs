@@ -46,8 +46,12 @@ pub fn start(logging: &Logging, daemon: bool) -> anyhow::Result<()> {
     let rules = rules.unwrap_or(if daemon { "info" } else { "warn" });
     let rules: Targets =
         rules.parse().map_err(|e| anyhow::anyhow!("`{rules}` cannot be used for --log or SHEAF_LOG: {e}"))?;
-    // The rules alone decide, whatever the level.
-    let builder = tracing_subscriber::fmt().with_max_level(Level::TRACE).with_writer(std::io::stderr).with_ansi(false);
+    // The rules alone decide, whatever the level. An error of the log is not told: it would go where the log could not.
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(Level::TRACE)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .log_internal_errors(false);
     let done = match logging.log_format.unwrap_or(LogFormat::Text) {
         LogFormat::Json => builder.json().flatten_event(true).finish().with(rules).try_init(),
         LogFormat::Text => builder.event_format(Lines { journal: under_journal() }).finish().with(rules).try_init(),

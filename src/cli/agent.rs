@@ -24,6 +24,7 @@ use crate::agent::local::{self, Collection, Finished, LocalError, Progress, Want
 use crate::agent::run;
 use crate::agent::source::{self, Access, Library, Row};
 use crate::bundle::outcome::Verdict;
+use crate::cli::remark;
 use crate::limits;
 use crate::report;
 use crate::shutdown::Shutdown;
@@ -310,7 +311,7 @@ fn tell(finished: &Finished, json: bool, to_stdout: bool) -> anyhow::Result<()> 
         output::say(&text)?;
     }
     if statement.verdict == Verdict::Aborted {
-        eprintln!("warning: given up before its end: {}", report::escape(&statement.reason));
+        remark(format_args!("warning: given up before its end: {}", report::escape(&statement.reason)));
     }
     Ok(())
 }
@@ -321,7 +322,7 @@ fn check(command: &CheckCommand) -> anyhow::Result<ExitCode> {
         .with_context(|| format!("cannot open the host's root {}", config.host_root.display()))?;
     let library = Library::load(&config.collectors_dirs);
     for refused in library.refused() {
-        eprintln!("warning: {}", report::escape(&refused.reason));
+        remark(format_args!("warning: {}", report::escape(&refused.reason)));
     }
     let (names, deployment) = (&command.collectors, command.deployment.as_deref());
     let deployment = deployment.map(|name| local::deployment(&config, name)).transpose()?;

@@ -2,6 +2,8 @@
 //!
 //! This file holds the tree and the way out: what a verb returns becomes the exit code, what it fails with becomes one line.
 
+use std::fmt;
+use std::io::{self, Write as _};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 
@@ -108,18 +110,22 @@ impl Command {
 pub fn conclude(result: anyhow::Result<ExitCode>) -> ExitCode {
     match result {
         Ok(code) => code,
-        Err(error) if is_broken_pipe(&error) && reader_left(std::io::stdout()) => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) && reader_left(io::stdout()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", report::chain(error.as_ref()));
+            remark(format_args!("error: {}", report::chain(error.as_ref())));
             ExitCode::FAILURE
         }
     }
 }
 
+/// Says something to people, on standard error. That nobody reads it, or that it cannot be written, changes nothing: there is
+/// nowhere to say so, and what runs goes on.
+fn remark(text: impl fmt::Display) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .any(|cause| cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe))
+    error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe))
 }
 
 /// Whether whoever read our output closed its end: a pipe to a peer or a child may break too, and that is an error.

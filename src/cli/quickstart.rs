@@ -27,6 +27,7 @@ use super::operate::deployment;
 use super::operate::output;
 use crate::bundle::Format;
 use crate::bundle::outcome::Verdict;
+use crate::cli::remark;
 use crate::clock::Clock;
 use crate::coordinator::config::CoordinatorConfig;
 use crate::coordinator::init;
@@ -132,7 +133,7 @@ impl QuickstartCommand {
     /// A line for people, where nobody else reads.
     fn note(&self, text: &str) {
         if !self.json {
-            eprintln!("{text}");
+            remark(text);
         }
     }
 

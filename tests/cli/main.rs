@@ -4,6 +4,7 @@ mod desk;
 mod proxy;
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
@@ -36,12 +37,21 @@ fn an_interrupted_quickstart_cleans_up() {
     let mut child =
         desk.command(&["quickstart", "--output", "b.tar.zst"]).stderr(Stdio::piped()).spawn().expect("started");
     // Its first line comes when the coordinator serves.
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stderr.take().expect("piped")), &mut line)
-        .expect("a line");
+    let mut said = BufReader::new(child.stderr.take().expect("piped"));
+    said.read_line(&mut String::new()).expect("a line");
     desk::interrupt(&child);
     assert_eq!(child.wait().expect("ended").code(), Some(130));
     assert_eq!((desk.files(), desk.temporary()), (vec![], vec![]));
+}
+
+#[test]
+fn a_quickstart_goes_on_when_nobody_reads_what_it_says() {
+    let desk = Desk::new();
+    let mut child =
+        desk.command(&["quickstart", "--output", "b.tar.zst"]).stderr(Stdio::piped()).spawn().expect("started");
+    drop(child.stderr.take());
+    assert_eq!(child.wait().expect("ended").code(), Some(0));
+    assert_eq!((desk.files(), desk.temporary()), (vec!["b.tar.zst".to_owned()], vec![]));
 }
 
 #[test]

@@ -12,6 +12,7 @@ use clap::Args;
 
 use crate::agent::join::{self, Home, Mounted, Settings, Ticket};
 use crate::cli::operate::output;
+use crate::cli::remark;
 use crate::clock::Clock;
 use crate::id::NodeName;
 use crate::protocol::join::JoinReply;
@@ -143,10 +144,10 @@ impl JoinCommand {
 fn warn_exposed(file: &Path) {
     let exposed = file.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o077 != 0);
     if exposed {
-        eprintln!(
+        remark(format_args!(
             "warning: {} can be read by others, and whoever reads it can join; run: chmod 600 {0}",
             file.display()
-        );
+        ));
     }
 }
 

@@ -23,6 +23,7 @@ use crate::bundle::Format;
 use crate::bundle::outcome::Verdict;
 use crate::bundle::seal::PublicKey;
 use crate::bundle::verify::{Finding, Matter, Report, verify};
+use crate::cli::remark;
 use crate::id::{BundleName, CollectorName, TaskId};
 use crate::net::client::Answer;
 use crate::protocol::control::{BUNDLE_HEADER, KEY_HEADER, NewBundle, TASK_HEADER};
@@ -178,18 +179,18 @@ impl Made {
     /// Tells people on standard error.
     pub fn say(&self) {
         let seen = &self.seen;
-        seen.findings.iter().for_each(|finding| eprintln!("{finding}"));
+        seen.findings.iter().for_each(remark);
         if seen.more > 0 {
-            eprintln!("… and {} more", seen.more);
+            remark(format_args!("… and {} more", seen.more));
         }
         if seen.skipped > 0 {
-            eprintln!("{} sources skipped; `sheaf bundle verify` names them", seen.skipped);
+            remark(format_args!("{} sources skipped; `sheaf bundle verify` names them", seen.skipped));
         }
         if let Some(why) = &self.broken {
-            eprintln!("the download was cut: {why}; {}", self.advice);
+            remark(format_args!("the download was cut: {why}; {}", self.advice));
         }
         let place = self.path.as_ref().map(|path| format!("  {}", path.display())).unwrap_or_default();
-        eprintln!("{}: {}{place}", self.verdict(), output::bytes(self.bytes));
+        remark(format_args!("{}: {}{place}", self.verdict(), output::bytes(self.bytes)));
     }
 
     /// Tells programs on standard output.
@@ -250,7 +251,7 @@ async fn ask(coordinator: &Coordinator, body: Bytes, quiet: bool) -> anyhow::Res
         () = tokio::time::sleep(NOTICE) => {}
     }
     if !quiet {
-        eprintln!("waiting: another bundle of the same is being collected for you; `sheaf task list` shows it");
+        remark("waiting: another bundle of the same is being collected for you; `sheaf task list` shows it");
     }
     asking.await
 }

@@ -13,6 +13,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::connect::Coordinator;
 use super::task;
+use crate::cli::remark;
 use crate::clock::rfc3339;
 use crate::id::TaskId;
 use crate::protocol::control::{Event, Task};
@@ -87,7 +88,7 @@ impl Progress {
         if let Some(bars) = &self.bars {
             bars.nodes.values().chain([&bars.total]).for_each(|bar| bar.abandon());
             // The last bar leaves the cursor at its end.
-            eprintln!();
+            remark("");
         }
     }
 }

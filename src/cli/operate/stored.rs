@@ -20,6 +20,7 @@ use super::progress::{self, Progress};
 use super::task;
 use crate::bundle::outcome::Verdict;
 use crate::bundle::seal::PublicKey;
+use crate::cli::remark;
 use crate::id::BundleId;
 use crate::net::client::Answer;
 use crate::protocol::control::{KEY_HEADER, NewBundle, StoredBundle, Task, TaskState};
@@ -103,14 +104,17 @@ pub async fn find(coordinator: &Coordinator, id: BundleId) -> anyhow::Result<Sto
 pub async fn keep(coordinator: &Coordinator, wanted: &NewBundle, quiet: bool, json: bool) -> anyhow::Result<ExitCode> {
     let made: Task = coordinator.call(Method::POST, "/stored", Some(wanted)).await?;
     if !quiet {
-        eprintln!("task {} goes on if this command ends; `sheaf task follow {}` comes back to it", made.id, made.id);
+        remark(format_args!(
+            "task {} goes on if this command ends; `sheaf task follow {}` comes back to it",
+            made.id, made.id
+        ));
     }
     let ended = progress::to_the_end(coordinator, made.id, quiet).await?;
     let result = ended.result.clone().unwrap_or_default();
     let id = match (ended.state, result.parse::<BundleId>()) {
         (TaskState::Done, Ok(id)) => id,
         (TaskState::Cancelled, _) => {
-            eprintln!("task {} was cancelled: {result}", ended.id);
+            remark(format_args!("task {} was cancelled: {result}", ended.id));
             return Ok(task::exit_code(&ended, None));
         }
         _ => bail!("task {} {}: {result}; `sheaf task show {}` says more", ended.id, ended.state, ended.id),
@@ -119,11 +123,11 @@ pub async fn keep(coordinator: &Coordinator, wanted: &NewBundle, quiet: bool, js
     if json {
         output::json(&bundle)?;
     } else {
-        eprintln!(
+        remark(format_args!(
             "{}: {}; `sheaf bundle stored download {id}` fetches it",
             bundle.verdict,
             output::bytes(bundle.bytes)
-        );
+        ));
         output::say(&format!("{id}\n"))?;
     }
     Ok(ExitCode::from(bundle.verdict.exit_code()))

@@ -11,6 +11,7 @@ use super::output::{self, Table};
 use super::progress::{self, Position};
 use super::stored;
 use crate::bundle::outcome::Verdict;
+use crate::cli::remark;
 use crate::id::{BundleId, TaskId};
 use crate::limits;
 use crate::net::body::capped;
@@ -110,7 +111,7 @@ async fn follow(coordinator: &Coordinator, id: TaskId, json: bool, quiet: bool) 
         output::json(&task)?;
     } else {
         let result = task.result.as_deref().map(|result| format!(": {}", report::escape(result))).unwrap_or_default();
-        eprintln!("task {} {}{result}", task.id, task.state);
+        remark(format_args!("task {} {}{result}", task.id, task.state));
     }
     let verdict = verdict(coordinator, &task).await;
     Ok(exit_code(&task, verdict))
