@@ -1,4 +1,4 @@
-//! What agent, coordinator and CLI say to each other; both ends of a conversation in one file.
+//! What agent, coordinator and CLI say to each other; both ends of a conversation in one file, or one room.
 //!
 //! Plain serde types and their routes. Readers ignore unknown members, writers leave out what is default; nothing here
 //! opens a socket.
