@@ -148,14 +148,14 @@ mod tests {
 
     #[test]
     fn a_closed_pipe_is_no_error() {
-        let pipe = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        let pipe = io::Error::from(io::ErrorKind::BrokenPipe);
         assert!(is_broken_pipe(&anyhow::Error::new(pipe).context("writing the list")));
         assert!(!is_broken_pipe(&anyhow::anyhow!("broken pipe in words only")));
     }
 
     #[test]
     fn only_a_reader_of_ours_that_left_counts() {
-        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let (reader, writer) = io::pipe().expect("a pipe");
         assert!(!reader_left(&writer), "the reader is there");
         drop(reader);
         assert!(reader_left(&writer), "the reader closed its end");

@@ -72,6 +72,6 @@ mod tests {
             serde_json::from_str(r#"{"time":1,"task":"n1","novel":{}}"#).expect("unknown members are ignored");
         assert_eq!(event.task, "n1");
         let bundle: NewBundle = serde_json::from_str(r#"{"cluster":"c"}"#).expect("all but the cluster has a default");
-        assert_eq!(bundle.format, Format::TarZst);
+        assert_eq!(bundle.format, crate::bundle::Format::TarZst);
     }
 }
