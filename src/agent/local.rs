@@ -21,7 +21,7 @@ use crate::agent::source::{Library, Plan, inventory};
 use crate::bundle::Format;
 use crate::bundle::assemble::{Assembler, SealKey};
 use crate::bundle::frame::FRAME_RAW;
-use crate::bundle::manifest::{FORMAT, NodeRow, Request, Statement};
+use crate::bundle::manifest::{Budgets, FORMAT, NodeRow, Request, Statement};
 use crate::bundle::outcome::{Outcome, Verdict};
 use crate::clock::{Clock, rfc3339};
 use crate::id::{BundleName, NodeName};
@@ -66,6 +66,8 @@ pub struct Wanted {
     pub collectors: Vec<String>,
     /// The deployment whose jobs run, with its properties.
     pub deployment: Option<String>,
+    /// Bytes to collect at most, where that is less than the configuration's.
+    pub budget: Option<u64>,
     /// Case id.
     pub case: Option<String>,
     /// Note.
@@ -138,10 +140,11 @@ impl Collection {
         if let Some(name) = wanted.collectors.iter().find(|name| !declared.contains_key(*name) && !refused(name)) {
             return Err(LocalError::Collector(report::brief(name, 80)));
         }
-        let plan = match &wanted.deployment {
+        let mut plan = match &wanted.deployment {
             Some(name) => library.plan_of(&*deployment(&config, name)?, &wanted.collectors, &config),
             None => library.plan(&wanted.collectors, &config),
         };
+        plan.bounds.total_bytes = plan.bounds.total_bytes.min(wanted.budget.unwrap_or(u64::MAX));
         let node = node_name(&config, &host);
         let key = seal_key(&config.state_dir);
         let clock = Clock::system();
@@ -247,8 +250,8 @@ impl Collection {
             node: self.node.clone(),
             spool: Some(spool.clone()),
             spool_bytes: self.config.limits.spool_bytes,
-            entries: self.config.limits.entries,
-            bytes: self.config.limits.total_bytes,
+            entries: self.plan.bounds.entries,
+            bytes: self.plan.bounds.total_bytes,
             segment: SEGMENT,
             rows: true,
             stop: ended.clone(),
@@ -281,6 +284,7 @@ impl Collection {
             note: self.wanted.note.clone(),
             node_filter: Vec::new(),
             collectors: self.wanted.collectors.clone(),
+            budgets: Budgets { node: self.wanted.budget, bundle: None },
             redaction: "secrets".to_owned(),
             nodes: vec![self.node.to_string()],
         }

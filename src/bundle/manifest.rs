@@ -42,10 +42,31 @@ pub struct Request {
     /// Collectors asked for; empty for each node's default.
     #[serde(default)]
     pub collectors: Vec<String>,
+    /// Bytes to collect at most, as asked for.
+    #[serde(default, skip_serializing_if = "Budgets::is_none")]
+    pub budgets: Budgets,
     /// Redaction profile.
     pub redaction: String,
     /// The nodes expected, by name.
     pub nodes: Vec<String>,
+}
+
+/// Bytes that a request lets be collected at most; nodes cut and leave out what is beyond, oldest first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Budgets {
+    /// Of each node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<u64>,
+    /// Of all nodes together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<u64>,
+}
+
+impl Budgets {
+    /// Whether none was given.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A row of the manifest's `files`.

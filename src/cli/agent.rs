@@ -99,6 +99,9 @@ pub struct CollectCommand {
     /// Run the jobs of a deployment that this node keeps, with its properties
     #[arg(long, value_name = "NAME")]
     deployment: Option<String>,
+    /// Bytes to collect at most, before compression, such as 500M; oldest logs are left out first
+    #[arg(long, value_name = "SIZE", value_parser = crate::agent::source::measure::size)]
+    budget: Option<u64>,
     /// Case that the bundle is for
     #[arg(long, value_name = "ID")]
     case: Option<String>,
@@ -208,6 +211,7 @@ fn collect(command: CollectCommand) -> anyhow::Result<ExitCode> {
     let wanted = Wanted {
         collectors: command.collectors,
         deployment: command.deployment,
+        budget: command.budget,
         case: command.case,
         note: command.note,
         requested_by: std::env::var("SUDO_USER")

@@ -26,6 +26,7 @@ use super::operate::delivery::Destination;
 use super::operate::deployment;
 use super::operate::output;
 use crate::bundle::Format;
+use crate::bundle::manifest::Budgets;
 use crate::bundle::outcome::Verdict;
 use crate::cli::remark;
 use crate::clock::Clock;
@@ -117,6 +118,7 @@ impl QuickstartCommand {
             cluster: house.cluster.id.to_string(),
             nodes: names.clone(),
             collectors: Vec::new(),
+            budgets: Budgets::default(),
             case: None,
             note: Some("sheaf quickstart".to_owned()),
             format: Format::TarZst,

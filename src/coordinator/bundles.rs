@@ -20,6 +20,7 @@ use super::run::{BundleSpec, Download, Engine, Event, NodePart, StartError, Step
 use super::stored::{Stored, StoredRow};
 use super::tasks::{NewTask, Stop, Tasks};
 use crate::bundle::Format;
+use crate::bundle::manifest::Budgets;
 use crate::bundle::outcome::Verdict;
 use crate::clock::Clock;
 use crate::id::{BundleId, ClusterId, TaskId};
@@ -45,6 +46,8 @@ pub struct Wanted {
     pub collectors: Vec<String>,
     /// How it is laid out.
     pub format: Format,
+    /// Bytes at most.
+    pub budgets: Budgets,
     /// Case id.
     pub case: Option<String>,
     /// Note.
@@ -63,6 +66,7 @@ impl Wanted {
             nodes: self.nodes.clone(),
             node_filter: self.node_filter.clone(),
             collectors: self.collectors.clone(),
+            budgets: self.budgets,
             format: self.format,
             case: self.case.clone(),
             note: self.note.clone(),

@@ -146,6 +146,11 @@ impl Verifier {
         self.checker.as_ref()?.inside()
     }
 
+    /// What is left of the node's budget; nothing once a check broke.
+    pub fn left(&self) -> Budget {
+        self.checker.as_ref().map_or(Budget { bytes: 0, entries: 0 }, |checker| checker.left())
+    }
+
     /// Forgets the entry that the stream stands inside; its node may send it anew.
     pub fn abandon(&mut self) {
         if let Some(checker) = &mut self.checker {

@@ -136,9 +136,27 @@ pub struct Order {
     /// Case id, for the node's own journal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub case: Option<String>,
+    /// What the node may give; it cuts and leaves out what is beyond. None for what its own configuration says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<NodeBudget>,
     /// The entry that the last attempt left open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open: Option<OpenEntry>,
+}
+
+/// What one node may give in one task, counted as tar: content, headers and padding. Where its own configuration allows less, that counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeBudget {
+    /// Bytes of all its entries, in all attempts together.
+    pub bytes: u64,
+    /// Entries, folders included, in all attempts together.
+    pub entries: u64,
+    /// Bytes of those that earlier attempts have used.
+    #[serde(default)]
+    pub spent_bytes: u64,
+    /// Entries of those that earlier attempts have used.
+    #[serde(default)]
+    pub spent_entries: u64,
 }
 
 /// What need not be sent again.

@@ -200,6 +200,7 @@ impl Coordinator {
             cluster: "default".to_owned(),
             nodes: Vec::new(),
             collectors: Vec::new(),
+            budgets: Default::default(),
             format: Format::TarZst,
             case: None,
             note: None,

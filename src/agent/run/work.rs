@@ -165,6 +165,10 @@ impl Work<'_> {
             }
         };
         plan.known = self.shared.known(&library);
+        if let Some(budget) = self.order.budget {
+            plan.bounds.total_bytes = plan.bounds.total_bytes.min(budget.bytes);
+            plan.bounds.entries = plan.bounds.entries.min(budget.entries);
+        }
         Ok(plan)
     }
 
@@ -178,18 +182,20 @@ impl Work<'_> {
         let config = &self.shared.config;
         let bundle = BundleName::try_from(self.order.bundle.clone()).map_err(|_| Ended::Order("bundle's name"))?;
         let node: NodeName = self.order.node.parse().map_err(|_| Ended::Order("node's name"))?;
+        let mut plan = self.plan()?;
+        let spent = self.order.budget.map_or((0, 0), |budget| (budget.spent_bytes, budget.spent_entries));
+        let limits = &plan.bounds;
         let settings = Settings {
             bundle,
             node,
             spool: Some(config.spool().to_owned()),
             spool_bytes: config.limits.spool_bytes,
-            entries: config.limits.entries,
-            bytes: config.limits.total_bytes,
+            entries: limits.entries.saturating_sub(spent.1),
+            bytes: limits.total_bytes.saturating_sub(spent.0),
             segment: SEGMENT_RAW,
             rows: false,
             stop: stop.clone(),
         };
-        let mut plan = self.plan()?;
         plan.estimate = true;
         self.shared.collects(self.order, plan.collectors.iter().map(|collector| collector.name.to_string()).collect());
         if let Some((offset, round_trip)) = self.shared.offset() {

@@ -40,6 +40,7 @@ pub(super) fn request(wanted: NewBundle) -> BundleRequest {
         cluster: wanted.cluster,
         nodes: wanted.nodes,
         collectors: wanted.collectors.into_iter().map(String::from).collect(),
+        budgets: wanted.budgets,
         format: wanted.format,
         case: wanted.case,
         note: wanted.note,

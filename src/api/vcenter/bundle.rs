@@ -15,6 +15,7 @@ use super::SESSION_HEADER;
 use super::fault::{Fault, Style};
 use crate::api::door::{self, Caller};
 use crate::bundle::Format;
+use crate::bundle::manifest::Budgets;
 use crate::clock::rfc3339;
 use crate::coordinator::verbs::{BundleRequest, Refusal, Verbs};
 use crate::id::{ClusterId, CollectorName};
@@ -168,6 +169,7 @@ fn read_query(query: &Pairs, cluster: ClusterId, zstd: bool) -> Result<BundleReq
         cluster: cluster.to_string(),
         nodes: Vec::new(),
         collectors: Vec::new(),
+        budgets: Budgets::default(),
         format,
         case: None,
         note: None,

@@ -19,7 +19,9 @@ use super::delivery::{Destination, Opened, Written};
 use super::output;
 use super::progress::{Position, Progress, catch_up, follow};
 use super::{stored, wait_for};
+use crate::agent::source::measure;
 use crate::bundle::Format;
+use crate::bundle::manifest::Budgets;
 use crate::bundle::outcome::Verdict;
 use crate::bundle::seal::PublicKey;
 use crate::bundle::verify::{Finding, Matter, Report, verify};
@@ -42,6 +44,7 @@ const PIECES: usize = 16;
 #[command(after_help = "Examples:
   sheaf bundle create --cluster default
   sheaf bundle create --cluster prod --node 'web-*' --collector logs --collector system --case 4711 --output case-4711.tar.zst
+  sheaf bundle create --cluster prod --budget-node 500M --budget 20G
   sheaf bundle create --cluster prod --output - | sheaf bundle verify -
   sheaf bundle create --cluster prod --store       kept by the coordinator; `sheaf bundle stored` lists and downloads
 
@@ -60,6 +63,9 @@ pub struct CreateCommand {
     /// Only these collectors; may be given more than once
     #[arg(long = "collector", value_name = "NAME")]
     pub collectors: Vec<CollectorName>,
+    /// What it may hold at most.
+    #[command(flatten)]
+    pub budgets: BudgetOptions,
     /// Case id, kept in the bundle
     #[arg(long, value_name = "ID")]
     pub case: Option<String>,
@@ -83,6 +89,23 @@ pub struct CreateCommand {
     pub quiet: bool,
 }
 
+/// Bytes that a bundle may hold at most.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct BudgetOptions {
+    /// Bytes at most of each node, before compression, such as 500M; oldest logs are left out first
+    #[arg(long, value_name = "SIZE", value_parser = measure::size)]
+    pub budget_node: Option<u64>,
+    /// Bytes at most of all nodes together, before compression, such as 20G
+    #[arg(long, value_name = "SIZE", value_parser = measure::size)]
+    pub budget: Option<u64>,
+}
+
+impl From<BudgetOptions> for Budgets {
+    fn from(options: BudgetOptions) -> Self {
+        Self { node: options.budget_node, bundle: options.budget }
+    }
+}
+
 impl CreateCommand {
     /// Runs it to its end.
     ///
@@ -97,6 +120,7 @@ impl CreateCommand {
             cluster: self.cluster,
             nodes: self.nodes,
             collectors: self.collectors,
+            budgets: self.budgets.into(),
             case: self.case,
             note: self.note,
             format: self.format,

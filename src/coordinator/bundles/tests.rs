@@ -25,6 +25,7 @@ fn request() -> BundleRequest {
         cluster: "default".into(),
         nodes: Vec::new(),
         collectors: Vec::new(),
+        budgets: Default::default(),
         format: Format::TarZst,
         case: None,
         note: None,

@@ -21,6 +21,7 @@ use super::events::{Events, Pump};
 use super::lane::Lane;
 use super::log::{StepState, TaskEnd, TaskLog};
 use super::online::Roll;
+use super::purse::Purse;
 use crate::bundle::Format;
 use crate::bundle::manifest::{NodeRow, Statement};
 use crate::clock::Clock;
@@ -104,6 +105,7 @@ pub(super) struct Run {
     pub(super) shutdown: Shutdown,
     pub(super) roll: Roll,
     pub(super) began: Instant,
+    pub(super) purse: Purse,
     pub(super) slots: Arc<Semaphore>,
     pub(super) output: Output,
     pub(super) bench: Bench,

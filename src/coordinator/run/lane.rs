@@ -30,7 +30,7 @@ use crate::coordinator::merge::Over;
 use crate::coordinator::receive::Inbound;
 use crate::coordinator::verify::{Verified, Verifier, VerifyError};
 use crate::id::NodeName;
-use crate::protocol::agents::{Down, Finish, Order};
+use crate::protocol::agents::{Down, Finish, NodeBudget, Order};
 use crate::report;
 
 /// Between two lines of progress of a node in the task's log.
@@ -83,6 +83,8 @@ pub(super) struct Lane {
     whole: Tempo,
     notes: (u64, u64),
     instance: Option<uuid::Uuid>,
+    /// Bytes that the node was told it may give, once its turn has come.
+    allowed: Option<u64>,
     row: NodeRow,
     raw: u64,
     /// Bytes that the node will have sent in all, as it guesses.
@@ -111,6 +113,7 @@ impl Lane {
             whole: Tempo::whole_part(run.settings.turn_rate / DRIP, PAUSES),
             notes: (0, 0),
             instance: None,
+            allowed: None,
             row: NodeRow { name: node.to_string(), ..NodeRow::default() },
             raw: 0,
             expected: None,
@@ -142,6 +145,7 @@ impl Lane {
         let _slot = slots.acquire_owned().await.map_err(|_| End::Over)?;
         // It may have left while it queued.
         self.connected(Instant::now()).await?;
+        self.allowed = Some(self.run.purse.take());
         self.run.events.started(&self.node, self.index).await;
         self.door.begin_attempt();
         self.door.pace.moved();
@@ -219,10 +223,31 @@ impl Lane {
             deployment: self.part.deployment.clone(),
             requested_by: self.run.requested_by.clone(),
             case: self.run.case.clone(),
+            budget: Some(self.budget()),
             open: if self.resuming { self.open_entry() } else { None },
         };
         // Not sent means not connected: the next session brings it.
         self.run.roll.dispatch(&self.node, order);
+    }
+
+    /// What the node may give, and what it has given of that in earlier attempts.
+    fn budget(&self) -> NodeBudget {
+        let (settings, (mut spent_bytes, mut spent_entries)) = (&self.run.settings, self.spent());
+        if self.resuming
+            && let Some(open) = self.verifier.inside()
+        {
+            // Whoever goes on with it counts it anew.
+            spent_bytes = spent_bytes.saturating_sub(open.declared);
+            spent_entries = spent_entries.saturating_sub(1);
+        }
+        let bytes = self.allowed.unwrap_or(settings.node_bytes);
+        NodeBudget { bytes, entries: settings.node_entries, spent_bytes, spent_entries }
+    }
+
+    /// Bytes and entries that were charged to the node.
+    fn spent(&self) -> (u64, u64) {
+        let (settings, left) = (&self.run.settings, self.verifier.left());
+        (settings.node_bytes - left.bytes, settings.node_entries - left.entries)
     }
 
     async fn message(&mut self, message: Message) -> Result<(), End> {
@@ -336,6 +361,10 @@ impl Lane {
             let _ = self.complete_open_entry(reason).await;
         }
         self.hold = Hold::Between;
+        match self.allowed {
+            Some(allowed) => self.run.purse.give_back(allowed.saturating_sub(self.spent().0)),
+            None => self.run.purse.pass(),
+        }
         self.has_turn.send_replace(false);
         let worked = self.door.at_work();
         self.row.attempts = self.door.position().0;

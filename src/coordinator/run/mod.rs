@@ -9,6 +9,7 @@ mod events;
 mod lane;
 mod log;
 mod online;
+mod purse;
 mod questions;
 mod settings;
 
@@ -23,7 +24,7 @@ use uuid::Uuid;
 
 use crate::bundle::Format;
 use crate::bundle::assemble::{Assembler, SealKey};
-use crate::bundle::manifest::{FORMAT, Request};
+use crate::bundle::manifest::{Budgets, FORMAT, Request};
 use crate::clock::{self, Clock};
 use crate::coordinator::deliver;
 use crate::coordinator::merge::{self, MergeError, Quota};
@@ -38,6 +39,7 @@ use self::door::Link;
 use self::download::{Quit, Ready, Run};
 use self::events::Events;
 use self::lane::Lane;
+use self::purse::Purse;
 
 pub use super::deliver::Body;
 pub use counts::Figures;
@@ -75,6 +77,8 @@ pub struct BundleSpec {
     pub node_filter: Vec<String>,
     /// Collectors to run; empty for each node's default.
     pub collectors: Vec<String>,
+    /// Bytes at most.
+    pub budgets: Budgets,
     /// Plain or compressed.
     pub format: Format,
     /// Case id as given.
@@ -265,6 +269,7 @@ impl Engine {
             shutdown: inner.shutdown.clone(),
             roll: inner.roll.clone(),
             began: Instant::now(),
+            purse: Purse::new(spec.budgets, inner.settings.node_bytes, spec.nodes.len() as u64),
             slots: Arc::new(Semaphore::new(inner.settings.active_nodes.max(1))),
             output,
             bench: inner.bench.clone(),
@@ -358,6 +363,7 @@ fn request(spec: &BundleSpec, bundle: &BundleName, now_ms: i64) -> Request {
         note: spec.note.clone(),
         node_filter: spec.node_filter.clone(),
         collectors: spec.collectors.clone(),
+        budgets: spec.budgets,
         redaction: "default".to_owned(),
         nodes: spec.nodes.iter().map(|part| part.node.to_string()).collect(),
     }

@@ -137,6 +137,7 @@ impl Verbs {
             nodes: nodes.into_iter().map(NodePart::from).collect(),
             node_filter: request.nodes,
             collectors: request.collectors,
+            budgets: request.budgets,
             format: request.format,
             case: request.case,
             note: request.note,

@@ -6,6 +6,7 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use super::{NodePart, Principal, Refusal, Role, Verbs};
 use crate::bundle::Format;
+use crate::bundle::manifest::Budgets;
 use crate::coordinator::bundles::Wanted;
 use crate::coordinator::deployments::row::InstanceRow;
 use crate::coordinator::tasks::NewTask;
@@ -93,6 +94,7 @@ impl Verbs {
             nodes,
             node_filter: Vec::new(),
             collectors: Vec::new(),
+            budgets: Budgets::default(),
             format: Format::TarZst,
             case: None,
             note: None,

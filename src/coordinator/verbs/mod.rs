@@ -38,6 +38,7 @@ use super::store::vault::Vault;
 use super::tasks::Tasks;
 use super::users::Users;
 use crate::bundle::Format;
+use crate::bundle::manifest::Budgets;
 use crate::bundle::seal::PublicKey;
 use crate::clock::Clock;
 use crate::protocol::control::TaskState;
@@ -123,6 +124,8 @@ pub struct BundleRequest {
     pub collectors: Vec<String>,
     /// How it is laid out.
     pub format: Format,
+    /// Bytes at most.
+    pub budgets: Budgets,
     /// Case id.
     pub case: Option<String>,
     /// Note.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bundle::Format;
+use crate::bundle::manifest::Budgets;
 use crate::bundle::outcome::Verdict;
 use crate::id::{BundleId, BundleName, CollectorName, TaskId};
 
@@ -23,6 +24,9 @@ pub struct NewBundle {
     /// Note.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// Bytes at most of each node, and of all together, before compression.
+    #[serde(default, skip_serializing_if = "Budgets::is_none")]
+    pub budgets: Budgets,
     /// How it is laid out.
     #[serde(default = "compressed")]
     pub format: Format,

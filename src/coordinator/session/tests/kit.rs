@@ -166,6 +166,7 @@ impl Rig {
             nodes: nodes.iter().map(|node| name(node).into()).collect(),
             node_filter: Vec::new(),
             collectors: Vec::new(),
+            budgets: Default::default(),
             format,
             case: Some("C-1".to_owned()),
             note: None,
