@@ -33,6 +33,7 @@ use crate::state;
 
 pub(in crate::agent) use pipeline::pipeline;
 pub use pipeline::{Pipeline, in_background};
+pub use service::refused;
 
 /// Orders that may wait.
 const QUEUE: usize = 8;
@@ -41,8 +42,13 @@ const QUEUE: usize = 8;
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
     /// A key of the configuration that only the daemon needs.
-    #[error("the configuration has no `{0}`, which `agent run` needs")]
+    #[error(
+        "the configuration has no `{0}`, which `agent run` needs; `sheaf agent join FILE` with a cluster's access info sets the node up"
+    )]
     Missing(&'static str),
+    /// There is nothing to log in with.
+    #[error(transparent)]
+    Secret(LoginError),
     /// The CA file cannot be read.
     #[error("cannot read the CA file {}", .0.display())]
     CaFile(PathBuf, #[source] std::io::Error),
@@ -76,6 +82,13 @@ struct Working {
     cancel: CancellationToken,
     /// The collectors that run; none while it waits.
     collectors: Vec<String>,
+}
+
+impl AgentError {
+    /// Whether only an administrator can mend it: neither time nor another start does.
+    pub fn is_setup(&self) -> bool {
+        !matches!(self, Self::Root(..))
+    }
 }
 
 impl Shared {
@@ -147,7 +160,9 @@ pub async fn run(config: AgentConfig, shutdown: Shutdown) -> Result<(), AgentErr
     if let Err(error) = state::folder(&config.state_dir) {
         tracing::warn!(folder = %config.state_dir.display(), error = %report::chain(&error), "the state folder cannot be made");
     }
-    let keys = Keys::new(&config.secret_file, &config.state_dir);
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let keys = Keys::new(&config.secret_file, &config.state_dir).with_credentials(credentials.as_deref());
+    keys.check().map_err(AgentError::Secret)?;
     let deployments = Deployments::load(&config.state_dir);
     let shared = Arc::new(Shared {
         config,

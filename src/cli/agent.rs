@@ -32,13 +32,19 @@ use crate::shutdown::Shutdown;
 /// Where the packages put the configuration.
 const CONFIG: &str = "/etc/sheaf/agent.toml";
 
+/// What `agent run` ends with when this node is not set up, as sysexits has it: the unit does not start it again then.
+const NOT_SET_UP: u8 = 78;
+
 /// `sheaf agent …`
 #[derive(Debug, Subcommand)]
 pub enum AgentCommand {
     /// Run the agent until it is told to stop
     #[command(after_help = "Examples:
   sheaf agent run --config /etc/sheaf/agent.toml
-  sheaf --log debug agent run --config agent.toml")]
+  sheaf --log debug agent run --config agent.toml
+
+Exit codes: 0 it was told to stop, 78 this node is not set up (no agent secret, or a configuration that cannot be used): starting
+it again does not help, and the last line of the log says what does. 1 anything else.")]
     Run(RunCommand),
     /// Join a cluster with its access info, once for each node
     #[command(after_help = "Examples:
@@ -192,9 +198,15 @@ fn daemon(configured: &Configured, container: join::Container) -> anyhow::Result
         shutdown.on_signals().context("cannot watch for signals")?;
         let config = match container.mounted()? {
             Some(mounted) => at_start(&mounted, &shutdown).await?,
-            None => configured.load()?,
+            None => match configured.load() {
+                Ok(config) => config,
+                Err(error) => return Ok(not_set_up(error.as_ref())),
+            },
         };
-        run::run(config, shutdown.clone()).await?;
+        match run::run(config, shutdown.clone()).await {
+            Err(error) if error.is_setup() => return Ok(not_set_up(&error)),
+            ended => ended?,
+        }
         if !shutdown.finish(limits::STOP).await {
             tracing::warn!("some tasks did not end in time");
         }
@@ -204,6 +216,14 @@ fn daemon(configured: &Configured, container: join::Container) -> anyhow::Result
     // A reading of vitals may hang on a disk; it ends with the process.
     runtime.shutdown_timeout(Duration::from_millis(100));
     done
+}
+
+/// Says what an administrator has to do, where one looks: in the log, and in `systemctl status`.
+fn not_set_up(error: &dyn std::error::Error) -> ExitCode {
+    let reason = report::chain(error);
+    tracing::error!("not started: {reason}");
+    run::refused(&reason);
+    ExitCode::from(NOT_SET_UP)
 }
 
 fn collect(command: CollectCommand) -> anyhow::Result<ExitCode> {

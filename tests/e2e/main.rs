@@ -10,3 +10,4 @@ mod quickstart;
 mod resume;
 mod tasks;
 mod trust;
+mod unready;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
+use crate::report;
 use crate::shutdown::Shutdown;
 
 /// Time after which the service counts as started although the coordinator was not reached: a node must boot without it.
@@ -51,6 +52,11 @@ pub(super) fn ready(text: &str) {
 /// One line on what it does.
 pub(super) fn status(text: &str) {
     notify(&[NotifyState::Status(text)]);
+}
+
+/// The daemon does not start, and why: `systemctl status` shows it for as long as the unit is not started again.
+pub fn refused(reason: &str) {
+    notify(&[NotifyState::Status(&format!("not started: {}", report::brief(reason, 700)))]);
 }
 
 /// The daemon ends.

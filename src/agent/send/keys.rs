@@ -1,7 +1,8 @@
 //! The agent secret on the node: read, traded for an access token, rotated without ever being lost.
 //!
-//! The first one comes from the administrator's `secret_file`. Each exchange gives a next one, which is stored before it is
-//! used, beside the one that is known to work. A secret is never logged.
+//! The first one comes from the administrator: the credential that systemd hands over (`LoadCredential=agent-secret:FILE`), else
+//! `secret_file`. Each exchange gives a next one, which is stored before it is used, beside the one that is known to work, and
+//! wins over the older one that it comes from. A secret is never logged.
 
 use std::fs;
 use std::io;
@@ -21,6 +22,8 @@ use crate::state;
 
 /// Name of the file in the state folder.
 const FILE: &str = "agent-secret.json";
+/// Name of the credential in the folder that systemd makes.
+const CREDENTIAL: &str = "agent-secret";
 /// Where the exchange is.
 const EXCHANGE: &str = "/api/v2/agent/secrets/exchange";
 
@@ -29,7 +32,8 @@ const EXCHANGE: &str = "/api/v2/agent/secrets/exchange";
 pub enum LoginError {
     /// No secret on this node.
     #[error(
-        "there is no agent secret in {}; make one with `sheaf secret create NODE-NAME` on the coordinator and put it there",
+        "this node has no agent secret: run `sheaf agent join FILE` with the cluster's access info, or put what \
+         `sheaf secret create NODE-NAME` prints into {}",
         .0.display()
     )]
     Missing(PathBuf),
@@ -67,8 +71,15 @@ pub struct Token {
 /// The secrets of this node and where they are kept.
 #[derive(Debug)]
 pub struct Keys {
+    credential: Option<PathBuf>,
     given: PathBuf,
     kept: PathBuf,
+}
+
+/// A secret to try, and the digest of the administrator's that it comes from.
+struct Candidate {
+    origin: String,
+    secret: Secret,
 }
 
 /// What the state folder keeps.
@@ -92,7 +103,21 @@ struct Exchanged {
 impl Keys {
     /// The administrator's file, and the folder where rotated secrets are kept.
     pub fn new(given: &Path, state_dir: &Path) -> Self {
-        Self { given: given.to_owned(), kept: state_dir.join(FILE) }
+        Self { credential: None, given: given.to_owned(), kept: state_dir.join(FILE) }
+    }
+
+    /// The same with systemd's folder of credentials (`$CREDENTIALS_DIRECTORY`): a secret in it goes before the file's.
+    #[must_use]
+    pub fn with_credentials(self, folder: Option<&Path>) -> Self {
+        Self { credential: folder.map(|folder| folder.join(CREDENTIAL)), ..self }
+    }
+
+    /// Whether there is a secret to log in with.
+    ///
+    /// # Errors
+    /// When there is none, or what is there is none.
+    pub fn check(&self) -> Result<(), LoginError> {
+        self.candidates().map(drop)
     }
 
     /// Trades this node's secret for an access token. The files are read each time, so that a new secret needs no restart.
@@ -100,9 +125,8 @@ impl Keys {
     /// # Errors
     /// When there is no secret, the coordinator takes none of them, or does not answer.
     pub async fn exchange(&self, link: &Link) -> Result<Token, LoginError> {
-        let (origin, candidates) = self.candidates()?;
         let mut refused = String::new();
-        for secret in candidates {
+        for Candidate { origin, secret } in self.candidates()? {
             let body = serde_json::json!({ "secret": secret.expose(), "ttl": AGENT_TTL_MS.0 });
             match link.json::<Exchanged>(Method::POST, EXCHANGE, &body).await {
                 Ok(answer) => return Ok(self.accept(origin, &secret, answer)),
@@ -113,27 +137,29 @@ impl Keys {
         Err(LoginError::Refused { file: self.given.clone(), message: refused })
     }
 
-    /// The secrets to try, best first, and the digest of the administrator's.
-    fn candidates(&self) -> Result<(String, Vec<Secret>), LoginError> {
-        let given = match fs::read_to_string(&self.given) {
-            Ok(text) => Some(AgentSecret::parse(&text).ok_or_else(|| LoginError::Malformed(self.given.clone()))?),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(LoginError::Unreadable(self.given.clone(), error)),
-        };
-        let kept = self.kept();
-        match (given, kept) {
-            (None, None) => Err(LoginError::Missing(self.given.clone())),
-            (Some(given), kept) => {
-                let origin = given.whole().digest();
-                let mut secrets: Vec<_> =
-                    kept.filter(|kept| kept.origin == origin).map(Kept::secrets).into_iter().flatten().collect();
-                if secrets.iter().all(|known| !known.same(given.whole().expose())) {
-                    secrets.push(given.whole().clone());
-                }
-                Ok((origin, secrets))
-            }
-            (None, Some(kept)) => Ok((kept.origin.clone(), kept.secrets().into())),
+    /// The secrets to try, best first: what came of the credential, the credential, what came of the file, the file. What was kept
+    /// of neither counts only where there is neither.
+    fn candidates(&self) -> Result<Vec<Candidate>, LoginError> {
+        let mut given = Vec::new();
+        for path in self.credential.iter().chain([&self.given]) {
+            given.extend(administrators(path)?);
         }
+        let kept = self.kept();
+        if given.is_empty() {
+            let kept = kept.ok_or_else(|| LoginError::Missing(self.given.clone()))?;
+            return Ok(kept.candidates().into());
+        }
+        let mut found: Vec<Candidate> = Vec::new();
+        for secret in given {
+            let origin = secret.digest();
+            let rotated = kept.as_ref().filter(|kept| kept.origin == origin).map(Kept::candidates);
+            for one in rotated.into_iter().flatten().chain([Candidate { origin, secret }]) {
+                if found.iter().all(|known| !known.secret.same(one.secret.expose())) {
+                    found.push(one);
+                }
+            }
+        }
+        Ok(found)
     }
 
     fn kept(&self) -> Option<Kept> {
@@ -168,8 +194,21 @@ impl Keys {
 }
 
 impl Kept {
-    fn secrets(self) -> [Secret; 2] {
-        [Secret::new(self.pending), Secret::new(self.current)]
+    fn candidates(&self) -> [Candidate; 2] {
+        [&self.pending, &self.current]
+            .map(|text| Candidate { origin: self.origin.clone(), secret: Secret::new(text.as_str()) })
+    }
+}
+
+/// What an administrator has put into a file, if there is one.
+fn administrators(path: &Path) -> Result<Option<Secret>, LoginError> {
+    match fs::read_to_string(path) {
+        Ok(text) => {
+            let secret = AgentSecret::parse(&text).ok_or_else(|| LoginError::Malformed(path.to_owned()))?;
+            Ok(Some(secret.whole().clone()))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(LoginError::Unreadable(path.to_owned(), error)),
     }
 }
 
@@ -188,7 +227,7 @@ mod tests {
     }
 
     fn texts(keys: &Keys) -> Vec<String> {
-        keys.candidates().expect("secrets").1.iter().map(|secret| secret.expose().to_owned()).collect()
+        keys.candidates().expect("secrets").iter().map(|one| one.secret.expose().to_owned()).collect()
     }
 
     fn exchanged(next: &str) -> Exchanged {
@@ -198,7 +237,8 @@ mod tests {
     #[test]
     fn without_a_secret_it_says_where_to_put_one() {
         let (_folder, keys) = folder();
-        assert!(keys.candidates().expect_err("none").to_string().contains("sheaf secret create"));
+        let missing = keys.check().expect_err("none").to_string();
+        assert!(missing.contains("sheaf secret create") && missing.contains("sheaf agent join"), "{missing}");
         fs::write(&keys.given, "hunter2").expect("written");
         assert!(matches!(keys.candidates(), Err(LoginError::Malformed(_))));
     }
@@ -209,8 +249,8 @@ mod tests {
         let given = AgentSecret::random();
         fs::write(&keys.given, format!("{}\n", given.whole().expose())).expect("written");
         assert_eq!(texts(&keys), [given.whole().expose()]);
-        let (origin, secrets) = keys.candidates().expect("secrets");
-        keys.accept(origin.clone(), &secrets[0], exchanged("two"));
+        let origin = given.whole().digest();
+        keys.accept(origin.clone(), given.whole(), exchanged("two"));
         assert_eq!(texts(&keys), ["two", given.whole().expose()]);
         keys.accept(origin, &Secret::new("two"), exchanged("three"));
         assert_eq!(texts(&keys), ["three", "two", given.whole().expose()]);
@@ -225,6 +265,24 @@ mod tests {
         keys.accept(old.whole().digest(), old.whole(), exchanged("two"));
         fs::write(&keys.given, new.whole().expose()).expect("written");
         assert_eq!(texts(&keys), [new.whole().expose()]);
+    }
+
+    #[test]
+    fn systemds_credential_goes_before_the_file_and_what_was_rotated_before_both() {
+        let (folder, keys) = folder();
+        let keys = keys.with_credentials(Some(folder.path()));
+        let (credential, file) = (AgentSecret::random(), AgentSecret::random());
+        fs::write(&keys.given, file.whole().expose()).expect("written");
+        assert_eq!(texts(&keys), [file.whole().expose()], "the file is the fallback");
+        fs::write(folder.path().join(CREDENTIAL), credential.whole().expose()).expect("written");
+        assert_eq!(texts(&keys), [credential.whole().expose(), file.whole().expose()]);
+        keys.accept(credential.whole().digest(), credential.whole(), exchanged("two"));
+        let expected = ["two", credential.whole().expose(), file.whole().expose()];
+        assert_eq!(texts(&keys), expected, "a later generation wins over the credential that it comes from");
+        keys.accept(file.whole().digest(), file.whole(), exchanged("three"));
+        assert_eq!(texts(&keys), [credential.whole().expose(), "three", file.whole().expose()]);
+        fs::write(folder.path().join(CREDENTIAL), "hunter2").expect("written");
+        assert!(matches!(keys.check(), Err(LoginError::Malformed(path)) if path.ends_with(CREDENTIAL)));
     }
 
     #[test]

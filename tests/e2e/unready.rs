@@ -1,0 +1,79 @@
+//! An agent that is not set up: it ends at once, says what to do where people look, and is not to be started again.
+
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::kit::{SHEAF, text};
+
+/// What the unit's `RestartPreventExitStatus=` names.
+const NOT_SET_UP: i32 = 78;
+
+/// Runs `agent run` under what stands in for systemd, and gives what it was told.
+fn run(folder: &Path, config: &str, credentials: Option<&Path>) -> (Output, String) {
+    let file = folder.join("agent.toml");
+    fs::write(&file, config).expect("configuration");
+    let at = folder.join("notify");
+    let _ = fs::remove_file(&at);
+    let systemd = UnixDatagram::bind(&at).expect("a socket");
+    let mut command = Command::new(SHEAF);
+    command.args(["agent", "run", "--config"]).arg(&file).env("NOTIFY_SOCKET", &at);
+    match credentials {
+        Some(folder) => command.env("CREDENTIALS_DIRECTORY", folder),
+        None => command.env_remove("CREDENTIALS_DIRECTORY"),
+    };
+    let output = command.output().expect("runs");
+    systemd.set_nonblocking(true).expect("set");
+    let mut told = String::new();
+    let mut buffer = [0; 4096];
+    while let Ok(read) = systemd.recv(&mut buffer) {
+        told.push_str(&String::from_utf8_lossy(&buffer[..read]));
+        told.push('\n');
+    }
+    (output, told)
+}
+
+#[test]
+fn an_agent_that_is_not_set_up_ends_at_once_and_says_what_to_do() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let ca = any_ca(folder.path());
+    let whole = format!(
+        "url = 'https://127.0.0.1:1'\nca_file = '{ca}'\nsecret_file = '{}'\nstate_dir = '{}'\n",
+        at("secret"),
+        at("state")
+    );
+    fs::write(folder.path().join("other"), "hunter2").expect("written");
+    let malformed = whole.replace(&at("secret"), &at("other"));
+    for (config, expected) in [
+        ("", "no `url`"),
+        ("url = 'https://127.0.0.1:1'\n", "no `ca_file`"),
+        (whole.as_str(), "sheaf agent join FILE"),
+        (malformed.as_str(), "holds no agent secret"),
+        ("colect = 'off'\n", "unknown key `colect`"),
+    ] {
+        let (output, told) = run(folder.path(), config, None);
+        assert_eq!(output.status.code(), Some(NOT_SET_UP), "{config}: {}", text(&output));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(expected), "{config}: {said}");
+        assert!(told.contains("STATUS=not started: ") && told.contains(expected), "{config}: {told}");
+        assert!(!told.contains("READY=1"), "{config}: {told}");
+    }
+    // A credential that systemd hands over is looked at too.
+    let credentials = folder.path().join("credentials");
+    fs::create_dir(&credentials).expect("a folder");
+    fs::write(credentials.join("agent-secret"), "hunter2").expect("written");
+    let (output, told) = run(folder.path(), &whole, Some(&credentials));
+    assert_eq!(output.status.code(), Some(NOT_SET_UP), "{}", text(&output));
+    assert!(told.contains("credentials/agent-secret holds no agent secret"), "{told}");
+}
+
+/// A CA's file: any will do where nobody is reached.
+fn any_ca(folder: &Path) -> String {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let ca = rcgen::CertificateParams::default().self_signed(&key).expect("a certificate");
+    let path = folder.join("ca.pem");
+    fs::write(&path, ca.pem()).expect("written");
+    path.display().to_string()
+}
