@@ -115,6 +115,27 @@ fn forbidden_words_stay_out() {
 }
 
 #[test]
+fn every_verb_records_its_refusals() {
+    let mut verbs = 0;
+    let mut silent = Vec::new();
+    for file in sources().into_iter().filter(|file| within(&module_of(file), "coordinator::verbs")) {
+        let text = production_code(&fs::read_to_string(&file).expect("readable source"));
+        for verb in text.split("\n    pub async fn ").skip(1) {
+            let body = verb.split("\n    }\n").next().expect("a function");
+            if !body.contains("who: &Principal") {
+                continue;
+            }
+            verbs += 1;
+            if !body.contains("self.recorded(") && !body.contains("self.watched(") {
+                silent.push(format!("{}: {}", file.display(), body.lines().next().unwrap_or_default()));
+            }
+        }
+    }
+    assert!(verbs > 40, "the reader of verbs sees only {verbs}: it is broken");
+    assert!(silent.is_empty(), "neither recorded nor watched:\n{}", silent.join("\n"));
+}
+
+#[test]
 fn the_tour_names_what_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let tour = fs::read_to_string(root.join("src/lib.rs")).expect("readable source");

@@ -52,6 +52,11 @@ impl Caller {
         self.peer.as_ref().map(|peer| peer.addr.ip().to_canonical())
     }
 
+    /// Whether there is no credential at all.
+    pub fn shows_nothing(&self) -> bool {
+        self.credentials(&[]).is_empty()
+    }
+
     fn of(parts: &Parts) -> Self {
         let covered = parts.extensions.get::<Covered>();
         Self {
@@ -104,7 +109,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 /// [`Refusal::Unauthenticated`] when there is none, or it is not good.
 pub async fn principal(verbs: &Verbs, caller: &Caller, own: &[&str]) -> Result<Principal, Refusal> {
     let mut shown = caller.credentials(own).into_iter();
-    let first = shown.next().ok_or(Refusal::Unauthenticated)?;
+    let Some(first) = shown.next() else { return Err(verbs.nameless(caller.from())) };
     match (verbs.authenticate(first, caller.from()).await, shown.next_back()) {
         // Clients that can sign always do, also beside a token: either is enough.
         (Err(Refusal::Unauthenticated), Some(last @ Credential::Signed(_))) => {
@@ -126,7 +131,7 @@ pub async fn log_in(verbs: &Verbs, caller: &Caller) -> Result<(Principal, Secret
             let id = verbs.open_session(&principal).await?;
             Ok((principal, id))
         }
-        _ => Err(Refusal::Unauthenticated),
+        _ => Err(verbs.nameless(caller.from())),
     }
 }
 
@@ -137,7 +142,7 @@ pub async fn log_in(verbs: &Verbs, caller: &Caller) -> Result<(Principal, Secret
 pub async fn session(verbs: &Verbs, caller: &Caller, own: &[&str]) -> Result<(Session, Secret), Refusal> {
     match caller.credentials(own).into_iter().next() {
         Some(Credential::Session(id)) => Ok((verbs.session(id.expose(), caller.from()).await?, id)),
-        _ => Err(Refusal::Unauthenticated),
+        _ => Err(verbs.nameless(caller.from())),
     }
 }
 

@@ -2,116 +2,13 @@
 //! decoded into exactly the types that they have; against real agents, a coordinator's restart and a silent node included.
 
 use std::io::Read as _;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
-use std::{fs, path::PathBuf};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::house::{Answered, House, basic};
-
-/// A collector with a property, in a pack of its own.
-const SITES: &str = r#"
-name = "sites"
-version = "1"
-why = "A test."
-default = false
-roots = ["/var/log/sites"]
-pack = { name = "web-pack", version = "1.4.0" }
-[properties.site]
-pattern = "[a-z]+"
-description = "Whose logs."
-[[files]]
-paths = ["/var/log/sites/{{site}}/*.log"]
-"#;
-
-/// A node's folder and its agent, a process that ends with it.
-struct Agent {
-    folder: PathBuf,
-    child: Option<Child>,
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-impl Agent {
-    /// A node with logs of two sites.
-    async fn new(house: &House, under: &Path, name: &str) -> Self {
-        let folder = under.join(name);
-        for site in ["red", "blue"] {
-            let logs = folder.join("root/var/log/sites").join(site);
-            fs::create_dir_all(&logs).expect("folders");
-            fs::write(logs.join("access.log"), format!("a line of {site}\n")).expect("a log");
-        }
-        fs::create_dir_all(folder.join("collectors.d")).expect("a folder");
-        private(&folder.join("collectors.d/sites.toml"), SITES);
-        let made = house.call("POST", "/sheaf/v1/secrets", &auth(house), &json!({ "name": name }).to_string()).await;
-        private(&folder.join("secret"), made.json()["secret"].as_str().expect("a secret"));
-        fs::write(folder.join("ca.pem"), house.ca()).expect("the CA");
-        let at = |name: &str| format!("{:?}", folder.join(name).display().to_string());
-        let config = format!(
-            "url = {:?}\nca_file = {}\nsecret_file = {}\nstate_dir = {}\nhost_root = {}\ncollectors_dirs = [{}]\n\
-             [labels]\nrole = \"web\"\n",
-            house.agents_url(),
-            at("ca.pem"),
-            at("secret"),
-            at("state"),
-            at("root"),
-            at("collectors.d"),
-        );
-        fs::write(folder.join("agent.toml"), config).expect("configuration");
-        let mut agent = Self { folder, child: None };
-        agent.start();
-        agent
-    }
-
-    fn start(&mut self) {
-        let log = fs::File::options().create(true).append(true).open(self.folder.join("log")).expect("a log");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sheaf"));
-        command.args(["agent", "run", "--config"]).arg(self.folder.join("agent.toml")).stdin(Stdio::null());
-        self.child = Some(command.stdout(log.try_clone().expect("a log")).stderr(log).spawn().expect("started"));
-    }
-
-    fn stop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
-fn private(path: &Path, text: &str) {
-    fs::write(path, text).expect("written");
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("chmod");
-}
-
-fn auth(house: &House) -> [(&'static str, &'static str); 1] {
-    // A test's few headers may live as long as the test.
-    [("authorization", house.admin().leak())]
-}
-
-/// Waits until `done`.
-async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
-    let end = tokio::time::Instant::now() + Duration::from_secs(60);
-    while !done().await {
-        assert!(tokio::time::Instant::now() < end, "waited a minute in vain until {what}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
-async fn online(house: &House, name: &str, is: bool) {
-    let path = format!("/sheaf/v1/nodes/{name}");
-    until(&format!("{name} is online: {is}"), async || {
-        house.call("GET", &path, &auth(house), "").await.json()["online"] == json!(is)
-    })
-    .await;
-}
+use crate::node::{Agent, auth, online, until};
 
 async fn get(house: &House, path: &str) -> Answered {
     house.call("GET", path, &auth(house), "").await
@@ -320,8 +217,10 @@ fn of_site(paths: &[String], site: &str) -> usize {
 async fn a_clients_whole_way() {
     let mut house = House::new().await;
     let folder = tempfile::tempdir().expect("a folder");
-    let (mut one, mut two) =
-        (Agent::new(&house, folder.path(), "n1").await, Agent::new(&house, folder.path(), "n2").await);
+    let (mut one, mut two) = (
+        Agent::new(&house, folder.path(), "n1", "default").await,
+        Agent::new(&house, folder.path(), "n2", "default").await,
+    );
     online(&house, "n1", true).await;
     online(&house, "n2", true).await;
 

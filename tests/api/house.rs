@@ -225,9 +225,14 @@ impl House {
 
     /// The same, with a client certificate (both PEM) and no other credential.
     pub async fn certified(&self, pair: (&str, &str), what: (&str, &str, &str)) -> Answered {
+        self.certified_as(pair, "application/json", what).await
+    }
+
+    /// The same with a body of some kind.
+    pub async fn certified_as(&self, pair: (&str, &str), kind: &str, what: (&str, &str, &str)) -> Answered {
         let identity = tls::Identity::from_pem(pair.0.as_bytes(), pair.1.as_bytes()).expect("an identity");
         let tls = Arc::new(tls::client_config_with(&self.ca, identity, tls::H1).expect("TLS settings"));
-        let kind = [("content-type", "application/json")];
+        let kind = [("content-type", kind)];
         self.send_by(tls, self.public, (what.0, what.1), &kind, &[what.2]).await.collected().await
     }
 

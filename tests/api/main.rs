@@ -6,6 +6,8 @@ mod house;
 mod identity;
 mod logs;
 mod native;
+mod node;
+mod reach;
 mod tasks;
 mod ucs;
 mod vcenter;

@@ -94,7 +94,7 @@ impl Verbs {
     }
 
     async fn attached(&self, who: &Principal, cluster: &str) -> Result<ClusterRow, Refusal> {
-        let row = self.cluster(who, cluster).await?.row;
+        let row = self.cluster_of(who, cluster).await?.row;
         who.needs(Role::Admin)?;
         if row.kind == ClusterKind::Managed {
             return Err(Refusal::Invalid(format!(

@@ -118,7 +118,7 @@ impl Verbs {
     async fn wanted(&self, who: &Principal, request: BundleRequest) -> Result<Wanted, Refusal> {
         who.needs(Role::Operator)?;
         check_request(&request)?;
-        let cluster = self.cluster(who, &request.cluster).await?.row;
+        let cluster = self.cluster_of(who, &request.cluster).await?.row;
         let nodes = self.matching_nodes(who, &request.cluster, &request.nodes).await?;
         if nodes.is_empty() {
             let all = if request.nodes.is_empty() { "has no nodes yet" } else { "has no node of these names" };
@@ -148,14 +148,14 @@ impl Verbs {
     ///
     /// # Errors
     /// [`Refusal::NotFound`] for an unknown cluster, [`Refusal::Invalid`] for a bad glob.
-    pub async fn matching_nodes(
+    pub(super) async fn matching_nodes(
         &self,
         who: &Principal,
         cluster: &str,
         globs: &[String],
     ) -> Result<Vec<NodeName>, Refusal> {
         let globs = glob_set(globs)?;
-        let cluster = self.cluster(who, cluster).await?.row;
+        let cluster = self.cluster_of(who, cluster).await?.row;
         let names = self.rooms.store.nodes(Some(cluster.id)).await?.into_iter().map(|row| row.name);
         Ok(names.filter(|name| globs.as_ref().is_none_or(|set| set.is_match(name.as_str()))).collect())
     }

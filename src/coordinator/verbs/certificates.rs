@@ -54,7 +54,7 @@ impl Verbs {
         origin: &str,
         place: Option<&Place>,
     ) -> Result<Issued, Refusal> {
-        let fleet = self.fleet(who, fleet).await?;
+        let fleet = self.fleet_of(who, fleet).await?;
         // Else a certificate that leaked would live on in one that it got itself, and outlive its own revocation.
         if who.door == Door::Certificate {
             return Err(Refusal::Forbidden);
@@ -98,13 +98,16 @@ impl Verbs {
     /// # Errors
     /// As for the fleet.
     pub async fn certificates(&self, who: &Principal, fleet: Option<&str>) -> Result<Vec<CertificateRow>, Refusal> {
-        who.needs(Role::Viewer)?;
-        let fleet = match fleet {
-            None => None,
-            Some(key) => Some(self.fleet(who, key).await?.id),
-        };
-        let rows = self.rooms.store.certificates(fleet).await?;
-        Ok(rows.into_iter().filter(|row| may_see(who, row)).collect())
+        self.watched(who, "certificate.list", fleet.unwrap_or_default(), async {
+            who.needs(Role::Viewer)?;
+            let fleet = match fleet {
+                None => None,
+                Some(key) => Some(self.fleet_of(who, key).await?.id),
+            };
+            let rows = self.rooms.store.certificates(fleet).await?;
+            Ok(rows.into_iter().filter(|row| may_see(who, row)).collect())
+        })
+        .await
     }
 
     /// Revokes a certificate by its serial number, for good.

@@ -22,6 +22,11 @@ impl Verbs {
     /// # Errors
     /// When the state cannot be read.
     pub async fn deployments(&self, who: &Principal) -> Result<Vec<DeploymentRow>, Refusal> {
+        self.watched(who, "deployment.list", "", self.deployments_of(who)).await
+    }
+
+    /// The same for a verb that records its own refusals.
+    pub(super) async fn deployments_of(&self, who: &Principal) -> Result<Vec<DeploymentRow>, Refusal> {
         who.needs(Role::Viewer)?;
         let mut rows = self.rooms.store.deployments().await?;
         rows.retain(|row| sees(who, row));
@@ -33,6 +38,11 @@ impl Verbs {
     /// # Errors
     /// [`Refusal::NotFound`]; [`Refusal::Forbidden`] when the caller's scope does not hold all its nodes.
     pub async fn deployment(&self, who: &Principal, name: &str) -> Result<DeploymentRow, Refusal> {
+        self.watched(who, "deployment.read", name, self.deployment_of(who, name)).await
+    }
+
+    /// The same for a verb that records its own refusals.
+    pub(super) async fn deployment_of(&self, who: &Principal, name: &str) -> Result<DeploymentRow, Refusal> {
         who.needs(Role::Viewer)?;
         let row = self.rooms.store.deployment(name).await?.ok_or_else(|| Refusal::not_found("deployment", name))?;
         if sees(who, &row) { Ok(row) } else { Err(Refusal::Forbidden) }
@@ -43,8 +53,11 @@ impl Verbs {
     /// # Errors
     /// As [`Verbs::deployment`].
     pub async fn instances(&self, who: &Principal, name: &str) -> Result<Vec<InstanceRow>, Refusal> {
-        let row = self.deployment(who, name).await?;
-        Ok(self.rooms.store.instances(&row.name).await?)
+        self.watched(who, "deployment.read", name, async {
+            let row = self.deployment_of(who, name).await?;
+            Ok(self.rooms.store.instances(&row.name).await?)
+        })
+        .await
     }
 
     /// Carries a manifest out as a task; `text` is what it was read from.
@@ -73,10 +86,7 @@ impl Verbs {
     ) -> Result<TaskId, Refusal> {
         who.needs(Role::Operator)?;
         let name = manifest.name.clone();
-        let there = self.rooms.store.deployment(name.as_str()).await?;
-        if there.as_ref().is_some_and(|row| !sees(who, row)) {
-            return Err(Refusal::Forbidden);
-        }
+        self.visible(who, &name).await?;
         let candidates = self.candidates(who).await?;
         let verb = if how.dry_run { "dry run of deployment" } else { "deployment" };
         let task = NewTask {
@@ -115,7 +125,7 @@ impl Verbs {
         context_id: Option<String>,
     ) -> Result<TaskId, Refusal> {
         who.needs(Role::Operator)?;
-        let row = self.deployment(who, name).await?;
+        let row = self.deployment_of(who, name).await?;
         let task = NewTask {
             kind: "delete-deployment".into(),
             description: format!("delete deployment {}", row.name),
@@ -142,11 +152,7 @@ impl Verbs {
         text: String,
         redact: bool,
     ) -> Result<Vec<(String, Change)>, Refusal> {
-        who.needs(Role::Viewer)?;
-        let there = self.rooms.store.deployment(name.as_str()).await?;
-        if there.as_ref().is_some_and(|row| !sees(who, row)) {
-            return Err(Refusal::Forbidden);
-        }
+        let there = self.watched(who, "deployment.diff", name.as_str(), self.visible(who, name)).await?;
         let old = there.map(|row| row.wanted);
         aside(move || {
             let new = manifest::tree(&text)?;
@@ -155,6 +161,13 @@ impl Verbs {
         })
         .await?
         .map_err(|error: ManifestError| Refusal::Invalid(error.to_string()))
+    }
+
+    /// The deployment of a name that may be new.
+    async fn visible(&self, who: &Principal, name: &DeploymentName) -> Result<Option<DeploymentRow>, Refusal> {
+        who.needs(Role::Viewer)?;
+        let there = self.rooms.store.deployment(name.as_str()).await?;
+        if there.as_ref().is_none_or(|row| sees(who, row)) { Ok(there) } else { Err(Refusal::Forbidden) }
     }
 
     /// Nodes that the caller may deploy to.

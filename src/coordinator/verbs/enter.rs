@@ -39,6 +39,13 @@ impl Verbs {
         checked
     }
 
+    /// Refuses whoever showed nothing that could be checked, where somebody must be known.
+    pub fn nameless(&self, from: Option<IpAddr>) -> Refusal {
+        let refused = Err::<(), _>(Refusal::Unauthenticated);
+        self.rooms.audit.record(Actor::stranger(None, "none", from), "login", "", Outcome::of(&refused));
+        Refusal::Unauthenticated
+    }
+
     async fn check(&self, credential: Credential, from: Option<IpAddr>) -> Result<Principal, Refusal> {
         match credential {
             Credential::Basic(name, password) => self.rooms.users.login(&name, &password, from).await,

@@ -13,9 +13,12 @@ impl Verbs {
     /// # Errors
     /// When the state cannot be read.
     pub async fn fleets(&self, who: &Principal) -> Result<Vec<FleetRow>, Refusal> {
-        who.needs(Role::Viewer)?;
-        let rows = self.rooms.store.fleets().await?;
-        Ok(rows.into_iter().filter(|row| who.sees_fleet(row.id)).collect())
+        self.watched(who, "fleet.list", "", async {
+            who.needs(Role::Viewer)?;
+            let rows = self.rooms.store.fleets().await?;
+            Ok(rows.into_iter().filter(|row| who.sees_fleet(row.id)).collect())
+        })
+        .await
     }
 
     /// One fleet, by id or name.
@@ -23,6 +26,11 @@ impl Verbs {
     /// # Errors
     /// [`Refusal::NotFound`]; [`Refusal::Forbidden`] for one out of reach, and, to whoever is limited, for one that is not there.
     pub async fn fleet(&self, who: &Principal, id_or_name: &str) -> Result<FleetRow, Refusal> {
+        self.watched(who, "fleet.read", id_or_name, self.fleet_of(who, id_or_name)).await
+    }
+
+    /// The same for a verb that records its own refusals.
+    pub(super) async fn fleet_of(&self, who: &Principal, id_or_name: &str) -> Result<FleetRow, Refusal> {
         who.needs(Role::Viewer)?;
         match self.rooms.store.find_fleet(id_or_name).await? {
             Some(row) if who.sees_fleet(row.id) => Ok(row),
@@ -60,7 +68,7 @@ impl Verbs {
     pub async fn delete_fleet(&self, who: &Principal, id_or_name: &str) -> Result<(), Refusal> {
         self.recorded(who, "fleet.delete", id_or_name, async {
             may_change(who)?;
-            let row = self.fleet(who, id_or_name).await?;
+            let row = self.fleet_of(who, id_or_name).await?;
             let deleted = self.rooms.store.delete_fleet(row.id).await?;
             if deleted { Ok(()) } else { Err(Refusal::not_found("fleet", id_or_name)) }
         })
@@ -74,11 +82,11 @@ impl Verbs {
     pub async fn put_into_fleet(&self, who: &Principal, fleet: &str, cluster: &str) -> Result<FleetRow, Refusal> {
         self.recorded(who, "fleet.add", &format!("{fleet} {cluster}"), async {
             may_change(who)?;
-            let (row, cluster) = (self.fleet(who, fleet).await?, self.cluster(who, cluster).await?.row);
+            let (row, cluster) = (self.fleet_of(who, fleet).await?, self.cluster_of(who, cluster).await?.row);
             if !self.rooms.store.put_into_fleet(row.id, cluster.id).await? {
                 return Err(Refusal::not_found("fleet", fleet));
             }
-            self.fleet(who, &row.id.to_string()).await
+            self.fleet_of(who, &row.id.to_string()).await
         })
         .await
     }
@@ -90,11 +98,11 @@ impl Verbs {
     pub async fn take_from_fleet(&self, who: &Principal, fleet: &str, cluster: &str) -> Result<FleetRow, Refusal> {
         self.recorded(who, "fleet.remove", &format!("{fleet} {cluster}"), async {
             may_change(who)?;
-            let (row, cluster) = (self.fleet(who, fleet).await?, self.cluster(who, cluster).await?.row);
+            let (row, cluster) = (self.fleet_of(who, fleet).await?, self.cluster_of(who, cluster).await?.row);
             if !self.rooms.store.take_from_fleet(row.id, cluster.id).await? {
                 return Err(Refusal::NotFound(format!("cluster `{}` in fleet `{}`", cluster.name, row.name)));
             }
-            self.fleet(who, &row.id.to_string()).await
+            self.fleet_of(who, &row.id.to_string()).await
         })
         .await
     }

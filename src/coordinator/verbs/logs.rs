@@ -44,7 +44,7 @@ impl Verbs {
         wanted: LogsWanted,
         context_id: Option<String>,
     ) -> Result<TaskId, Refusal> {
-        self.recorded(who, "collect logs", name, self.start_logs(who, name, wanted, context_id)).await
+        self.recorded(who, "deployment.logs", name, self.start_logs(who, name, wanted, context_id)).await
     }
 
     async fn start_logs(
@@ -55,7 +55,7 @@ impl Verbs {
         context_id: Option<String>,
     ) -> Result<TaskId, Refusal> {
         who.needs(Role::Operator)?;
-        let row = self.deployment(who, name).await?;
+        let row = self.deployment_of(who, name).await?;
         let filters = filters(&wanted.filters)?;
         let instances = self.rooms.store.instances(&row.name).await?;
         let matching =

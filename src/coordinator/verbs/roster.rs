@@ -13,9 +13,12 @@ impl Verbs {
     /// # Errors
     /// When the state cannot be read.
     pub async fn clusters(&self, who: &Principal) -> Result<Vec<Cluster>, Refusal> {
-        who.needs(Role::Viewer)?;
-        let rows = self.rooms.store.clusters().await?.into_iter().filter(|(row, _)| who.sees(row.id));
-        Ok(rows.map(|(row, nodes)| Cluster { row, nodes }).collect())
+        self.watched(who, "cluster.list", "", async {
+            who.needs(Role::Viewer)?;
+            let rows = self.rooms.store.clusters().await?.into_iter().filter(|(row, _)| who.sees(row.id));
+            Ok(rows.map(|(row, nodes)| Cluster { row, nodes }).collect())
+        })
+        .await
     }
 
     /// One cluster, by id or name.
@@ -23,15 +26,17 @@ impl Verbs {
     /// # Errors
     /// [`Refusal::NotFound`]; [`Refusal::Forbidden`] for one out of reach, and, to whoever is limited, for one that is not there.
     pub async fn cluster(&self, who: &Principal, id_or_name: &str) -> Result<Cluster, Refusal> {
-        self.watched(who, "cluster.read", id_or_name, async {
-            who.needs(Role::Viewer)?;
-            match self.rooms.store.find_cluster(id_or_name).await? {
-                Some((row, nodes)) if who.sees(row.id) => Ok(Cluster { row, nodes }),
-                None if who.scope == Scope::All => Err(Refusal::not_found("cluster", id_or_name)),
-                _ => Err(Refusal::Forbidden),
-            }
-        })
-        .await
+        self.watched(who, "cluster.read", id_or_name, self.cluster_of(who, id_or_name)).await
+    }
+
+    /// The same for a verb that records its own refusals.
+    pub(super) async fn cluster_of(&self, who: &Principal, id_or_name: &str) -> Result<Cluster, Refusal> {
+        who.needs(Role::Viewer)?;
+        match self.rooms.store.find_cluster(id_or_name).await? {
+            Some((row, nodes)) if who.sees(row.id) => Ok(Cluster { row, nodes }),
+            None if who.scope == Scope::All => Err(Refusal::not_found("cluster", id_or_name)),
+            _ => Err(Refusal::Forbidden),
+        }
     }
 
     /// Makes a cluster.
@@ -68,7 +73,7 @@ impl Verbs {
     pub async fn delete_cluster(&self, who: &Principal, id_or_name: &str) -> Result<(), Refusal> {
         self.recorded(who, "cluster.delete", id_or_name, async {
             who.needs(Role::Admin)?;
-            let row = self.cluster(who, id_or_name).await?.row;
+            let row = self.cluster_of(who, id_or_name).await?.row;
             match self.rooms.store.delete_cluster(row.id).await? {
                 Deleted::Yes => Ok(()),
                 Deleted::Absent => Err(Refusal::not_found("cluster", id_or_name)),
@@ -86,13 +91,16 @@ impl Verbs {
     /// # Errors
     /// [`Refusal::NotFound`] for an unknown cluster.
     pub async fn nodes(&self, who: &Principal, cluster: Option<&str>) -> Result<Vec<Node>, Refusal> {
-        who.needs(Role::Viewer)?;
-        let cluster = match cluster {
-            None => None,
-            Some(key) => Some(self.cluster(who, key).await?.row.id),
-        };
-        let rows = self.rooms.store.nodes(cluster).await?.into_iter().filter(|row| who.sees(row.cluster));
-        Ok(rows.map(|row| self.with_connection(row)).collect())
+        self.watched(who, "node.list", cluster.unwrap_or_default(), async {
+            who.needs(Role::Viewer)?;
+            let cluster = match cluster {
+                None => None,
+                Some(key) => Some(self.cluster_of(who, key).await?.row.id),
+            };
+            let rows = self.rooms.store.nodes(cluster).await?.into_iter().filter(|row| who.sees(row.cluster));
+            Ok(rows.map(|row| self.with_connection(row)).collect())
+        })
+        .await
     }
 
     /// One node.

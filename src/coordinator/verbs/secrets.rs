@@ -24,7 +24,7 @@ impl Verbs {
         self.recorded(who, "secret.create", name, async {
             who.needs(Role::Admin)?;
             let name: NodeName = name.parse().map_err(|e: crate::id::NameError| Refusal::Invalid(e.to_string()))?;
-            let cluster = self.cluster(who, cluster.unwrap_or(DEFAULT_CLUSTER)).await;
+            let cluster = self.cluster_of(who, cluster.unwrap_or(DEFAULT_CLUSTER)).await;
             let cluster = cluster.map_err(|refusal| match refusal {
                 Refusal::NotFound(what) => Refusal::Invalid(format!("{what} not found")),
                 other => other,
@@ -40,9 +40,12 @@ impl Verbs {
     /// # Errors
     /// When the state cannot be read.
     pub async fn secrets(&self, who: &Principal) -> Result<Vec<SecretRow>, Refusal> {
-        who.needs(Role::Viewer)?;
-        let rows = self.rooms.secrets.list().await?;
-        Ok(rows.into_iter().filter(|row| who.sees(row.cluster)).collect())
+        self.watched(who, "secret.list", "", async {
+            who.needs(Role::Viewer)?;
+            let rows = self.rooms.secrets.list().await?;
+            Ok(rows.into_iter().filter(|row| who.sees(row.cluster)).collect())
+        })
+        .await
     }
 
     /// Revokes an agent secret, for good; with `now` its tokens and its connection end too.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use super::{Principal, Refusal, Role, Verbs};
+use super::{Principal, Refusal, Verbs};
 use crate::coordinator::deployments::resolve::{Versioned, packs, stemcell};
 use crate::id::DeploymentName;
 
@@ -54,12 +54,15 @@ impl Verbs {
     /// # Errors
     /// When the state cannot be read.
     pub async fn systems(&self, who: &Principal) -> Result<Vec<System>, Refusal> {
-        who.needs(Role::Viewer)?;
+        self.watched(who, "stemcell.list", "", self.systems_of(who)).await
+    }
+
+    async fn systems_of(&self, who: &Principal) -> Result<Vec<System>, Refusal> {
+        let deployments = self.deployments_of(who).await?;
         let mut counted: BTreeMap<Versioned, u64> = BTreeMap::new();
         for row in self.rooms.store.nodes(None).await?.iter().filter(|row| who.sees(row.cluster)) {
             *counted.entry(stemcell(row)).or_default() += 1;
         }
-        let deployments = self.deployments(who).await?;
         let using = |is: &Versioned| {
             let rows = deployments.iter().filter(|row| row.stemcells.contains(is));
             rows.map(|row| row.name.clone()).collect()
@@ -72,14 +75,17 @@ impl Verbs {
     /// # Errors
     /// When the state cannot be read.
     pub async fn releases(&self, who: &Principal) -> Result<Vec<Release>, Refusal> {
-        who.needs(Role::Viewer)?;
+        self.watched(who, "release.list", "", self.releases_of(who)).await
+    }
+
+    async fn releases_of(&self, who: &Principal) -> Result<Vec<Release>, Refusal> {
+        let deployments = self.deployments_of(who).await?;
         let mut found: BTreeMap<Versioned, BTreeSet<String>> = BTreeMap::new();
         for row in self.rooms.store.nodes(None).await?.iter().filter(|row| who.sees(row.cluster)) {
             for (is, pack) in packs(row) {
                 found.entry(is).or_default().extend(pack.jobs.iter().cloned());
             }
         }
-        let deployments = self.deployments(who).await?;
         let used = |is: &Versioned| deployments.iter().any(|row| row.releases.contains(is));
         Ok(found.into_iter().map(|(is, jobs)| Release { deployed: used(&is), is, jobs }).collect())
     }

@@ -10,10 +10,13 @@ impl Verbs {
     /// # Errors
     /// When the state cannot be read.
     pub async fn stored_bundles(&self, who: &Principal) -> Result<Vec<(StoredRow, i64)>, Refusal> {
-        who.needs(Role::Viewer)?;
-        let rows = self.rooms.bundles.stored.list().await?;
-        let seen = rows.into_iter().filter(|row| sees(who, row));
-        Ok(seen.map(|row| (row.clone(), self.rooms.bundles.stored.expires_ms(&row))).collect())
+        self.watched(who, "stored.list", "", async {
+            who.needs(Role::Viewer)?;
+            let rows = self.rooms.bundles.stored.list().await?;
+            let seen = rows.into_iter().filter(|row| sees(who, row));
+            Ok(seen.map(|row| (row.clone(), self.rooms.bundles.stored.expires_ms(&row))).collect())
+        })
+        .await
     }
 
     /// One of them.
@@ -22,15 +25,18 @@ impl Verbs {
     /// [`Refusal::NotFound`]; [`Refusal::Forbidden`] when it holds what the caller may not see.
     pub async fn stored_bundle(&self, who: &Principal, id: BundleId) -> Result<(StoredRow, i64), Refusal> {
         self.watched(who, "stored.show", &id.to_string(), async {
-            who.needs(Role::Viewer)?;
-            let row = self.rooms.bundles.stored.find(id).await?;
-            if !sees(who, &row) {
-                return Err(Refusal::Forbidden);
-            }
+            let row = self.stored_of(who, id).await?;
             let expires = self.rooms.bundles.stored.expires_ms(&row);
             Ok((row, expires))
         })
         .await
+    }
+
+    /// The same for a verb that records its own refusals.
+    async fn stored_of(&self, who: &Principal, id: BundleId) -> Result<StoredRow, Refusal> {
+        who.needs(Role::Viewer)?;
+        let row = self.rooms.bundles.stored.find(id).await?;
+        if sees(who, &row) { Ok(row) } else { Err(Refusal::Forbidden) }
     }
 
     /// Reads one from byte `from`, up to `to` (exclusive) or its end.
@@ -47,7 +53,7 @@ impl Verbs {
         let target = to.map_or_else(|| format!("{id} from {from}"), |to| format!("{id} from {from} to {to}"));
         self.recorded(who, "stored.download", &target, async {
             who.needs(Role::Operator)?;
-            self.stored_bundle(who, id).await?;
+            self.stored_of(who, id).await?;
             self.rooms.bundles.stored.read(id, from, to).await
         })
         .await
@@ -60,7 +66,7 @@ impl Verbs {
     pub async fn delete_stored(&self, who: &Principal, id: BundleId) -> Result<(), Refusal> {
         self.recorded(who, "stored.delete", &id.to_string(), async {
             who.needs(Role::Operator)?;
-            self.stored_bundle(who, id).await?;
+            self.stored_of(who, id).await?;
             self.rooms.bundles.stored.remove(id).await.map(drop)
         })
         .await

@@ -13,8 +13,11 @@ impl Verbs {
     /// # Errors
     /// When the state cannot be read.
     pub async fn tasks(&self, who: &Principal, filter: TaskFilter) -> Result<Vec<TaskRow>, Refusal> {
-        who.needs(Role::Viewer)?;
-        self.rooms.tasks.list(TaskFilter { sight: sight(who), ..filter }).await
+        self.watched(who, "task.list", "", async {
+            who.needs(Role::Viewer)?;
+            self.rooms.tasks.list(TaskFilter { sight: sight(who), ..filter }).await
+        })
+        .await
     }
 
     /// One task.
@@ -22,14 +25,16 @@ impl Verbs {
     /// # Errors
     /// [`Refusal::NotFound`].
     pub async fn task(&self, who: &Principal, id: TaskId) -> Result<TaskRow, Refusal> {
-        self.watched(who, "task.read", &id.to_string(), async {
-            who.needs(Role::Viewer)?;
-            let row = self.rooms.tasks.find(id).await?;
-            let all = row.clusters.iter().all(|cluster| who.sees(*cluster));
-            let seen = all && (!row.clusters.is_empty() || row.user == who.name || who.needs_all().is_ok());
-            if seen { Ok(row) } else { Err(Refusal::Forbidden) }
-        })
-        .await
+        self.watched(who, "task.read", &id.to_string(), self.task_of(who, id)).await
+    }
+
+    /// The same for a verb that records its own refusals.
+    async fn task_of(&self, who: &Principal, id: TaskId) -> Result<TaskRow, Refusal> {
+        who.needs(Role::Viewer)?;
+        let row = self.rooms.tasks.find(id).await?;
+        let all = row.clusters.iter().all(|cluster| who.sees(*cluster));
+        let seen = all && (!row.clusters.is_empty() || row.user == who.name || who.needs_all().is_ok());
+        if seen { Ok(row) } else { Err(Refusal::Forbidden) }
     }
 
     /// A part of one of a task's logs from byte `from`, `most` bytes at most. What was read once never changes.
@@ -44,8 +49,11 @@ impl Verbs {
         from: u64,
         most: usize,
     ) -> Result<LogPart, Refusal> {
-        self.task(who, id).await?;
-        self.rooms.tasks.read(id, log, from, most).await
+        self.watched(who, "task.read", &id.to_string(), async {
+            self.task_of(who, id).await?;
+            self.rooms.tasks.read(id, log, from, most).await
+        })
+        .await
     }
 
     /// Asks a task to stop.
@@ -57,7 +65,7 @@ impl Verbs {
             who.needs(Role::Operator)?;
             let tasks = &self.rooms.tasks;
             // Asking twice is no mistake.
-            if self.task(who, id).await?.state != TaskState::Cancelling {
+            if self.task_of(who, id).await?.state != TaskState::Cancelling {
                 tasks.cancelling(id).await?;
             }
             if !tasks.stop(id) {

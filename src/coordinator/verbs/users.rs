@@ -216,10 +216,10 @@ impl Verbs {
         };
         let (mut fleets, mut clusters) = (BTreeSet::new(), BTreeSet::new());
         for fleet in &wanted.fleets {
-            fleets.insert(self.fleet(who, fleet).await.map_err(invalid)?.id);
+            fleets.insert(self.fleet_of(who, fleet).await.map_err(invalid)?.id);
         }
         for cluster in &wanted.clusters {
-            clusters.insert(self.cluster(who, cluster).await.map_err(invalid)?.row.id);
+            clusters.insert(self.cluster_of(who, cluster).await.map_err(invalid)?.row.id);
         }
         Ok(Limits { fleets, clusters })
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 
-use super::{NodeRow, Principal, Refusal, Role, Verbs};
+use super::{NodeRow, Principal, Refusal, Verbs};
 use crate::coordinator::deployments::row::{DeploymentRow, InstanceRow};
 use crate::coordinator::run::AskError;
 use crate::coordinator::tasks::{NewTask, TaskError, Work};
@@ -52,8 +52,11 @@ impl Verbs {
     /// # Errors
     /// As [`Verbs::deployment`].
     pub async fn vms(&self, who: &Principal, name: &str) -> Result<Vec<(InstanceRow, bool)>, Refusal> {
-        let rows = self.instances(who, name).await?;
-        let staying = rows.into_iter().filter(|row| row.wanted.is_some());
+        let rows = self.watched(who, "deployment.vms", name, async {
+            let row = self.deployment_of(who, name).await?;
+            Ok(self.rooms.store.instances(&row.name).await?)
+        });
+        let staying = rows.await?.into_iter().filter(|row| row.wanted.is_some());
         Ok(staying
             .map(|row| {
                 let online = self.rooms.engine.online(&row.placed.node).is_some();
@@ -74,8 +77,18 @@ impl Verbs {
         render: Render,
         context_id: Option<String>,
     ) -> Result<TaskId, Refusal> {
-        who.needs(Role::Viewer)?;
-        let row = self.deployment(who, name).await?;
+        self.watched(who, "deployment.probe", name, self.start_probe(who, name, probe, render, context_id)).await
+    }
+
+    async fn start_probe(
+        &self,
+        who: &Principal,
+        name: &str,
+        probe: Probe,
+        render: Render,
+        context_id: Option<String>,
+    ) -> Result<TaskId, Refusal> {
+        let row = self.deployment_of(who, name).await?;
         let (kind, description) = match probe {
             Probe::Vms => ("vms", "retrieve vm-stats"),
             Probe::Instances => ("instances", "retrieve instances"),

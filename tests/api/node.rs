@@ -1,0 +1,119 @@
+//! Nodes of a house: each a folder with logs and a collector of its own, and a real agent process over it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::house::House;
+
+/// A collector with a property, in a pack of its own; in a cluster of its own the pack is that cluster's.
+const SITES: &str = r#"
+name = "sites"
+version = "1"
+why = "A test."
+default = false
+roots = ["/var/log/sites"]
+pack = { name = "web-pack", version = "1.4.0" }
+[properties.site]
+pattern = "[a-z]+"
+description = "Whose logs."
+[[files]]
+paths = ["/var/log/sites/{{site}}/*.log"]
+"#;
+
+/// A node's folder and its agent, a process that ends with it.
+pub struct Agent {
+    pub folder: PathBuf,
+    child: Option<Child>,
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Agent {
+    /// A node with logs of two sites, started.
+    pub async fn new(house: &House, under: &Path, name: &str, cluster: &str) -> Self {
+        let folder = under.join(name);
+        for site in ["red", "blue"] {
+            let logs = folder.join("root/var/log/sites").join(site);
+            fs::create_dir_all(&logs).expect("folders");
+            fs::write(logs.join("access.log"), format!("a line of {site}\n")).expect("a log");
+        }
+        fs::create_dir_all(folder.join("collectors.d")).expect("a folder");
+        let pack = if cluster == "default" { "web-pack".to_owned() } else { format!("{cluster}-pack") };
+        private(&folder.join("collectors.d/sites.toml"), &SITES.replace("web-pack", &pack));
+        let wanted = json!({ "name": name, "cluster": cluster }).to_string();
+        let made = house.call("POST", "/sheaf/v1/secrets", &auth(house), &wanted).await;
+        private(&folder.join("secret"), made.json()["secret"].as_str().expect("a secret"));
+        fs::write(folder.join("ca.pem"), house.ca()).expect("the CA");
+        let at = |name: &str| format!("{:?}", folder.join(name).display().to_string());
+        let config = format!(
+            "url = {:?}\nca_file = {}\nsecret_file = {}\nstate_dir = {}\nhost_root = {}\ncollectors_dirs = [{}]\n\
+             [labels]\nrole = \"web\"\n",
+            house.agents_url(),
+            at("ca.pem"),
+            at("secret"),
+            at("state"),
+            at("root"),
+            at("collectors.d"),
+        );
+        fs::write(folder.join("agent.toml"), config).expect("configuration");
+        let mut agent = Self { folder, child: None };
+        agent.start();
+        agent
+    }
+
+    /// Starts the agent; it logs everything there is to log.
+    pub fn start(&mut self) {
+        let log = fs::File::options().create(true).append(true).open(self.folder.join("log")).expect("a log");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sheaf"));
+        command.args(["--log", "debug,sheaf=trace", "agent", "run", "--config"]);
+        command.arg(self.folder.join("agent.toml")).stdin(Stdio::null());
+        self.child = Some(command.stdout(log.try_clone().expect("a log")).stderr(log).spawn().expect("started"));
+    }
+
+    /// Kills the agent.
+    pub fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Writes a file that is its owner's alone, as the agent demands.
+pub fn private(path: &Path, text: &str) {
+    fs::write(path, text).expect("written");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("chmod");
+}
+
+/// The admin's credential.
+pub fn auth(house: &House) -> [(&'static str, &'static str); 1] {
+    // A test's few headers may live as long as the test.
+    [("authorization", house.admin().leak())]
+}
+
+/// Waits until `done`.
+pub async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
+    let end = tokio::time::Instant::now() + Duration::from_secs(60);
+    while !done().await {
+        assert!(tokio::time::Instant::now() < end, "waited a minute in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Waits until a node is connected, or is not.
+pub async fn online(house: &House, name: &str, is: bool) {
+    let path = format!("/sheaf/v1/nodes/{name}");
+    until(&format!("{name} is online: {is}"), async || {
+        house.call("GET", &path, &auth(house), "").await.json()["online"] == json!(is)
+    })
+    .await;
+}
