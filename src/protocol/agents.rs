@@ -212,7 +212,7 @@ pub struct Vitals {
     /// Pressure stall information, where the kernel has it: `cpu`, `io`, `memory`.
     #[serde(default)]
     pub pressure: BTreeMap<String, Pressure>,
-    /// The busiest processes.
+    /// The busiest processes, where somebody asked for vitals; none at a heartbeat.
     #[serde(default)]
     pub processes: Vec<Process>,
     /// systemd units that failed, if systemd answers.

@@ -1,12 +1,13 @@
 //! How a node is right now: processors, load, memory, disks, pressure, the busiest processes, failed units.
 //!
-//! Readings come from `/proc` below the host's root, and for this host from sysinfo (processes, memory) and systemctl; they go out as
-//! [`Vitals`]. A disk is asked with a time limit and network file systems are never asked. It keeps nothing but what shares are taken from.
+//! Readings come from `/proc` below the host's root, and for this host from sysinfo (processes) and systemctl; they go out as
+//! [`Vitals`]. A disk is asked with a time limit and network file systems are never asked. It keeps nothing but what shares are taken
+//! from: least of all a table of processes, which would make an idle agent as large as its node is busy.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use sysinfo::{MemoryRefreshKind, ProcessRefreshKind, ProcessesToUpdate, System};
+use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System};
 
 use super::mounts::{self, Mount};
 use super::patience::Patient;
@@ -28,24 +29,25 @@ const UNITS: Duration = Duration::from_secs(60);
 const ON_DISK: &[&str] =
     &["bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "reiserfs", "vfat", "xfs", "zfs"];
 
-/// How a node is now, services included: two samples with a short time between, so that shares are of this moment. It blocks for that
+/// How a node is now, processes and services included: two samples with a short time between, so that shares are of this moment. It blocks for that
 /// time, and at most some seconds more where a disk or systemd does not answer; `wait` is the time that each disk has.
 pub fn now(host: &Host, wait: Duration) -> Vitals {
     let mut sampler = Sampler::new(wait);
-    sampler.prime(host);
+    sampler.ticks = ticks(host);
+    let mut processes = Processes::of(host);
     let services = units::look(host);
     std::thread::sleep(LOOK);
     let mut vitals = sampler.sample(host);
+    vitals.processes = processes.as_mut().map(|table| table.busiest(vitals.memory.total_kb)).unwrap_or_default();
     vitals.units = services.again(host, vitals.memory.total_kb, vitals.uptime_secs);
     vitals
 }
 
-/// Takes vitals; shares are since the sample before.
+/// Takes vitals, all but processes and services; shares are since the sample before.
 pub struct Sampler {
     patient: Patient,
     clock: Clock,
     ticks: Ticks,
-    system: Option<System>,
     units: (Option<Instant>, Vec<String>),
 }
 
@@ -65,7 +67,6 @@ impl Sampler {
             patient: Patient::with_mounts(wait),
             clock: Clock::system(),
             ticks: Ticks::default(),
-            system: None,
             units: (None, Vec::new()),
         }
     }
@@ -74,7 +75,7 @@ impl Sampler {
     pub fn sample(&mut self, host: &Host) -> Vitals {
         let ticks = ticks(host);
         let before = std::mem::replace(&mut self.ticks, ticks);
-        let (memory, swap) = self.memory(host);
+        let (memory, swap) = memory(host);
         Vitals {
             at_ms: self.clock.now_ms(),
             uptime_secs: uptime(host),
@@ -84,59 +85,10 @@ impl Sampler {
             swap,
             disks: self.disks(host),
             pressure: pressure(host),
-            processes: self.processes(host),
+            processes: Vec::new(),
             failed_units: self.failed_units(host),
             units: Vec::new(),
         }
-    }
-
-    /// Reads what the next sample's shares are taken from.
-    fn prime(&mut self, host: &Host) {
-        self.ticks = ticks(host);
-        self.processes(host);
-    }
-
-    /// sysinfo speaks of the system that this process lives in, so another root's numbers are read from its files.
-    fn system(&mut self, host: &Host) -> Option<&mut System> {
-        if host.is_own() && self.system.is_none() {
-            self.system = System::new().ok();
-        }
-        self.system.as_mut().filter(|_| host.is_own())
-    }
-
-    fn memory(&mut self, host: &Host) -> (Share, Share) {
-        if let Some(system) = self.system(host) {
-            system.refresh_memory_specifics(MemoryRefreshKind::everything());
-            let total = system.total_memory();
-            let memory = share(total.saturating_sub(system.available_memory()) / 1024, total / 1024);
-            return (memory, share(system.used_swap() / 1024, system.total_swap() / 1024));
-        }
-        let table = memory_table(host);
-        let kb = |key: &str| table.get(key).copied().unwrap_or_default();
-        let memory = share(kb("MemTotal").saturating_sub(kb("MemAvailable")), kb("MemTotal"));
-        (memory, share(kb("SwapTotal").saturating_sub(kb("SwapFree")), kb("SwapTotal")))
-    }
-
-    fn processes(&mut self, host: &Host) -> Vec<Process> {
-        let Some(system) = self.system(host) else { return Vec::new() };
-        let wanted = ProcessRefreshKind::nothing().with_cpu().with_memory().without_tasks();
-        system.refresh_processes_specifics(ProcessesToUpdate::All, true, wanted);
-        let total = system.total_memory().max(1);
-        let mut all: Vec<&sysinfo::Process> = system.processes().values().collect();
-        let busier = |a: &&sysinfo::Process, b: &&sysinfo::Process| {
-            b.cpu_usage().total_cmp(&a.cpu_usage()).then(b.memory().cmp(&a.memory())).then(a.pid().cmp(&b.pid()))
-        };
-        all.sort_unstable_by(busier);
-        let process = |process: &&sysinfo::Process| Process {
-            pid: process.pid().as_u32(),
-            name: report::brief(&process.name().to_string_lossy(), 64),
-            state: process.status().to_string(),
-            uptime_secs: process.run_time(),
-            mem_kb: process.memory() / 1024,
-            mem_percent: tenth(process.memory() as f64 * 100.0 / total as f64),
-            cpu_percent: tenth(f64::from(process.cpu_usage())),
-        };
-        all.iter().take(BUSIEST).map(process).collect()
     }
 
     fn disks(&self, host: &Host) -> Vec<Disk> {
@@ -182,6 +134,50 @@ impl Sampler {
         }
         self.units.1.clone()
     }
+}
+
+/// The processes of this host as sysinfo has them; it knows those of no other root.
+struct Processes(System);
+
+impl Processes {
+    /// A first look, which shares of processor time are taken from.
+    fn of(host: &Host) -> Option<Self> {
+        let mut table = Self(host.is_own().then(System::new)?.ok()?);
+        table.look();
+        Some(table)
+    }
+
+    fn look(&mut self) {
+        let wanted = ProcessRefreshKind::nothing().with_cpu().with_memory().without_tasks();
+        self.0.refresh_processes_specifics(ProcessesToUpdate::All, true, wanted);
+    }
+
+    /// A second look: those that were busiest since the first.
+    fn busiest(&mut self, total_kb: u64) -> Vec<Process> {
+        self.look();
+        let mut all: Vec<&sysinfo::Process> = self.0.processes().values().collect();
+        let busier = |a: &&sysinfo::Process, b: &&sysinfo::Process| {
+            b.cpu_usage().total_cmp(&a.cpu_usage()).then(b.memory().cmp(&a.memory())).then(a.pid().cmp(&b.pid()))
+        };
+        all.sort_unstable_by(busier);
+        let process = |process: &&sysinfo::Process| Process {
+            pid: process.pid().as_u32(),
+            name: report::brief(&process.name().to_string_lossy(), 64),
+            state: process.status().to_string(),
+            uptime_secs: process.run_time(),
+            mem_kb: process.memory() / 1024,
+            mem_percent: percent(process.memory() / 1024, total_kb),
+            cpu_percent: tenth(f64::from(process.cpu_usage())),
+        };
+        all.iter().take(BUSIEST).map(process).collect()
+    }
+}
+
+fn memory(host: &Host) -> (Share, Share) {
+    let table = memory_table(host);
+    let kb = |key: &str| table.get(key).copied().unwrap_or_default();
+    let memory = share(kb("MemTotal").saturating_sub(kb("MemAvailable")), kb("MemTotal"));
+    (memory, share(kb("SwapTotal").saturating_sub(kb("SwapFree")), kb("SwapTotal")))
 }
 
 fn ask_systemd() -> Vec<String> {
@@ -287,7 +283,7 @@ mod tests {
         let vitals = sampler.sample(&host);
         assert!(vitals.at_ms > 0 && vitals.uptime_secs > 0);
         assert!(vitals.memory.total_kb > 0 && vitals.memory.used_kb <= vitals.memory.total_kb);
-        assert!(!vitals.processes.is_empty() && vitals.processes.len() <= BUSIEST);
+        assert!(vitals.processes.is_empty(), "they are looked for only when somebody asks");
         let cpu = vitals.cpu;
         assert!([cpu.user, cpu.sys, cpu.wait].iter().all(|share| (0.0..=100.0).contains(share)), "{cpu:?}");
         for disk in &vitals.disks {
@@ -299,7 +295,8 @@ mod tests {
     fn vitals_of_now_have_shares_of_now() {
         let host = Host::open(Path::new("/")).expect("opened");
         let vitals = now(&host, WAIT);
-        assert!(vitals.memory.total_kb > 0 && !vitals.processes.is_empty());
+        assert!(vitals.memory.total_kb > 0);
+        assert!(!vitals.processes.is_empty() && vitals.processes.len() <= BUSIEST);
         assert_eq!(vitals.units.is_empty(), !units::answers(&host), "services where systemd answers, and only there");
         assert!(vitals.units.iter().all(|unit| !unit.name.is_empty() && unit.mem_kb <= vitals.memory.total_kb));
     }
