@@ -9,7 +9,7 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | ground | [`id`] [`secret`] [`limits`] [`clock`] [`shutdown`] [`state`] [`report`] |
+//! | ground | [`id`] [`secret`] [`limits`] [`clock`] [`shutdown`] [`state`] [`report`] [`window`] |
 //! | first | [`bundle`] [`protocol`] [`net`] |
 //! | second | [`agent`] and [`coordinator`] |
 //! | third | [`api`], a room per public API |
@@ -25,6 +25,7 @@ pub mod report;
 pub mod secret;
 pub mod shutdown;
 pub mod state;
+pub mod window;
 
 pub mod bundle;
 pub mod net;

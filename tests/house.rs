@@ -15,6 +15,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("shutdown", &[]),
     ("state", &[]),
     ("report", &[]),
+    ("window", &[]),
     ("bundle", &[]),
     ("net", &["protocol::problem"]),
     ("protocol", &["bundle"]),
@@ -40,7 +41,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("cli", ROOF),
     ("main", ROOF),
 ];
-const GROUND: &[&str] = &["id", "secret", "limits", "clock", "shutdown", "state", "report"];
+const GROUND: &[&str] = &["id", "secret", "limits", "clock", "shutdown", "state", "report", "window"];
 const FACE: &[&str] = &["api::door", "coordinator::verbs", "bundle", "protocol", "net"];
 const ROOF: &[&str] = &["bundle", "protocol", "net", "agent", "coordinator", "api", "config", "telemetry", "cli"];
 
