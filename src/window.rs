@@ -1,7 +1,7 @@
 //! A stretch of time that logs are taken from: how people name it, and what it comes to.
 //!
-//! A [`Moment`] comes from a command line, a query or a body (`2h`, `now`, RFC 3339); [`Reach`] is what a configuration sets for when nobody
-//! says. Both become a [`Window`] once, against one clock, so that all nodes have the same one. Nothing here reads a log.
+//! A [`Moment`] comes from a command line, a query or a body (`2h`, `now`, RFC 3339); [`Lookback`] is what a configuration sets for when nobody
+//! says. An [`Asked`] window becomes a [`Window`] once, against one clock, so that all nodes have the same one. Nothing here reads a log.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,7 +14,7 @@ use crate::clock::rfc3339;
 use crate::report;
 
 /// How far back logs go when nobody says.
-const REACH: Duration = Duration::from_secs(48 * 3600);
+const LOOKBACK: Duration = Duration::from_secs(48 * 3600);
 /// Ten years, which no log of a node outlives.
 const LONGEST: Duration = Duration::from_secs(3650 * 86_400);
 /// Bytes of a text that can be meant.
@@ -31,7 +31,7 @@ pub enum WindowError {
     Zone(String),
     /// Not how far back to go.
     #[error("`{0}` is no window: write how far back to go as 12h, 48h or 7d, or all")]
-    Reach(String),
+    Lookback(String),
     /// An open beginning is no end.
     #[error("a window ends at a time or stays open, so `all` is only for its beginning")]
     All,
@@ -131,23 +131,63 @@ impl Moment {
     }
 }
 
+/// A window as it is asked for, both ends as people name them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// Its beginning; as far back from its end when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Moment>,
+    /// Its end; open when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Moment>,
+}
+
+impl Asked {
+    /// All time.
+    pub const ALL: Self = Self { since: Some(Moment::All), until: None };
+
+    /// What it comes to at `now_ms`: where it names no beginning, it goes `lookback` back from its end.
+    ///
+    /// # Errors
+    /// When it begins after its end, or in the future.
+    pub fn resolve(self, lookback: Lookback, now_ms: i64) -> Result<Window, WindowError> {
+        let until = match self.until {
+            Some(Moment::All) => return Err(WindowError::All),
+            until => until.and_then(|until| until.at(now_ms)),
+        };
+        let since = match self.since {
+            Some(since) => since.at(now_ms),
+            None => lookback.0.map(|back| before(until.unwrap_or(now_ms).min(now_ms), back)),
+        };
+        if let Some(since) = since {
+            if since > now_ms {
+                return Err(WindowError::Future { since: rfc3339(since), now: rfc3339(now_ms) });
+            }
+            if let Some(until) = until.filter(|until| since > *until) {
+                return Err(WindowError::Backwards { since: rfc3339(since), until: rfc3339(until) });
+            }
+        }
+        Ok(Window { since, until })
+    }
+}
+
 /// How far back a window goes when a request does not say: a length of time, or `all`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Reach(Option<Duration>);
+pub struct Lookback(Option<Duration>);
 
-impl Reach {
+impl Lookback {
     /// As far back as there is anything.
     pub const ALL: Self = Self(None);
 }
 
-impl Default for Reach {
+impl Default for Lookback {
     fn default() -> Self {
-        Self(Some(REACH))
+        Self(Some(LOOKBACK))
     }
 }
 
-impl FromStr for Reach {
+impl FromStr for Lookback {
     type Err = WindowError;
 
     fn from_str(text: &str) -> Result<Self, WindowError> {
@@ -155,13 +195,13 @@ impl FromStr for Reach {
             "all" => Ok(Self::ALL),
             text => match length(text).filter(|length| !length.is_zero()) {
                 Some(length) => Ok(Self(Some(length))),
-                None => Err(WindowError::Reach(report::brief(text, TEXT))),
+                None => Err(WindowError::Lookback(report::brief(text, TEXT))),
             },
         }
     }
 }
 
-impl TryFrom<String> for Reach {
+impl TryFrom<String> for Lookback {
     type Error = WindowError;
 
     fn try_from(text: String) -> Result<Self, WindowError> {
@@ -169,7 +209,7 @@ impl TryFrom<String> for Reach {
     }
 }
 
-impl fmt::Display for Reach {
+impl fmt::Display for Lookback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.map(|length| length.as_secs()) {
             None => f.write_str("all"),
@@ -193,35 +233,6 @@ pub struct Window {
 impl Window {
     /// All time.
     pub const ALL: Self = Self { since: None, until: None };
-
-    /// What a request comes to at `now_ms`: where it names no beginning, the window reaches `reach` back from its end.
-    ///
-    /// # Errors
-    /// When it begins after its end, or in the future.
-    pub fn resolve(
-        since: Option<Moment>,
-        until: Option<Moment>,
-        reach: Reach,
-        now_ms: i64,
-    ) -> Result<Self, WindowError> {
-        let until = match until {
-            Some(Moment::All) => return Err(WindowError::All),
-            until => until.and_then(|until| until.at(now_ms)),
-        };
-        let since = match since {
-            Some(since) => since.at(now_ms),
-            None => reach.0.map(|reach| before(until.unwrap_or(now_ms).min(now_ms), reach)),
-        };
-        if let Some(since) = since {
-            if since > now_ms {
-                return Err(WindowError::Future { since: rfc3339(since), now: rfc3339(now_ms) });
-            }
-            if let Some(until) = until.filter(|until| since > *until) {
-                return Err(WindowError::Backwards { since: rfc3339(since), until: rfc3339(until) });
-            }
-        }
-        Ok(Self { since, until })
-    }
 
     /// Whether nothing lies outside.
     pub fn is_all(&self) -> bool {
@@ -308,7 +319,7 @@ mod tests {
 
     fn resolve(since: &str, until: &str) -> Result<Window, WindowError> {
         let moment = |text: &str| if text.is_empty() { Ok(None) } else { text.parse().map(Some) };
-        Window::resolve(moment(since)?, moment(until)?, Reach::default(), NOW)
+        Asked { since: moment(since)?, until: moment(until)? }.resolve(Lookback::default(), NOW)
     }
 
     fn window(since: Option<i64>, until: Option<i64>) -> Window {
@@ -364,14 +375,14 @@ mod tests {
     }
 
     #[test]
-    fn a_reach_is_a_length_or_all() {
-        assert_eq!("48h".parse(), Ok(Reach::default()));
-        assert_eq!("2d".parse(), Ok(Reach::default()));
-        assert_eq!("all".parse(), Ok(Reach::ALL));
-        assert_eq!(Reach::default().to_string(), "48h");
-        assert_eq!(Window::resolve(None, None, Reach::ALL, NOW), Ok(Window::ALL));
+    fn a_lookback_is_a_length_or_all() {
+        assert_eq!("48h".parse(), Ok(Lookback::default()));
+        assert_eq!("2d".parse(), Ok(Lookback::default()));
+        assert_eq!("all".parse(), Ok(Lookback::ALL));
+        assert_eq!(Lookback::default().to_string(), "48h");
+        assert_eq!(Asked::default().resolve(Lookback::ALL, NOW), Ok(Window::ALL));
         for bad in ["0h", "", "now", "2026-11-21T16:02:00Z", "many"] {
-            assert!(bad.parse::<Reach>().is_err(), "{bad}");
+            assert!(bad.parse::<Lookback>().is_err(), "{bad}");
         }
     }
 

@@ -26,7 +26,7 @@ fn gather(corpus: &Corpus, work: &Path, name: &str, folders: &[&str], bundle: &P
         let _ = fs::remove_file(bundle);
         let mut command = Command::new(SHEAF);
         command
-            .args(["agent", "collect", "--json", "--config"])
+            .args(["agent", "collect", "--json", "--since", "all", "--config"])
             .arg(&config)
             .arg("--output")
             .arg(bundle)

@@ -18,8 +18,10 @@ pub(crate) fn rows(corpus: &Corpus) {
         let fleet = Fleet::start(corpus, nodes);
         let bundle = fleet.folder.path().join("bundle.tar.zst");
         let before = processor_seconds(fleet.coordinator.id());
-        let status =
-            fleet.sheaf(&["bundle", "create", "--cluster", "default", "--quiet", "--output"]).arg(&bundle).status();
+        let status = fleet
+            .sheaf(&["bundle", "create", "--cluster", "default", "--since", "all", "--quiet", "--output"])
+            .arg(&bundle)
+            .status();
         assert!(status.expect("sheaf runs").success(), "the bundle is complete");
         let cpu = processor_seconds(fleet.coordinator.id()) - before;
         let again = recompress(&bundle);

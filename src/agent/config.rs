@@ -13,6 +13,7 @@ use serde::Deserialize;
 use crate::agent::source::measure::{self, TextError};
 use crate::id::NodeName;
 use crate::limits;
+use crate::window::Lookback;
 
 /// Why a configuration is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +72,8 @@ pub struct AgentConfig {
     pub node: Option<NodeName>,
     /// Labels, sent to the coordinator and put into node.json.
     pub labels: BTreeMap<String, String>,
+    /// How far back the logs of this node's own bundles go when nobody says: `48h`, or `all`. A coordinator has a setting of its own.
+    pub window: Lookback,
     /// Bounds; collectors may set tighter or wider ones for their own sources, save for the whole.
     pub limits: AgentLimits,
 }
@@ -133,6 +136,7 @@ impl Default for AgentConfig {
             network_file_systems: false,
             node: None,
             labels: BTreeMap::new(),
+            window: Lookback::default(),
             limits: AgentLimits::default(),
         }
     }

@@ -26,6 +26,7 @@ use crate::bundle::outcome::{Outcome, Verdict};
 use crate::clock::{Clock, rfc3339};
 use crate::id::{BundleName, NodeName};
 use crate::protocol::questions::Deployment;
+use crate::window::{Asked, WindowError};
 use crate::{report, state};
 
 /// Name of the seal key in the state folder.
@@ -51,6 +52,9 @@ pub enum LocalError {
     /// A deployment that the node does not keep.
     #[error("this node keeps no deployment `{0}`; `sheaf deployment show` on the coordinator says where it is")]
     Deployment(String),
+    /// The time that logs are to be taken from cannot be meant.
+    #[error(transparent)]
+    Window(#[from] WindowError),
     /// The output cannot be written.
     #[error("cannot write {}", .0.display())]
     Output(PathBuf, #[source] io::Error),
@@ -66,6 +70,8 @@ pub struct Wanted {
     pub collectors: Vec<String>,
     /// The deployment whose jobs run, with its properties.
     pub deployment: Option<String>,
+    /// The time that logs are taken from.
+    pub window: Asked,
     /// Bytes to collect at most, where that is less than the configuration's.
     pub budget: Option<u64>,
     /// Case id.
@@ -145,10 +151,10 @@ impl Collection {
             None => library.plan(&wanted.collectors, &config),
         };
         plan.bounds.total_bytes = plan.bounds.total_bytes.min(wanted.budget.unwrap_or(u64::MAX));
-        let node = node_name(&config, &host);
-        let key = seal_key(&config.state_dir);
-        let clock = Clock::system();
+        let (clock, node) = (Clock::system(), node_name(&config, &host));
         let started = clock.now_ms();
+        plan.window = wanted.window.resolve(config.window, started)?;
+        let key = seal_key(&config.state_dir);
         let bundle = BundleName::new(node.as_str(), started);
         Ok(Self { config, host, plan, node, started, bundle, key, wanted, clock })
     }
@@ -285,6 +291,7 @@ impl Collection {
             node_filter: Vec::new(),
             collectors: self.wanted.collectors.clone(),
             budgets: Budgets { node: self.wanted.budget, bundle: None },
+            window: self.plan.window,
             redaction: "secrets".to_owned(),
             nodes: vec![self.node.to_string()],
         }

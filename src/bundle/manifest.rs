@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::outcome::{Outcome, Verdict};
+use crate::window::Window;
 
 pub mod lines;
 
@@ -45,6 +46,9 @@ pub struct Request {
     /// Bytes to collect at most, as asked for.
     #[serde(default, skip_serializing_if = "Budgets::is_none")]
     pub budgets: Budgets,
+    /// The time that logs were taken from, by the clock of whoever asked the nodes; none for all.
+    #[serde(default, skip_serializing_if = "Window::is_all")]
+    pub window: Window,
     /// Redaction profile.
     pub redaction: String,
     /// The nodes expected, by name.

@@ -17,6 +17,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
 use super::operate::output;
+use super::window::WindowOptions;
 use crate::agent::config::AgentConfig;
 use crate::agent::host::Host;
 use crate::agent::join::at_start;
@@ -58,6 +59,7 @@ The file comes from `sheaf cluster access-info CLUSTER --output FILE`, and is go
     #[command(after_help = "Examples:
   sheaf agent collect --output node.tar.zst
   sheaf agent collect --collector logs --collector system --case 4711 --output /mnt/usb/node.tar.zst
+  sheaf agent collect --since 3h --until 45m --output node.tar.zst
   sheaf agent collect --output - | ssh host 'cat > node.tar.zst'
 
 Exit codes: 0 complete, 3 partial, 7 aborted (interrupted, or the disk is nearly full), 1 anything else.")]
@@ -108,6 +110,8 @@ pub struct CollectCommand {
     /// Bytes to collect at most, before compression, such as 500M; oldest logs are left out first
     #[arg(long, value_name = "SIZE", value_parser = crate::agent::source::measure::size)]
     budget: Option<u64>,
+    #[command(flatten)]
+    window: WindowOptions,
     /// Case that the bundle is for
     #[arg(long, value_name = "ID")]
     case: Option<String>,
@@ -232,6 +236,7 @@ fn collect(command: CollectCommand) -> anyhow::Result<ExitCode> {
         collectors: command.collectors,
         deployment: command.deployment,
         budget: command.budget,
+        window: command.window.into(),
         case: command.case,
         note: command.note,
         requested_by: std::env::var("SUDO_USER")

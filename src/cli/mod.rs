@@ -18,6 +18,7 @@ pub mod bundle;
 pub mod coordinator;
 pub mod operate;
 pub mod quickstart;
+pub mod window;
 
 /// Gathers support bundles from clusters of Linux nodes.
 #[derive(Debug, Parser)]

@@ -37,6 +37,7 @@ use crate::protocol::questions::BUILT_IN_PACK;
 use crate::secret::Secret;
 use crate::shutdown::Shutdown;
 use crate::state;
+use crate::window::Asked;
 
 /// Time the agents may take to connect.
 const CONNECT: Duration = Duration::from_secs(60);
@@ -119,6 +120,7 @@ impl QuickstartCommand {
             nodes: names.clone(),
             collectors: Vec::new(),
             budgets: Budgets::default(),
+            window: Asked::default(),
             case: None,
             note: Some("sheaf quickstart".to_owned()),
             format: Format::TarZst,

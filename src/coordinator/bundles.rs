@@ -26,6 +26,7 @@ use crate::clock::Clock;
 use crate::id::{BundleId, ClusterId, TaskId};
 use crate::report;
 use crate::shutdown::Shutdown;
+use crate::window::Window;
 
 pub use claims::{Claim, Claims};
 
@@ -48,6 +49,8 @@ pub struct Wanted {
     pub format: Format,
     /// Bytes at most.
     pub budgets: Budgets,
+    /// The time that logs are taken from.
+    pub window: Window,
     /// Case id.
     pub case: Option<String>,
     /// Note.
@@ -67,6 +70,7 @@ impl Wanted {
             node_filter: self.node_filter.clone(),
             collectors: self.collectors.clone(),
             budgets: self.budgets,
+            window: self.window,
             format: self.format,
             case: self.case.clone(),
             note: self.note.clone(),

@@ -14,6 +14,7 @@ use super::run::Settings;
 use super::stored::Bounds;
 use super::tasks::Retention;
 use crate::limits;
+use crate::window::Lookback;
 
 const MIB: u64 = 1 << 20;
 const DAY: u64 = 24 * 3600;
@@ -42,6 +43,8 @@ pub struct CoordinatorConfig {
     pub federation: FederationConfig,
     /// How much of the audit log is kept.
     pub audit: AuditSettings,
+    /// How far back logs go when a request does not say: `48h`, or `all`.
+    pub window: Lookback,
     /// Bounds.
     pub limits: Limits,
     /// How long tasks are kept.
@@ -63,6 +66,7 @@ impl Default for CoordinatorConfig {
             access: AccessConfig::default(),
             federation: FederationConfig::default(),
             audit: AuditSettings::default(),
+            window: Lookback::default(),
             limits: Limits::default(),
             tasks: KeptTasks::default(),
             stored: KeptBundles::default(),

@@ -232,6 +232,7 @@ pub async fn start(config: &CoordinatorConfig, clock: Clock, shutdown: Shutdown)
             agents_port: agents_addr.port(),
         },
         external_url: config.external_url.as_deref().map(|url| url.trim_end_matches('/').to_owned()),
+        lookback: config.window,
         clock: clock.clone(),
         shutdown: shutdown.clone(),
     });

@@ -29,6 +29,7 @@ use crate::bundle::outcome::Outcome;
 use crate::bundle::path::EntryPath;
 use crate::bundle::segment::OpenEntry;
 use crate::id::TaskId;
+use crate::window::Window;
 
 /// What an agent says first.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -131,6 +132,9 @@ pub struct Order {
     /// The deployment whose jobs run, with its properties; it must be kept on the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployment: Option<String>,
+    /// The time that logs are taken from, by the coordinator's clock.
+    #[serde(default, skip_serializing_if = "Window::is_all")]
+    pub window: Window,
     /// Who asked.
     pub requested_by: String,
     /// Case id, for the node's own journal.

@@ -201,6 +201,8 @@ impl Coordinator {
             nodes: Vec::new(),
             collectors: Vec::new(),
             budgets: Default::default(),
+            // What the fixtures hold was written on one day.
+            window: sheaf::window::Asked::ALL,
             format: Format::TarZst,
             case: None,
             note: None,

@@ -165,6 +165,7 @@ impl Work<'_> {
             }
         };
         plan.known = self.shared.known(&library);
+        plan.window = self.order.window;
         if let Some(budget) = self.order.budget {
             plan.bounds.total_bytes = plan.bounds.total_bytes.min(budget.bytes);
             plan.bounds.entries = plan.bounds.entries.min(budget.entries);

@@ -19,6 +19,7 @@ use super::walk::{Ground, Met, Seen, Walk};
 use crate::agent::host::Host;
 use crate::bundle::outcome::Outcome;
 use crate::report;
+use crate::window::Window;
 
 /// Whether a source can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -86,7 +87,7 @@ pub fn check(
         files(collector, plan, host, &mounts, stop, &mut met, show)?;
         let paths = command::path();
         for wanted in &collector.journal {
-            let journal = Journalctl { host, path: &paths, bounds: &plan.bounds };
+            let journal = Journalctl { host, path: &paths, bounds: &plan.bounds, window: Window::ALL };
             let source = format!("journal {}", wanted.name);
             let (access, why) = match journal.program(wanted) {
                 Ok(program) => (Access::Ok, shown(&program)),

@@ -23,6 +23,7 @@
 //! rotated = true                   # also x.log.1, x.log.2.gz, x.log-20260101.xz …
 //! binary = false                   # true passes what is no text as it is, unredacted
 //! max_bytes = "1GiB"               # of one file
+//! window = true                    # only lines from the request's time; unless said, true for logs and false for all else
 //! depth = 16                       # folders below a `**`
 //!
 //! [[commands]]
@@ -38,7 +39,8 @@
 //! name = "nginx"                   # journal/nginx.export
 //! units = ["nginx.service"]
 //! priority = "info"                # and worse
-//! since = "2d"
+//! since = "2d"                   # how far back where a request goes as far back as there is anything
+//! window = true                  # false takes entries from any time, whatever the request says
 //! boot = "all"                     # current, previous or all
 //! max_bytes = "64MiB"
 //! timeout = "60s"
@@ -152,6 +154,9 @@ pub struct Files<P = Pattern> {
     /// Bytes of one file at most.
     #[serde(default, deserialize_with = "measure::de_some_size")]
     pub max_bytes: Option<u64>,
+    /// Whether only lines from the request's time are taken; unless said, it depends on each file's path.
+    #[serde(default)]
+    pub window: Option<bool>,
     /// Folders below `**` at most.
     #[serde(default = "depth")]
     pub depth: usize,
@@ -204,9 +209,12 @@ pub struct Journal {
     /// Least priority.
     #[serde(default)]
     pub priority: Option<Priority>,
-    /// How far back.
+    /// How far back, where the request has no beginning.
     #[serde(default, deserialize_with = "measure::de_some_wait")]
     pub since: Option<Duration>,
+    /// Whether only entries from the request's time are taken.
+    #[serde(default = "yes")]
+    pub window: bool,
     /// Which boots.
     #[serde(default)]
     pub boot: Boot,

@@ -98,8 +98,8 @@ fn globs(declared: &Files<Template>, values: &Values, place: &str) -> Result<Opt
     if paths.is_empty() && !declared.paths.is_empty() {
         return Ok(None);
     }
-    let Files { roots, rotated, binary, max_bytes, depth, .. } = declared.clone();
-    Ok(Some(Files { paths, exclude: all(&declared.exclude)?, roots, rotated, binary, max_bytes, depth }))
+    let Files { roots, rotated, binary, max_bytes, window, depth, .. } = declared.clone();
+    Ok(Some(Files { paths, exclude: all(&declared.exclude)?, roots, rotated, binary, max_bytes, window, depth }))
 }
 
 fn arguments(command: &mut Command, values: &Values) -> Result<(), CollectorError> {

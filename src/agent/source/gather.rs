@@ -172,7 +172,8 @@ impl<'a> Gather<'a> {
 
     fn journal(&mut self, collector: &Collector) -> ControlFlow<()> {
         let path = self.path.clone();
-        let journal = Journalctl { host: self.host, path: &path, bounds: &self.plan.bounds };
+        let window = self.plan.window_here();
+        let journal = Journalctl { host: self.host, path: &path, bounds: &self.plan.bounds, window };
         for wanted in &collector.journal {
             let path = format!("journal/{}.export", wanted.name);
             match journal.export(wanted, self.stop) {

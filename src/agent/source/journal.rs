@@ -15,6 +15,7 @@ use super::collector::{self, Boot, Priority};
 use super::command::{self, Ending, Output, Program};
 use crate::agent::config::AgentLimits;
 use crate::agent::host::Host;
+use crate::window::Window;
 
 /// Time for an export, unless its collector says otherwise.
 const TIME: Duration = Duration::from_secs(120);
@@ -46,6 +47,8 @@ pub struct Journalctl<'a> {
     pub path: &'a [PathBuf],
     /// Bounds, where the collector says none.
     pub bounds: &'a AgentLimits,
+    /// The time that entries are taken from, by this node's clock.
+    pub window: Window,
 }
 
 impl Journal for Journalctl<'_> {
@@ -68,7 +71,7 @@ impl Journalctl<'_> {
         if !self.host.is_own() {
             arguments.push(format!("--directory={}", first.display()));
         }
-        arguments.extend(filters(wanted));
+        arguments.extend(filters(wanted, self.window));
         Ok(Program {
             file,
             arguments,
@@ -93,10 +96,16 @@ impl Journalctl<'_> {
     }
 }
 
-fn filters(wanted: &collector::Journal) -> Vec<String> {
+fn filters(wanted: &collector::Journal, window: Window) -> Vec<String> {
     let mut arguments: Vec<String> = wanted.units.iter().map(|unit| format!("--unit={unit}")).collect();
     arguments.extend(wanted.priority.map(|priority| format!("--priority={}", priority.as_str())));
-    arguments.extend(wanted.since.map(|since| format!("--since=-{}s", since.as_secs())));
+    let window = if wanted.window { window } else { Window::ALL };
+    arguments.extend(match (window.since, wanted.since) {
+        (Some(since), _) => Some(format!("--since=@{}", since.div_euclid(1000))),
+        (None, Some(since)) => Some(format!("--since=-{}s", since.as_secs())),
+        (None, None) => None,
+    });
+    arguments.extend(window.until.map(|until| format!("--until=@{}", until.saturating_add(999).div_euclid(1000))));
     arguments.extend(match wanted.boot {
         Boot::All => None,
         Boot::Current => Some("--boot=0".to_owned()),

@@ -5,11 +5,16 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::collector::Collector;
 use crate::agent::config::{AgentConfig, AgentLimits};
 use crate::bundle::segment::Note;
 use crate::protocol::questions::{Kept, Pack};
+use crate::window::Window;
+
+/// Time that is taken before and after a window: clocks differ, and so do the moments when something happens and when it is written.
+const PAD: Duration = Duration::from_secs(300);
 
 /// What to read.
 #[derive(Clone, Debug)]
@@ -22,6 +27,8 @@ pub struct Plan {
     pub bounds: AgentLimits,
     /// Whether network file systems are read.
     pub remote: bool,
+    /// The time that logs are taken from, by the clock of whoever asks.
+    pub window: Window,
     /// Whether somebody waits for a percentage: it takes a walk more over all files.
     pub estimate: bool,
     /// What is never read, whatever a collector says: the agent's own secret and state, as the agent's process sees them.
@@ -48,6 +55,11 @@ pub struct Known {
 }
 
 impl Plan {
+    /// The window by this node's clock, padded so that nothing is lost to what clocks are wrong by.
+    pub fn window_here(&self) -> Window {
+        self.window.padded(PAD, self.known.clock_offset_ms.unwrap_or(0))
+    }
+
     /// A plan without collectors, under a configuration's bounds.
     pub fn new(config: &AgentConfig) -> Self {
         let own = [Some(&config.secret_file), Some(&config.state_dir), config.spool_dir.as_ref()];
@@ -57,6 +69,7 @@ impl Plan {
             notes: Vec::new(),
             bounds: config.limits.clone(),
             remote: config.network_file_systems,
+            window: Window::ALL,
             estimate: false,
             never: own.into_iter().flatten().map(real).collect(),
             known: Known::default(),

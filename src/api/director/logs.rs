@@ -12,6 +12,7 @@ use crate::api::door::{Caller, NO_STORE};
 use crate::coordinator::verbs::{LogsWanted, Refusal, Verbs};
 use crate::id::BundleId;
 use crate::report;
+use crate::window::{Asked, Moment};
 
 /// Anything, as a group or an id.
 const ANY: &str = "*";
@@ -28,6 +29,7 @@ pub async fn fetch(
         group: Some(group).filter(|group| group != ANY),
         instance: Some(id).filter(|id| id != ANY),
         filters: pieces(&query, "filters").into_iter().map(str::to_owned).collect(),
+        window: Asked { since: moment(&query, "since")?, until: moment(&query, "until")? },
         ..LogsWanted::default()
     };
     let kinds = pieces(&query, "type");
@@ -44,6 +46,13 @@ pub async fn fetch(
         other => refused(&other, &name, &caller),
     })?;
     redirect(&verbs, &caller, task)
+}
+
+/// An end of the window: `2h`, or RFC 3339.
+fn moment(query: &[(String, String)], name: &str) -> Result<Option<Moment>, Fault> {
+    let given = query.iter().find(|(key, value)| key == name && !value.is_empty());
+    let bad = |error| Fault::bad(format!("`{name}`: {error}"));
+    given.map(|(_, value)| value.parse().map_err(bad)).transpose()
 }
 
 /// `GET /resources/{id}`: a kept bundle, compressed in the way that these clients read.

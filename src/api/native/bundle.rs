@@ -41,6 +41,7 @@ pub(super) fn request(wanted: NewBundle) -> BundleRequest {
         nodes: wanted.nodes,
         collectors: wanted.collectors.into_iter().map(String::from).collect(),
         budgets: wanted.budgets,
+        window: wanted.window,
         format: wanted.format,
         case: wanted.case,
         note: wanted.note,

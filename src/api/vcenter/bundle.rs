@@ -20,6 +20,7 @@ use crate::clock::rfc3339;
 use crate::coordinator::verbs::{BundleRequest, Refusal, Verbs};
 use crate::id::{ClusterId, CollectorName};
 use crate::report;
+use crate::window::{Asked, Moment};
 
 /// Where bundles are downloaded.
 pub const DOWNLOAD: &str = "/api/vcenter/namespace-management/clusters/{cluster}/support-bundle/download";
@@ -170,6 +171,7 @@ fn read_query(query: &Pairs, cluster: ClusterId, zstd: bool) -> Result<BundleReq
         nodes: Vec::new(),
         collectors: Vec::new(),
         budgets: Budgets::default(),
+        window: Asked::default(),
         format,
         case: None,
         note: None,
@@ -196,11 +198,13 @@ fn read_query(query: &Pairs, cluster: ClusterId, zstd: bool) -> Result<BundleReq
                     other => return Err(format!("`format` is tar or tar.zst, not `{}`", report::brief(other, 40))),
                 }
             }
+            "since" => request.window.since = moment("since", value)?,
+            "until" => request.window.until = moment("until", value)?,
             "case" => request.case = text("case", value)?,
             "note" => request.note = text("note", value)?,
             other => {
                 return Err(format!(
-                    "`{}` is no filter; there are nodes, collectors, format, case and note",
+                    "`{}` is no filter; there are nodes, collectors, since, until, format, case and note",
                     report::brief(other, 40)
                 ));
             }
@@ -210,6 +214,13 @@ fn read_query(query: &Pairs, cluster: ClusterId, zstd: bool) -> Result<BundleReq
         return Err(format!("a filter has {FILTERS} items at most"));
     }
     Ok(request)
+}
+
+fn moment(name: &str, value: &str) -> Result<Option<Moment>, String> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    value.parse().map(Some).map_err(|error| format!("`{name}`: {error}"))
 }
 
 fn items(value: &str) -> impl Iterator<Item = String> {
@@ -240,6 +251,8 @@ mod tests {
         assert_eq!(request.nodes, ["a-*", "b", "c"]);
         assert_eq!(request.collectors, ["logs"]);
         assert_eq!((request.format, request.case), (Format::TarZst, None));
+        let request = read(&[("since", "2h"), ("until", "")]).expect("good filters");
+        assert_eq!(request.window, Asked { since: Some("2h".parse().expect("a moment")), until: None });
     }
 
     #[test]
@@ -248,7 +261,9 @@ mod tests {
         for (query, part) in [
             (("nodes", "[a"), "nodes"),
             (("format", "zip"), "format"),
-            (("since", "1h"), "`since` is no filter"),
+            (("after", "1h"), "`after` is no filter"),
+            (("since", "yesterday"), "`since`: `yesterday` is no time"),
+            (("until", "2026-11-21T16:02:00"), "`until`: `2026-11-21T16:02:00` lacks its zone"),
             (("collectors", "../etc"), "collectors"),
             (("nodes", many.as_str()), "256"),
             (("note", &"n".repeat(TEXT + 1)), "note"),

@@ -145,6 +145,7 @@ fn request_text(request: &Request) -> String {
     field(&mut text, "note", request.note.as_deref().unwrap_or_default());
     field(&mut text, "filters", &request.node_filter.join(" "));
     field(&mut text, "collectors", &request.collectors.join(" "));
+    field(&mut text, "window", &request.window.to_string());
     field(&mut text, "redaction", &request.redaction);
     text
 }

@@ -26,6 +26,7 @@ use crate::bundle::outcome::Verdict;
 use crate::bundle::seal::PublicKey;
 use crate::bundle::verify::{Finding, Matter, Report, verify};
 use crate::cli::remark;
+use crate::cli::window::WindowOptions;
 use crate::id::{BundleName, CollectorName, TaskId};
 use crate::net::client::Answer;
 use crate::protocol::control::{BUNDLE_HEADER, KEY_HEADER, NewBundle, TASK_HEADER};
@@ -45,6 +46,8 @@ const PIECES: usize = 16;
   sheaf bundle create --cluster default
   sheaf bundle create --cluster prod --node 'web-*' --collector logs --collector system --case 4711 --output case-4711.tar.zst
   sheaf bundle create --cluster prod --budget-node 500M --budget 20G
+  sheaf bundle create --cluster prod --since 2h
+  sheaf bundle create --cluster prod --since 2026-11-21T14:00:00Z --until 2026-11-21T15:30:00Z
   sheaf bundle create --cluster prod --output - | sheaf bundle verify -
   sheaf bundle create --cluster prod --store       kept by the coordinator; `sheaf bundle stored` lists and downloads
 
@@ -63,6 +66,9 @@ pub struct CreateCommand {
     /// Only these collectors; may be given more than once
     #[arg(long = "collector", value_name = "NAME")]
     pub collectors: Vec<CollectorName>,
+    /// The time that logs are taken from.
+    #[command(flatten)]
+    pub window: WindowOptions,
     /// What it may hold at most.
     #[command(flatten)]
     pub budgets: BudgetOptions,
@@ -121,6 +127,7 @@ impl CreateCommand {
             nodes: self.nodes,
             collectors: self.collectors,
             budgets: self.budgets.into(),
+            window: self.window.into(),
             case: self.case,
             note: self.note,
             format: self.format,

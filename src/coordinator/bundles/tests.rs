@@ -26,6 +26,7 @@ fn request() -> BundleRequest {
         nodes: Vec::new(),
         collectors: Vec::new(),
         budgets: Default::default(),
+        window: Default::default(),
         format: Format::TarZst,
         case: None,
         note: None,

@@ -32,6 +32,7 @@ use crate::id::{BundleName, NodeName, TaskId};
 use crate::protocol::agents::Down;
 use crate::report;
 use crate::shutdown::Shutdown;
+use crate::window::Window;
 
 /// Why a download ended before its seal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,6 +101,7 @@ pub(super) struct Run {
     pub(super) collectors: Vec<String>,
     pub(super) requested_by: String,
     pub(super) case: Option<String>,
+    pub(super) window: Window,
     pub(super) settings: Arc<Settings>,
     pub(super) clock: Clock,
     pub(super) shutdown: Shutdown,

@@ -221,6 +221,7 @@ impl Lane {
             node: self.node.to_string(),
             collectors: self.part.collectors.as_ref().unwrap_or(&self.run.collectors).clone(),
             deployment: self.part.deployment.clone(),
+            window: self.run.window,
             requested_by: self.run.requested_by.clone(),
             case: self.run.case.clone(),
             budget: Some(self.budget()),

@@ -33,6 +33,7 @@ use crate::coordinator::verify::Bench;
 use crate::id::{BundleName, NodeName, TaskId};
 use crate::protocol::agents::{Down, Hello};
 use crate::shutdown::Shutdown;
+use crate::window::Window;
 
 use self::counts::Counts;
 use self::door::Link;
@@ -79,6 +80,8 @@ pub struct BundleSpec {
     pub collectors: Vec<String>,
     /// Bytes at most.
     pub budgets: Budgets,
+    /// The time that logs are taken from.
+    pub window: Window,
     /// Plain or compressed.
     pub format: Format,
     /// Case id as given.
@@ -263,6 +266,7 @@ impl Engine {
             format: spec.format,
             collectors: spec.collectors,
             requested_by: spec.requested_by,
+            window: spec.window,
             case: spec.case,
             settings: Arc::clone(&inner.settings),
             clock: inner.clock.clone(),
@@ -364,6 +368,7 @@ fn request(spec: &BundleSpec, bundle: &BundleName, now_ms: i64) -> Request {
         node_filter: spec.node_filter.clone(),
         collectors: spec.collectors.clone(),
         budgets: spec.budgets,
+        window: spec.window,
         redaction: "default".to_owned(),
         nodes: spec.nodes.iter().map(|part| part.node.to_string()).collect(),
     }

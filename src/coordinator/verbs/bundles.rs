@@ -14,6 +14,7 @@ use crate::id::{ClusterId, CollectorName, NodeName};
 use crate::limits;
 use crate::report;
 use crate::secret::Secret;
+use crate::window::{Asked, Window};
 
 /// What the audit log calls the download of a bundle.
 const BUNDLE: &str = "bundle.download";
@@ -124,6 +125,7 @@ impl Verbs {
             let all = if request.nodes.is_empty() { "has no nodes yet" } else { "has no node of these names" };
             return Err(Refusal::Invalid(format!("cluster `{}` {all}", cluster.name)));
         }
+        let window = self.window(request.window)?;
         Ok(Wanted {
             task: NewTask {
                 kind: "bundle".into(),
@@ -138,10 +140,17 @@ impl Verbs {
             node_filter: request.nodes,
             collectors: request.collectors,
             budgets: request.budgets,
+            window,
             format: request.format,
             case: request.case,
             note: request.note,
         })
+    }
+
+    /// The window that is asked for, by the coordinator's clock: the same one for all nodes.
+    pub(super) fn window(&self, asked: Asked) -> Result<Window, Refusal> {
+        let window = asked.resolve(self.rooms.lookback, self.rooms.clock.now_ms());
+        window.map_err(|error| Refusal::Invalid(error.to_string()))
     }
 
     /// Names of a cluster's nodes (id or name) that match any of the globs; all without globs.

@@ -12,6 +12,7 @@ use crate::coordinator::deployments::row::InstanceRow;
 use crate::coordinator::tasks::NewTask;
 use crate::id::TaskId;
 use crate::report;
+use crate::window::Asked;
 
 /// Filters of one request at most.
 const FILTERS: usize = 64;
@@ -29,6 +30,8 @@ pub struct LogsWanted {
     pub own: bool,
     /// Of the jobs only those that one of these globs matches; all when empty.
     pub filters: Vec<String>,
+    /// The time that they are taken from.
+    pub window: Asked,
 }
 
 /// Logs.
@@ -56,7 +59,7 @@ impl Verbs {
     ) -> Result<TaskId, Refusal> {
         who.needs(Role::Operator)?;
         let row = self.deployment_of(who, name).await?;
-        let filters = filters(&wanted.filters)?;
+        let (filters, window) = (filters(&wanted.filters)?, self.window(wanted.window)?);
         let instances = self.rooms.store.instances(&row.name).await?;
         let matching =
             instances.into_iter().filter(|instance| instance.wanted.is_some() && is_meant(&wanted, instance));
@@ -95,6 +98,7 @@ impl Verbs {
             node_filter: Vec::new(),
             collectors: Vec::new(),
             budgets: Budgets::default(),
+            window,
             format: Format::TarZst,
             case: None,
             note: None,

@@ -44,6 +44,7 @@ use crate::clock::Clock;
 use crate::protocol::control::TaskState;
 use crate::secret::Secret;
 use crate::shutdown::Shutdown;
+use crate::window::{Asked, Lookback};
 
 pub use super::audit::{Page as AuditPage, Query as AuditQuery};
 pub use super::certificates::CertificateRow;
@@ -122,6 +123,8 @@ pub struct BundleRequest {
     pub nodes: Vec<String>,
     /// Collectors; empty for each node's default.
     pub collectors: Vec<String>,
+    /// The time that logs are taken from.
+    pub window: Asked,
     /// How it is laid out.
     pub format: Format,
     /// Bytes at most.
@@ -164,6 +167,8 @@ pub(super) struct Rooms {
     pub(super) ca: String,
     pub(super) endpoints: Endpoints,
     pub(super) external_url: Option<String>,
+    /// How far back logs go when a request does not say.
+    pub(super) lookback: Lookback,
     pub(super) clock: Clock,
     pub(super) shutdown: Shutdown,
 }

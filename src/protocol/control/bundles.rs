@@ -6,6 +6,7 @@ use crate::bundle::Format;
 use crate::bundle::manifest::Budgets;
 use crate::bundle::outcome::Verdict;
 use crate::id::{BundleId, BundleName, CollectorName, TaskId};
+use crate::window::Asked;
 
 /// Body of a bundle's creation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,9 @@ pub struct NewBundle {
     /// Bytes at most of each node, and of all together, before compression.
     #[serde(default, skip_serializing_if = "Budgets::is_none")]
     pub budgets: Budgets,
+    /// The time that logs are taken from, `since` and `until`; the coordinator's clock resolves it once for all nodes.
+    #[serde(flatten)]
+    pub window: Asked,
     /// How it is laid out.
     #[serde(default = "compressed")]
     pub format: Format,

@@ -14,6 +14,7 @@ use crate::agent::source::collector::{self, Boot, Priority};
 use crate::agent::source::command;
 use crate::agent::source::journal::{Journal as _, Journalctl};
 use crate::bundle::outcome::Outcome;
+use crate::window::Window;
 
 fn own() -> Host {
     Host::open(Path::new("/")).expect("opened")
@@ -117,7 +118,7 @@ type Exported = (Vec<u8>, Option<(Outcome, String)>);
 
 fn export(host: &Host, path: &[PathBuf], lines: &str) -> Result<Exported, String> {
     let bounds = AgentLimits::default();
-    let journal = Journalctl { host, path, bounds: &bounds };
+    let journal = Journalctl { host, path, bounds: &bounds, window: Window::ALL };
     let mut export = journal.export(&wanted(lines), &CancellationToken::new())?;
     let mut content = Vec::new();
     export.content.open().map_err(|e| e.to_string())?;

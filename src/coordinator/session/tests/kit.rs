@@ -167,6 +167,7 @@ impl Rig {
             node_filter: Vec::new(),
             collectors: Vec::new(),
             budgets: Default::default(),
+            window: Default::default(),
             format,
             case: Some("C-1".to_owned()),
             note: None,
