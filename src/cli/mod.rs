@@ -16,6 +16,7 @@ use crate::telemetry::Logging;
 pub mod agent;
 pub mod bundle;
 pub mod coordinator;
+pub mod docs;
 pub mod operate;
 pub mod quickstart;
 pub mod window;
@@ -71,6 +72,9 @@ pub enum Command {
     Audit(operate::AuditCommand),
     /// Try it: a coordinator and agents on this host, and a bundle of its real logs
     Quickstart(quickstart::QuickstartCommand),
+    /// Man pages, completions and sample configurations
+    #[command(subcommand)]
+    Docs(docs::DocsCommand),
 }
 
 impl Command {
@@ -94,6 +98,7 @@ impl Command {
             Self::User(command) => command.run(),
             Self::Audit(command) => command.run(),
             Self::Quickstart(command) => command.run(),
+            Self::Docs(command) => command.run(),
         }
     }
 
