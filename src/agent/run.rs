@@ -147,6 +147,20 @@ impl Shared {
     }
 }
 
+/// What a node lacks that nobody has joined to a cluster yet. One that is set up wrongly is for [`run`] to refuse.
+pub fn not_joined(config: &AgentConfig) -> Option<AgentError> {
+    if config.url.is_none() {
+        return Some(AgentError::Missing("url"));
+    }
+    let missing = keys(config).check().err().filter(|error| matches!(error, LoginError::Missing(_)));
+    missing.map(AgentError::Secret)
+}
+
+fn keys(config: &AgentConfig) -> Keys {
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    Keys::new(&config.secret_file, &config.state_dir).with_credentials(credentials.as_deref())
+}
+
 /// Runs the daemon until `shutdown` is asked for. It sets no signal handler and no log up.
 ///
 /// # Errors
@@ -160,8 +174,7 @@ pub async fn run(config: AgentConfig, shutdown: Shutdown) -> Result<(), AgentErr
     if let Err(error) = state::folder(&config.state_dir) {
         tracing::warn!(folder = %config.state_dir.display(), error = %report::chain(&error), "the state folder cannot be made");
     }
-    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-    let keys = Keys::new(&config.secret_file, &config.state_dir).with_credentials(credentials.as_deref());
+    let keys = keys(&config);
     keys.check().map_err(AgentError::Secret)?;
     let deployments = Deployments::load(&config.state_dir);
     let shared = Arc::new(Shared {

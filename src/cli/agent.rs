@@ -91,6 +91,9 @@ pub struct RunCommand {
     /// Stop when this parent process ends, for parents that may be killed
     #[arg(long, value_name = "PID", hide = true)]
     parent: Option<i32>,
+    /// Start nothing: only say whether somebody has joined this node to a cluster, for systemd's ExecCondition
+    #[arg(long, hide = true, conflicts_with_all = ["join", "parent"])]
+    condition: bool,
 }
 
 /// `sheaf agent collect`
@@ -149,6 +152,9 @@ impl AgentCommand {
             Self::Run(command) => {
                 if let Some(parent) = command.parent {
                     end_with(parent)?;
+                }
+                if command.condition {
+                    return Ok(condition(&command.configured));
                 }
                 daemon(&command.configured, command.container)
             }
@@ -220,6 +226,15 @@ fn daemon(configured: &Configured, container: join::Container) -> anyhow::Result
     // A reading of vitals may hang on a disk; it ends with the process.
     runtime.shutdown_timeout(Duration::from_millis(100));
     done
+}
+
+/// Whether the unit is worth a start: a fresh node is no failed one. A configuration that cannot be used is the start's to refuse.
+fn condition(configured: &Configured) -> ExitCode {
+    let Some(lack) = configured.load().ok().and_then(|config| run::not_joined(&config)) else {
+        return ExitCode::SUCCESS;
+    };
+    tracing::warn!("not started yet: {}", report::chain(&lack));
+    ExitCode::from(NOT_SET_UP)
 }
 
 /// Says what an administrator has to do, where one looks: in the log, and in `systemctl status`.

@@ -2,12 +2,12 @@
 //!
 //! Places for the three files are taken before the access info is traded, so that an agent secret never comes to a node that cannot
 //! keep it. What an administrator has set besides stays. All files are their owner's alone; the secret goes to whoever owns the
-//! state folder, since that is who runs the agent.
+//! state folder, since that is who runs the agent, and may read the other two through its group.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
@@ -167,8 +167,15 @@ impl Home {
         Ok(plan)
     }
 
+    /// Who owns the state folder, where root joins for somebody else.
+    fn agent(&self) -> Option<Agent> {
+        let owner = fs::metadata(&self.state_dir).ok().filter(|owner| owner.uid() != 0)?;
+        nix::unistd::geteuid().is_root().then(|| Agent { user: Some(owner.uid()), group: owner.gid() })
+    }
+
     fn refuse_another(&self, earlier: Option<&Table>, name: &NodeName, info: &AccessInfo) -> Result<(), PlaceError> {
-        let Some(earlier) = earlier else {
+        // A configuration that names no node and no coordinator is a package's, or settings that were put there before.
+        let Some(earlier) = earlier.filter(|table| table.contains_key("node") || table.contains_key("url")) else {
             return if self.secret.exists() { Err(PlaceError::Secret(self.secret.clone())) } else { Ok(()) };
         };
         let text = |key: &str| earlier.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -225,17 +232,32 @@ impl Plan {
         Ok(())
     }
 
+    /// The configuration's text. A file that sets nothing, such as a package's sample, stays below it, to be read.
+    fn config_text(&self) -> String {
+        let head = "# Written by `sheaf agent join`; what else is set here stays when it joins again.";
+        let sample = self.earlier.as_ref().filter(|earlier| earlier.is_empty());
+        let sample = sample.and_then(|_| fs::read_to_string(&self.home.config).ok()).unwrap_or_default();
+        if sample.trim().is_empty() {
+            return format!("{head}\n{}", self.config);
+        }
+        // What is set there later is a key of the file, and not of its last table.
+        let (mut keys, mut tables) = (Table::new(), Table::new());
+        for (key, value) in &self.config {
+            let part = if value.is_table() { &mut tables } else { &mut keys };
+            part.insert(key.clone(), value.clone());
+        }
+        format!("{head}\n{keys}\n{}\n\n{tables}", sample.trim_end()).trim_end().to_owned() + "\n"
+    }
+
     /// Writes it. Without a secret, the one that is there stays.
     ///
     /// # Errors
     /// When something cannot be written; nothing has changed then.
     pub fn commit(mut self, secret: Option<&Secret>) -> Result<(), PlaceError> {
-        let config = format!(
-            "# Written by `sheaf agent join`; what else is set here stays when it joins again.\n{}",
-            self.config
-        );
+        let config = self.config_text();
         let secret = secret.map(|secret| zeroize::Zeroizing::new(format!("{}\n", secret.expose())));
         let same = self.earlier.as_ref() == Some(&self.config);
+        let agent = self.home.agent();
         let contents = [
             Some(self.ca_text.as_bytes()),
             secret.as_ref().map(|s| s.as_bytes()),
@@ -244,7 +266,8 @@ impl Plan {
         let work: Vec<_> = self.files.iter().cloned().zip(contents).collect();
         for ((temporary, path), content) in &work {
             let Some(content) = content else { continue };
-            let owner = path == &self.home.secret;
+            let owner =
+                agent.map(|agent| if path == &self.home.secret { agent } else { Agent { user: None, ..agent } });
             fill(temporary, content, owner).map_err(|error| PlaceError::Write(path.clone(), error))?;
         }
         let mut standing = Vec::new();
@@ -280,16 +303,22 @@ impl Drop for Plan {
     }
 }
 
-/// Writes a file that is there; with `to_owner` it becomes the folder's owner's.
-fn fill(path: &Path, content: &[u8], to_owner: bool) -> io::Result<()> {
+/// Who runs the agent, where that is not who joins it.
+#[derive(Clone, Copy, Debug)]
+struct Agent {
+    /// Nobody where a file is only for its group to read.
+    user: Option<u32>,
+    group: u32,
+}
+
+/// Writes a file that is there, and gives it to whoever is to have it.
+fn fill(path: &Path, content: &[u8], owner: Option<Agent>) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).open(path)?;
     file.write_all(content)?;
-    if to_owner && let Some(folder) = path.parent() {
-        let owner = fs::metadata(folder)?;
-        if (owner.uid(), owner.gid()) != (file.metadata()?.uid(), file.metadata()?.gid())
-            && nix::unistd::geteuid().is_root()
-        {
-            fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
+    if let Some(Agent { user, group }) = owner {
+        fchown(&file, user, Some(group))?;
+        if user.is_none() {
+            file.set_permissions(Permissions::from_mode(0o640))?;
         }
     }
     file.sync_all()
@@ -297,8 +326,6 @@ fn fill(path: &Path, content: &[u8], to_owner: bool) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     fn info(url: &str) -> AccessInfo {
@@ -398,5 +425,43 @@ mod tests {
         assert_eq!((config.labels["rack"].as_str(), config.labels["row"].as_str()), ("7", "2"));
         fs::write(&home.config, "collect = [").expect("written");
         assert!(matches!(join(&home, "n1", "https://c:1", true), Err(PlaceError::Unreadable { .. })));
+    }
+
+    #[test]
+    fn a_packages_sample_is_no_identity_and_stays_to_be_read() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let home = Home::new(folder.path(), folder.path());
+        let sample = "# About.\n\n# Whether.\n#collect = \"on\"\n\n# Bounds.\n#[limits]\n\n# So many.\n#entries = 7\n";
+        fs::write(&home.config, sample).expect("written");
+        let labels = BTreeMap::from([("rack".to_owned(), "7".to_owned())]);
+        let plan = home.plan(&name("n1"), &info("https://c:1"), &with(&labels, false)).expect("planned");
+        plan.commit(Some(&Secret::new("s"))).expect("written");
+        let text = fs::read_to_string(&home.config).expect("read");
+        assert!(text.contains(sample.trim_end()), "{text}");
+        // Whatever is set there now is taken for what it is.
+        let set = text.replace("#collect = \"on\"", "collect = \"off\"").replace("#[limits]", "[limits]");
+        let config = AgentConfig::parse(&set.replace("#entries", "entries"), &home.config).expect("a configuration");
+        assert_eq!((config.collect, config.limits.entries, config.labels["rack"].as_str()), (false, 7, "7"));
+        assert_eq!(config.node, Some(name("n1")));
+    }
+
+    #[test]
+    fn the_agents_user_may_read_what_root_writes_for_it() {
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let home = Home::new(&folder.path().join("etc"), &folder.path().join("var"));
+        fs::create_dir(&home.state_dir).expect("made");
+        std::os::unix::fs::chown(&home.state_dir, Some(65534), Some(65533)).expect("given away");
+        join(&home, "n1", "https://c:1", false).expect("joined");
+        let of = |file: &Path| {
+            let data = fs::metadata(file).expect("stat");
+            (data.uid(), data.gid(), data.permissions().mode() & 0o777)
+        };
+        assert_eq!(of(&home.secret), (65534, 65533, 0o600));
+        for file in [&home.config, &home.ca] {
+            assert_eq!(of(file), (0, 65533, 0o640), "{}", file.display());
+        }
     }
 }
