@@ -121,8 +121,15 @@ impl Host {
     /// # Errors
     /// Any error of the file system, and anything but a regular file.
     pub fn read(&self, path: &str, most: u64) -> io::Result<Vec<u8>> {
-        let path = self.resolve(Path::new(path), &|_| None)?;
-        let file = File::from(self.open_plain(&path, READ)?);
+        self.read_plain(&self.resolve(Path::new(path), &|_| None)?, most)
+    }
+
+    /// As [`Host::read`] for a path that must hold no link.
+    ///
+    /// # Errors
+    /// As [`Host::read`], and `ELOOP` or `ENOTDIR` where a link stands.
+    pub fn read_plain(&self, path: &Path, most: u64) -> io::Result<Vec<u8>> {
+        let file = File::from(self.open_plain(path, READ)?);
         if !file.metadata()?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }

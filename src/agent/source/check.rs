@@ -9,8 +9,9 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::Plan;
-use super::collector::Collector;
+use super::collector::{self, Address, Collector};
 use super::command;
+use super::condition::Conditions;
 use super::file::Extent;
 use super::gather;
 use super::journal::Journalctl;
@@ -62,6 +63,8 @@ pub fn check(
     show: &mut dyn FnMut(Row) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
     let mounts = Mounts::of(host, plan.remote, plan.bounds.mount_wait);
+    let paths = command::path();
+    let conditions = Conditions { host, mounts: &mounts, path: &paths };
     let mut met = Met::default();
     for note in &plan.notes {
         let access = if note.outcome == Outcome::Failed { Access::Denied } else { Access::Absent };
@@ -74,7 +77,7 @@ pub fn check(
         })?;
     }
     for collector in &plan.collectors {
-        if let Some(why) = gather::missing(&collector.when, host, &command::path()) {
+        if let Some(why) = conditions.missing(&collector.when) {
             show(row(collector, "everything", None, Access::Absent, why))?;
             continue;
         }
@@ -82,10 +85,12 @@ pub fn check(
             show(row(collector, "vitals", None, Access::Ok, String::new()))?;
         }
         for command in &collector.commands {
-            show(command_row(collector, command, host, plan))?;
+            show(command_row(collector, command, &conditions, plan))?;
+        }
+        for wanted in &collector.http {
+            show(http_row(collector, wanted, &conditions))?;
         }
         files(collector, plan, host, &mounts, stop, &mut met, show)?;
-        let paths = command::path();
         for wanted in &collector.journal {
             let journal = Journalctl { host, path: &paths, bounds: &plan.bounds, window: Window::ALL };
             let source = format!("journal {}", wanted.name);
@@ -132,14 +137,30 @@ fn files(
     ControlFlow::Continue(())
 }
 
-fn command_row(collector: &Collector, command: &super::collector::Command, host: &Host, plan: &Plan) -> Row {
+fn command_row(collector: &Collector, command: &collector::Command, conditions: &Conditions<'_>, plan: &Plan) -> Row {
     let source = format!("command {}", command.name);
-    if !host.is_own() {
+    if !conditions.host.is_own() {
         return row(collector, &source, None, Access::Skipped, "another root than / is read".to_owned());
     }
-    match gather::resolve(command, host, &command::path(), &plan.bounds) {
+    match gather::resolve(command, conditions, &plan.bounds) {
         Ok(program) => row(collector, &source, None, Access::Ok, shown(&program)),
         Err(why) => row(collector, &source, None, Access::Absent, why),
+    }
+}
+
+/// A request is not made: who serves may count it.
+fn http_row(collector: &Collector, wanted: &collector::Http, conditions: &Conditions<'_>) -> Row {
+    let source = format!("http {}", wanted.name);
+    if !conditions.host.is_own() {
+        return row(collector, &source, None, Access::Skipped, "another root than / is read".to_owned());
+    }
+    let absent = conditions.missing(&wanted.when).or_else(|| match &wanted.at {
+        Address::Socket(path) if !path.exists() => Some(format!("{} is not there", path.display())),
+        _ => None,
+    });
+    match absent {
+        Some(why) => row(collector, &source, None, Access::Absent, why),
+        None => row(collector, &source, None, Access::Ok, format!("GET {} {}", wanted.at, wanted.path)),
     }
 }
 

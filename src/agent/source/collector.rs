@@ -1,14 +1,17 @@
 //! Collectors as data: the TOML format in which a node declares what may be read and run.
 //!
+//! A collector is one file `NAME.toml` in a folder for collectors: `/usr/lib/sheaf/collectors.d` for those of packages, `/etc/sheaf/collectors.d`
+//! for those of the node. A file replaces a collector of its name that is compiled in or stands in an earlier folder.
+//!
 //! ```toml
 //! name = "web"                     # also the file's name, web.toml
 //! version = "1"
 //! why = "Requests around the fault."
 //! default = true                   # on when a request names no collectors
-//! roots = ["/var/log/nginx"]       # nothing outside is opened, wherever links lead
+//! roots = ["/var/log/nginx", "/etc/nginx"]  # nothing outside is opened, wherever links lead
 //! inventory = false                # node.json stands in every bundle anyway
 //! vitals = false                   # vitals/now.json
-//! when = { path = "/etc/nginx" }   # or the whole collector is skipped; also `command`
+//! when = { path_exists = "/etc/nginx" }     # all of it must hold, or the whole collector is skipped with the reason
 //! pack = { name = "web", version = "1.4.0" }   # what it was installed with, if anything
 //!
 //! [properties.site]                # a deployment may set it; see `property`
@@ -32,16 +35,27 @@
 //! timeout = "10s"
 //! max_bytes = "4MiB"
 //! exits = [0]                      # exit codes that count as success
-//! when = { path = "/etc/nginx", command = "nginx" }
-//! capabilities = []                # ambient capabilities to keep, such as "CAP_SYSLOG"
+//! when = { path_exists = "/etc/nginx", command_exists = "nginx", unit_active = "nginx.service" }
+//! needs = []                       # capabilities that it keeps, such as "CAP_SYSLOG"; skipped with the reason where the agent has them not
+//! capabilities = []                # capabilities that it keeps where the agent has them
+//!
+//! [[http]]
+//! name = "nginx-status"            # http/nginx-status.txt
+//! at = "127.0.0.1:8080"            # or "[::1]:8080", or "unix:/run/nginx.sock"; never another machine
+//! path = "/status?full"            # by GET; redirects are not followed
+//! timeout = "5s"
+//! max_bytes = "1MiB"
+//! statuses = [200]                 # status codes that count as success
+//! token_file = "/etc/nginx/token"  # below one of the roots; sent as a bearer token
+//! when = { unit_active = "nginx.service" }
 //!
 //! [[journal]]
 //! name = "nginx"                   # journal/nginx.export
-//! units = ["nginx.service"]
+//! units = ["nginx.service"]        # or transports = ["kernel", "audit"]; all where neither is given
 //! priority = "info"                # and worse
-//! since = "2d"                   # how far back where a request goes as far back as there is anything
-//! window = true                  # false takes entries from any time, whatever the request says
-//! boot = "all"                     # current, previous or all
+//! since = "2d"                     # how far back where a request goes as far back as there is anything
+//! window = true                    # false takes entries from any time, whatever the request says
+//! boot = "all"                     # current, previous, all, or a number of boots back: -2
 //! max_bytes = "64MiB"
 //! timeout = "60s"
 //! ```
@@ -49,9 +63,12 @@
 //! It comes from files of the node or from those compiled in, and goes out as checked values. An order can name a collector, and a deployment
 //! the values of its properties; nothing else. Nothing here opens a file.
 
+mod address;
+mod blocks;
+mod rules;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Component, Path, PathBuf};
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -60,7 +77,11 @@ use super::measure::{self, TextError};
 use super::property::Property;
 use super::template::{self, Template};
 use crate::id::CollectorName;
-use crate::report;
+
+pub use address::Address;
+pub use blocks::{Boot, Command, Files, Http, Journal, Priority, Transport, When};
+pub(super) use rules::fail;
+pub use rules::{Fault, Place};
 
 /// A file without a collector in it.
 #[derive(Debug, thiserror::Error)]
@@ -69,13 +90,8 @@ pub enum CollectorError {
     #[error(transparent)]
     Text(#[from] TextError),
     /// A value that cannot be meant.
-    #[error("{place}: {problem}")]
-    Value {
-        /// Where it stands.
-        place: String,
-        /// What is wrong with it.
-        problem: String,
-    },
+    #[error(transparent)]
+    Value(#[from] Fault),
 }
 
 /// A named set of sources, filled in and ready to be read.
@@ -91,7 +107,7 @@ pub struct Collector<P = Pattern> {
     /// Whether it runs when a request names none.
     #[serde(default = "yes", deserialize_with = "measure::de_switch")]
     pub default: bool,
-    /// What must exist, or all of it is skipped.
+    /// What must hold, or all of it is skipped.
     #[serde(default)]
     pub when: When,
     /// What it was installed with.
@@ -115,6 +131,9 @@ pub struct Collector<P = Pattern> {
     /// Commands.
     #[serde(default)]
     pub commands: Vec<Command>,
+    /// Requests on loopback.
+    #[serde(default)]
+    pub http: Vec<Http>,
     /// Exports of the journal.
     #[serde(default)]
     pub journal: Vec<Journal>,
@@ -133,138 +152,8 @@ pub struct PackName {
     pub version: String,
 }
 
-/// Files by glob.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Files<P = Pattern> {
-    /// Absolute globs, each below one of the roots.
-    pub paths: Vec<P>,
-    /// Absolute globs of what to leave out.
-    #[serde(default = "Vec::new")]
-    pub exclude: Vec<P>,
-    /// Further roots, for these alone.
-    #[serde(default)]
-    pub roots: Vec<PathBuf>,
-    /// Takes rotated and compressed siblings too.
-    #[serde(default = "yes")]
-    pub rotated: bool,
-    /// Passes what is no text as it is.
-    #[serde(default)]
-    pub binary: bool,
-    /// Bytes of one file at most.
-    #[serde(default, deserialize_with = "measure::de_some_size")]
-    pub max_bytes: Option<u64>,
-    /// Whether only lines from the request's time are taken; unless said, it depends on each file's path.
-    #[serde(default)]
-    pub window: Option<bool>,
-    /// Folders below `**` at most.
-    #[serde(default = "depth")]
-    pub depth: usize,
-}
-
-/// A command.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Command {
-    /// Name of its output.
-    pub name: CollectorName,
-    /// Program and arguments; never seen by a shell.
-    pub argv: Vec<String>,
-    /// Its time.
-    #[serde(default, deserialize_with = "measure::de_some_wait")]
-    pub timeout: Option<Duration>,
-    /// Bytes of output at most.
-    #[serde(default, deserialize_with = "measure::de_some_size")]
-    pub max_bytes: Option<u64>,
-    /// Exit codes that count as success.
-    #[serde(default = "success")]
-    pub exits: Vec<i32>,
-    /// What must exist, or it is skipped.
-    #[serde(default)]
-    pub when: When,
-    /// Ambient capabilities that it keeps.
-    #[serde(default)]
-    pub capabilities: Vec<String>,
-}
-
-/// What must exist.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct When {
-    /// A path of the host.
-    pub path: Option<PathBuf>,
-    /// A program in the fixed PATH.
-    pub command: Option<String>,
-}
-
-/// An export of the journal.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Journal {
-    /// Name of its output.
-    pub name: CollectorName,
-    /// Units; all when empty.
-    #[serde(default)]
-    pub units: Vec<String>,
-    /// Least priority.
-    #[serde(default)]
-    pub priority: Option<Priority>,
-    /// How far back, where the request has no beginning.
-    #[serde(default, deserialize_with = "measure::de_some_wait")]
-    pub since: Option<Duration>,
-    /// Whether only entries from the request's time are taken.
-    #[serde(default = "yes")]
-    pub window: bool,
-    /// Which boots.
-    #[serde(default)]
-    pub boot: Boot,
-    /// Bytes at most.
-    #[serde(default, deserialize_with = "measure::de_some_size")]
-    pub max_bytes: Option<u64>,
-    /// Time at most.
-    #[serde(default, deserialize_with = "measure::de_some_wait")]
-    pub timeout: Option<Duration>,
-}
-
-/// Priorities of the journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "syslog's own words")]
-pub enum Priority {
-    Emerg,
-    Alert,
-    Crit,
-    Err,
-    Warning,
-    Notice,
-    Info,
-    Debug,
-}
-
-/// Which boots of the journal.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Boot {
-    /// This one.
-    Current,
-    /// The one before.
-    Previous,
-    /// All that are kept.
-    #[default]
-    All,
-}
-
-/// Folders that a `**` may go down at most.
-const MOST_DEPTH: usize = 64;
-
 fn yes() -> bool {
     true
-}
-fn depth() -> usize {
-    16
-}
-fn success() -> Vec<i32> {
-    vec![0]
 }
 
 impl Collector {
@@ -282,41 +171,12 @@ impl Collector {
     }
 
     pub(super) fn check(&self) -> Result<(), CollectorError> {
-        if self.why.trim().is_empty() {
-            return fail("why", "must say why anyone would want it");
-        }
-        check_roots("roots", &self.roots)?;
-        check_when("when", &self.when)?;
-        for (number, files) in self.files.iter().enumerate() {
-            self.check_files(&format!("files[{number}]"), files)?;
-        }
-        for command in &self.commands {
-            check_command(&format!("commands `{}`", command.name), command)?;
-        }
-        for journal in &self.journal {
-            let plain = |unit: &String| !unit.is_empty() && !unit.starts_with('-');
-            if !journal.units.iter().all(plain) {
-                return fail(&format!("journal `{}`", journal.name), "a unit must not be empty or start with `-`");
-            }
-        }
-        Ok(())
+        first(rules::Faults::of(self))
     }
+}
 
-    fn check_files(&self, place: &str, files: &Files) -> Result<(), CollectorError> {
-        check_roots(place, &files.roots)?;
-        if files.paths.is_empty() {
-            return fail(place, "needs at least one path");
-        }
-        if !(1..=MOST_DEPTH).contains(&files.depth) {
-            return fail(place, &format!("depth must be 1 to {MOST_DEPTH}"));
-        }
-        for pattern in &files.paths {
-            if !self.roots_of(files).any(|root| pattern.fixed().starts_with(root)) {
-                return fail(place, &format!("`{pattern}` lies below none of the declared roots"));
-            }
-        }
-        Ok(())
-    }
+fn first(faults: rules::Faults) -> Result<(), CollectorError> {
+    faults.0.into_iter().next().map_or(Ok(()), |fault| Err(fault.into()))
 }
 
 impl Declared {
@@ -326,52 +186,28 @@ impl Declared {
     /// For unknown keys, and for values that cannot be meant; the sentence says where.
     pub fn read(text: &str) -> Result<Self, CollectorError> {
         let declared: Self = measure::parse(text)?;
-        declared.check_names()?;
+        first(rules::Faults::of_declared(&declared))?;
         // Whatever is wrong with a place shows with any value in it.
         let samples = declared.properties.iter().map(|(name, property)| (name.clone(), property.sample())).collect();
-        declared.filled(&samples)?;
+        declared.filled(&samples)?.check()?;
         Ok(declared)
     }
 
-    fn check_names(&self) -> Result<(), CollectorError> {
-        if let Some(pack) = &self.pack
-            && !is_version(&pack.version)
-        {
-            return fail("pack", "its version must be like 1.4.0, 1.4.0-rc.1 or 1.4.0+build.7");
-        }
-        if let Some(bad) = self.properties.keys().find(|name| !template::is_name(name)) {
-            let bad = report::brief(bad, 80);
-            return fail("properties", &format!("`{bad}` must match [A-Za-z][A-Za-z0-9._-]{{0,62}}"));
-        }
-        let (mut commands, mut journals) = (BTreeSet::new(), BTreeSet::new());
-        if let Some(twice) = self.commands.iter().find(|command| !commands.insert(command.name.as_str())) {
-            return fail(&format!("commands `{}`", twice.name), "is there twice: both would write one file");
-        }
-        if let Some(twice) = self.journal.iter().find(|journal| !journals.insert(journal.name.as_str())) {
-            return fail(&format!("journal `{}`", twice.name), "is there twice: both would write one file");
-        }
-        let mut programs = self.commands.iter().filter_map(|command| command.argv.first());
-        if programs.any(|program| template::names(program).count() > 0) {
-            return fail("commands", "the program must not come from a property");
-        }
-        Ok(())
-    }
-
     /// What people should know of a file that is taken all the same.
-    pub fn lints(&self) -> Vec<String> {
+    pub fn lints(&self) -> Vec<Fault> {
         let mut lints = Vec::new();
         let used: BTreeSet<&str> = self.texts().flat_map(template::names).collect();
         for (name, property) in &self.properties {
+            let mut lint =
+                |problem: &str| lints.push(Fault { place: Place::Property(name.clone()), problem: problem.to_owned() });
             if !used.contains(name.as_str()) {
-                lints.push(format!("property `{name}` is declared and used nowhere"));
+                lint("is declared and used nowhere");
             }
             if property.is_wide() {
-                let more = "say more closely what it may be";
-                lints.push(format!("property `{name}`: its pattern takes `../x` or `-x`; {more}"));
+                lint("its pattern takes `../x` or `-x`; say more closely what it may be");
             }
             if self.default && property.default().is_none() {
-                let then = "the collector runs only in a deployment, though it is on by default";
-                lints.push(format!("property `{name}` has no default: {then}"));
+                lint("has no default: the collector runs only in a deployment, though it is on by default");
             }
         }
         lints
@@ -385,62 +221,10 @@ impl Declared {
     }
 }
 
-/// Semi-semantic: a release, perhaps a pre-release behind `-`, perhaps a build behind `+`; each of parts between dots.
-fn is_version(text: &str) -> bool {
-    let parts = |text: &str, also: &[u8]| {
-        let good = |b: u8| b.is_ascii_alphanumeric() || also.contains(&b);
-        text.split('.').all(|part| !part.is_empty() && part.bytes().all(good))
-    };
-    let (text, build) = text.split_once('+').map_or((text, None), |(text, build)| (text, Some(build)));
-    let (release, pre) = text.split_once('-').map_or((text, None), |(release, pre)| (release, Some(pre)));
-    text.len() <= 100
-        && parts(release, b"_")
-        && pre.is_none_or(|pre| parts(pre, b"_-"))
-        && build.is_none_or(|build| build.len() <= 100 && parts(build, b"_-"))
-}
-
-pub(super) fn fail<T>(place: &str, problem: &str) -> Result<T, CollectorError> {
-    Err(CollectorError::Value { place: place.to_owned(), problem: problem.to_owned() })
-}
-
-fn is_plain(path: &Path) -> bool {
-    path.is_absolute() && path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
-}
-
-fn check_roots(place: &str, roots: &[PathBuf]) -> Result<(), CollectorError> {
-    match roots.iter().find(|root| !is_plain(root)) {
-        Some(root) => fail(place, &format!("root `{}` must be absolute and without `..`", root.display())),
-        None => Ok(()),
-    }
-}
-
-fn check_when(place: &str, when: &When) -> Result<(), CollectorError> {
-    if when.path.as_ref().is_some_and(|path| !is_plain(path)) {
-        return fail(place, "when.path must be absolute and without `..`");
-    }
-    Ok(())
-}
-
-fn check_command(place: &str, command: &Command) -> Result<(), CollectorError> {
-    match command.argv.first() {
-        None => return fail(place, "argv needs a program"),
-        Some(program) if program.is_empty() || (program.contains('/') && !is_plain(Path::new(program))) => {
-            return fail(place, "the program must be a name, or an absolute path without `..`");
-        }
-        Some(_) => {}
-    }
-    if command.argv.iter().any(|argument| argument.contains('\0')) {
-        return fail(place, "an argument must not hold a zero byte");
-    }
-    check_when(place, &command.when)?;
-    if let Some(unknown) = command.capabilities.iter().find(|name| super::command::capability(name).is_none()) {
-        return fail(place, &format!("`{unknown}` is no capability that a command can keep"));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn error(lines: &str) -> String {
@@ -454,7 +238,8 @@ mod tests {
         let lines = page.lines().skip_while(|line| !line.contains("```toml")).skip(1);
         let lines = lines.take_while(|line| !line.contains("```")).filter_map(|line| line.strip_prefix("//!"));
         let collector = Collector::parse(&lines.collect::<Vec<_>>().join("\n")).expect("the example");
-        assert_eq!((collector.files.len(), collector.commands.len(), collector.journal.len()), (1, 1, 1));
+        let Collector { files, commands, http, journal, .. } = &collector;
+        assert_eq!((files.len(), commands.len(), http.len(), journal.len()), (1, 1, 1, 1));
         assert_eq!(collector.commands[0].timeout, Some(Duration::from_secs(10)));
     }
 
@@ -474,6 +259,22 @@ mod tests {
             ("[[commands]]\nname = \"x\"\nargv = [\"x\"]\ncapabilities = [\"ALL\"]", "is no capability"),
             ("[[commands]]\nname = \"x\"\nargv = \"x; y\"", "invalid type"),
             ("[[journal]]\nname = \"x\"\nunits = [\"--file=/etc/shadow\"]", "must not be empty or start with `-`"),
+            ("[[commands]]\nname = \"x\"\nargv = [\"x\"]\nneeds = [\"SYSLOG\"]", "is no capability"),
+            ("[[commands]]\nname = \"x\"\nargv = [\"x\"]\ntimeout = 0", "commands `x`: timeout must not be 0"),
+            ("when = { path_exist = \"/x\" }", "did you mean `path_exists`?"),
+            ("when = { path_exists = \"x\" }", "when: when.path_exists must be absolute"),
+            ("when = { command_exists = \"./x\" }", "when: when.command_exists must be a name"),
+            ("when = { unit_active = \"--root=/x\" }", "when: when.unit_active must be one unit"),
+            ("[[http]]\nname = \"x\"\nat = \"10.0.0.1:80\"\npath = \"/\"", "only this node is asked"),
+            ("[[http]]\nname = \"x\"\nat = \"127.0.0.1:80\"\npath = \"/ HTTP/1.1\\r\\nX: y\"", "http `x`: path must"),
+            ("[[http]]\nname = \"x\"\nat = \"127.0.0.1:80\"\npath = \"/\"\nstatuses = [302]", "redirects are not"),
+            (
+                "[[http]]\nname = \"x\"\nat = \"127.0.0.1:80\"\npath = \"/\"\ntoken_file = \"/etc/shadow\"",
+                "must lie below one of the roots",
+            ),
+            ("[[journal]]\nname = \"x\"\nboot = 1", "a boot is `current`"),
+            ("[[journal]]\nname = \"x\"\nboot = \"last\"", "a boot is `current`"),
+            ("[[journal]]\nname = \"x\"\nunits = [\"a\"]\ntransports = [\"kernel\"]", "both units and transports"),
             ("[[journal]]\nname = \"x\"\npriority = \"loud\"", "unknown variant `loud`"),
         ] {
             let error = error(lines);

@@ -3,7 +3,7 @@
 //! It comes from the library, and goes out as rows for people. Nothing is opened and nothing is run.
 
 use super::check::{Access, Row};
-use super::collector::Declared;
+use super::collector::{Declared, Fault};
 use super::library::Library;
 use super::property::Property;
 use crate::protocol::questions::Deployment;
@@ -34,7 +34,7 @@ fn of(collector: &Declared, library: &Library, deployment: Option<&Deployment>) 
         let (access, text) = shown(declared, given);
         rows.push(row(name, format!("property {property}"), access, text));
     }
-    let lint = |lint| row(name, "file".to_owned(), Access::Lint, lint);
+    let lint = |lint: Fault| row(name, "file".to_owned(), Access::Lint, lint.to_string());
     rows.extend(collector.lints().into_iter().map(lint));
     rows
 }
@@ -99,8 +99,8 @@ mod tests {
                 "Ok pack web-pack 1.4.0: version 3: A test.",
                 "Absent property site: no value and no default; a text that matches `[a-z]+`; Whose logs.",
                 "Ok property wide: `x` by default; a text that matches `.*`",
-                "Lint file: property `site` has no default: the collector runs only in a deployment, though it is on by default",
-                "Lint file: property `wide` is declared and used nowhere",
+                "Lint file: property `site`: has no default: the collector runs only in a deployment, though it is on by default",
+                "Lint file: property `wide`: is declared and used nowhere",
                 "Lint file: property `wide`: its pattern takes `../x` or `-x`; say more closely what it may be",
             ]
         );

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::collector::{Collector, CollectorError, Command, Declared, Files, Journal, fail};
+use super::collector::{Collector, CollectorError, Command, Declared, Files, Journal, Place, fail};
 use super::glob::Pattern;
-use super::template::{self, Place, Template, Values};
+use super::template::{self, For, Template, Values};
 use crate::report;
 
 impl Declared {
@@ -22,10 +22,7 @@ impl Declared {
         if let Some(unknown) = given.keys().find(|name| !self.properties.contains_key(*name)) {
             let known: Vec<&str> = self.properties.keys().map(String::as_str).collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            return fail(
-                &property(unknown),
-                &format!("collector `{}` has no such property; it has: {known}", self.name),
-            );
+            return fail(property(unknown), format!("collector `{}` has no such property; it has: {known}", self.name));
         }
         let mut values = Values::new();
         for (name, declared) in &self.properties {
@@ -36,16 +33,19 @@ impl Declared {
             };
             match value {
                 Ok(value) => values.insert(name.clone(), value),
-                Err(problem) => return fail(&property(name), &problem),
+                Err(problem) => return fail(property(name), problem),
             };
         }
-        self.filled(&values)
+        let collector = self.filled(&values)?;
+        collector.check()?;
+        Ok(collector)
     }
 
+    /// The same, not checked: what is wrong with its places is wrong here, what is wrong with the whole is not.
     pub(super) fn filled(&self, values: &Values) -> Result<Collector, CollectorError> {
         let mut files = Vec::with_capacity(self.files.len());
         for (number, declared) in self.files.iter().enumerate() {
-            files.extend(globs(declared, values, &format!("files[{number}]"))?);
+            files.extend(globs(declared, values, &Place::Files(number))?);
         }
         let mut commands = self.commands.clone();
         for command in &mut commands {
@@ -55,8 +55,9 @@ impl Declared {
         for declared in &self.journal {
             journal.extend(units(declared, values)?);
         }
-        let Self { name, version, why, default, when, pack, properties, roots, vitals, inventory, .. } = self.clone();
-        let collector = Collector {
+        let Self { name, version, why, default, when, pack, properties, roots, vitals, inventory, http, .. } =
+            self.clone();
+        Ok(Collector {
             name,
             version,
             why,
@@ -69,26 +70,25 @@ impl Declared {
             inventory,
             files,
             commands,
+            http,
             journal,
-        };
-        collector.check()?;
-        Ok(collector)
+        })
     }
 }
 
-fn property(name: &str) -> String {
-    format!("property `{}`", report::brief(name, 80))
+fn property(name: &str) -> Place {
+    Place::Property(report::brief(name, 80))
 }
 
 /// A block of files; none, where a list without values leaves it no path.
-fn globs(declared: &Files<Template>, values: &Values, place: &str) -> Result<Option<Files>, CollectorError> {
+fn globs(declared: &Files<Template>, values: &Values, place: &Place) -> Result<Option<Files>, CollectorError> {
     let all = |templates: &[Template]| -> Result<Vec<Pattern>, CollectorError> {
         let mut patterns = Vec::with_capacity(templates.len());
         for template in templates {
-            for text in filled(template.as_str(), values, Place::Path, place)? {
+            for text in filled(template.as_str(), values, For::Path, place)? {
                 match Pattern::parse(&text) {
                     Ok(pattern) => patterns.push(pattern),
-                    Err(error) => return fail(place, &error.to_string()),
+                    Err(error) => return fail(place.clone(), error.to_string()),
                 }
             }
         }
@@ -103,10 +103,10 @@ fn globs(declared: &Files<Template>, values: &Values, place: &str) -> Result<Opt
 }
 
 fn arguments(command: &mut Command, values: &Values) -> Result<(), CollectorError> {
-    let place = format!("commands `{}`", command.name);
+    let place = Place::Block("commands", command.name.to_string());
     let mut argv: Vec<String> = command.argv.iter().take(1).cloned().collect();
     for argument in command.argv.iter().skip(1) {
-        argv.extend(filled(argument, values, Place::Argument, &place)?);
+        argv.extend(filled(argument, values, For::Argument, &place)?);
     }
     command.argv = argv;
     Ok(())
@@ -114,10 +114,10 @@ fn arguments(command: &mut Command, values: &Values) -> Result<(), CollectorErro
 
 /// An export of the journal; none, where a list without values leaves it no unit: without units it would be of all.
 fn units(declared: &Journal, values: &Values) -> Result<Option<Journal>, CollectorError> {
-    let place = format!("journal `{}`", declared.name);
+    let place = Place::Block("journal", declared.name.to_string());
     let mut units = Vec::with_capacity(declared.units.len());
     for unit in &declared.units {
-        units.extend(filled(unit, values, Place::Unit, &place)?);
+        units.extend(filled(unit, values, For::Unit, &place)?);
     }
     if units.is_empty() && !declared.units.is_empty() {
         return Ok(None);
@@ -125,13 +125,13 @@ fn units(declared: &Journal, values: &Values) -> Result<Option<Journal>, Collect
     Ok(Some(Journal { units, ..declared.clone() }))
 }
 
-fn filled(text: &str, values: &Values, place: Place, at: &str) -> Result<Vec<String>, CollectorError> {
+fn filled(text: &str, values: &Values, place: For, at: &Place) -> Result<Vec<String>, CollectorError> {
     if let Some(unknown) = template::names(text).find(|name| !values.contains_key(*name)) {
-        return fail(at, &format!("`{{{{{unknown}}}}}` names no declared property"));
+        return fail(at.clone(), format!("`{{{{{unknown}}}}}` names no declared property"));
     }
     match template::fill(text, values, place) {
         Ok(texts) => Ok(texts),
-        Err(problem) => fail(at, &problem),
+        Err(problem) => fail(at.clone(), problem),
     }
 }
 

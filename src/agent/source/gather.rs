@@ -14,8 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::collector::{self, Collector};
 use super::command::{self, Ending, Output, Program};
+use super::condition::{self, Conditions};
 use super::estimate::estimate;
 use super::file::{Extent, FileContent};
+use super::http::{Answer, Refusal, Request};
 use super::inventory::Inventory;
 use super::journal::{Journal as _, Journalctl};
 use super::mounts::Mounts;
@@ -29,7 +31,10 @@ use crate::bundle::outcome::Outcome;
 use crate::bundle::path::EntryPath;
 use crate::bundle::segment::Note;
 use crate::report;
+use crate::secret::Secret;
 
+/// Bytes of a token's file at most.
+const TOKEN: u64 = 16 << 10;
 /// Characters of a reason.
 const REASON: usize = 400;
 
@@ -43,7 +48,9 @@ pub fn collect(
 ) -> ControlFlow<()> {
     let mounts = Mounts::of(host, plan.remote, plan.bounds.mount_wait);
     let left = Left { bytes: plan.bounds.total_bytes, entries: plan.bounds.entries };
-    let mut gather = Gather { plan, host, stop, sink, path: command::path(), left, full: false };
+    let path = command::path();
+    let conditions = Conditions { host, mounts: &mounts, path: &path };
+    let mut gather = Gather { plan, host, stop, sink, path: &path, conditions, left, full: false };
     for note in &plan.notes {
         gather.missing(note.clone())?;
     }
@@ -54,6 +61,7 @@ pub fn collect(
     }
     for collector in &ready {
         gather.commands(collector)?;
+        gather.requests(collector)?;
     }
     gather.estimate(&ready, &mounts)?;
     let mut met = Met::default();
@@ -78,7 +86,8 @@ struct Gather<'a> {
     stop: &'a CancellationToken,
     sink: &'a mut dyn FnMut(Found) -> ControlFlow<()>,
     /// Where programs are looked up.
-    path: Vec<PathBuf>,
+    path: &'a [PathBuf],
+    conditions: Conditions<'a>,
     left: Left,
     full: bool,
 }
@@ -88,7 +97,7 @@ impl<'a> Gather<'a> {
     fn ready(&mut self) -> ControlFlow<(), Vec<&'a Collector>> {
         let mut ready = Vec::new();
         for collector in &self.plan.collectors {
-            match missing(&collector.when, self.host, &self.path) {
+            match self.conditions.missing(&collector.when) {
                 None => ready.push(collector),
                 Some(reason) => self.missing(skipped(format!("collectors/{}", collector.name), collector, reason))?,
             }
@@ -158,10 +167,10 @@ impl<'a> Gather<'a> {
             return self.missing(skipped(path, collector, reason.to_owned()));
         }
         for command in &collector.commands {
-            match resolve(command, self.host, &self.path, &self.plan.bounds) {
+            match resolve(command, &self.conditions, &self.plan.bounds) {
                 Err(reason) => self.missing(skipped(format!("commands/{}.txt", command.name), collector, reason))?,
                 Ok(program) => {
-                    let output = Output::new(program, self.path.clone(), self.stop.clone());
+                    let output = Output::new(program, self.path.to_vec(), self.stop.clone());
                     let ending = output.ending();
                     self.output(&format!("commands/{}.txt", command.name), collector, Box::new(output), &ending)?;
                 }
@@ -170,10 +179,75 @@ impl<'a> Gather<'a> {
         ControlFlow::Continue(())
     }
 
+    fn requests(&mut self, collector: &Collector) -> ControlFlow<()> {
+        for wanted in &collector.http {
+            let path = format!("http/{}.txt", wanted.name);
+            if !self.host.is_own() {
+                let reason =
+                    "another root than / is read: this node's servers would speak of another system".to_owned();
+                self.missing(skipped(path, collector, reason))?;
+                continue;
+            }
+            match self.ask(collector, wanted) {
+                Ok(answer) => {
+                    let ending = answer.ending();
+                    self.output(&path, collector, Box::new(answer), &ending)?;
+                }
+                Err(Refusal::Absent(reason)) => self.missing(skipped(path, collector, reason))?,
+                Err(Refusal::Failed(reason)) => {
+                    let err = EntryPath::parse(&format!("{path}.err"));
+                    let note = Note { outcome: Outcome::Failed, ..skipped(path, collector, reason) };
+                    match err {
+                        Ok(err) => self.failed(note, err)?,
+                        Err(_) => self.missing(note)?,
+                    }
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn ask(&self, collector: &Collector, wanted: &collector::Http) -> Result<Answer, Refusal> {
+        if let Some(reason) = self.conditions.missing(&wanted.when) {
+            return Err(Refusal::Absent(reason));
+        }
+        let token = wanted.token_file.as_ref().map(|file| self.token(collector, file)).transpose()?;
+        let bounds = &self.plan.bounds;
+        let request = Request {
+            at: &wanted.at,
+            path: &wanted.path,
+            statuses: &wanted.statuses,
+            time: wanted.timeout.unwrap_or(bounds.command_time),
+            bytes: wanted.max_bytes.unwrap_or(bounds.command_bytes),
+            token,
+            stop: self.stop,
+        };
+        request.send()
+    }
+
+    /// A token out of its file, which lies below a root of the collector wherever links lead.
+    fn token(&self, collector: &Collector, file: &Path) -> Result<Secret, Refusal> {
+        let failed = |problem: &str| Refusal::Failed(format!("token file {} {problem}", file.display()));
+        let resolve = |path: &Path| self.conditions.resolve(path);
+        let real = resolve(file).map_err(|_| Refusal::Absent(format!("token file {} is not there", file.display())))?;
+        let own = self.host.below(&real);
+        if !collector.roots.iter().any(|root| resolve(root).is_ok_and(|root| real.starts_with(root)))
+            || self.plan.never.iter().any(|never| own.starts_with(never))
+        {
+            return Err(failed("lies outside of the declared roots"));
+        }
+        let text = self.host.read_plain(&real, TOKEN).map_err(|error| failed(&format!("cannot be read: {error}")))?;
+        let text = String::from_utf8(text).unwrap_or_default();
+        let token = text.trim();
+        if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(failed("holds no token: one line of visible ASCII"));
+        }
+        Ok(Secret::new(token))
+    }
+
     fn journal(&mut self, collector: &Collector) -> ControlFlow<()> {
-        let path = self.path.clone();
         let window = self.plan.window_here();
-        let journal = Journalctl { host: self.host, path: &path, bounds: &self.plan.bounds, window };
+        let journal = Journalctl { host: self.host, path: self.path, bounds: &self.plan.bounds, window };
         for wanted in &collector.journal {
             let path = format!("journal/{}.export", wanted.name);
             match journal.export(wanted, self.stop) {
@@ -299,34 +373,26 @@ impl<'a> Gather<'a> {
 /// What a declared command comes to on this node, or why it is skipped.
 pub(super) fn resolve(
     command: &collector::Command,
-    host: &Host,
-    path: &[PathBuf],
+    conditions: &Conditions<'_>,
     bounds: &AgentLimits,
 ) -> Result<Program, String> {
-    if let Some(reason) = missing(&command.when, host, path) {
+    if let Some(reason) = conditions.missing(&command.when) {
         return Err(reason);
     }
     let (program, arguments) = command.argv.split_first().ok_or("names no program")?;
-    let file = command::find(path, program).ok_or_else(|| format!("`{program}` is not installed"))?;
+    let file = command::find(conditions.path, program).ok_or_else(|| format!("`{program}` is not installed"))?;
+    if let Some(reason) = condition::lacking(&command.needs) {
+        return Err(reason);
+    }
+    let kept = command.needs.iter().chain(&command.capabilities);
     Ok(Program {
         file,
         arguments: arguments.to_vec(),
         time: command.timeout.unwrap_or(bounds.command_time),
         bytes: command.max_bytes.unwrap_or(bounds.command_bytes),
         exits: command.exits.iter().copied().collect(),
-        capabilities: command.capabilities.iter().filter_map(|name| command::capability(name)).collect(),
+        capabilities: kept.filter_map(|name| command::capability(name)).collect(),
     })
-}
-
-/// What a condition wants and this node does not have.
-pub(super) fn missing(when: &collector::When, host: &Host, path: &[PathBuf]) -> Option<String> {
-    if let Some(wanted) = &when.path
-        && host.resolve(wanted, &|_| None).is_err()
-    {
-        return Some(format!("{} is not there", wanted.display()));
-    }
-    let wanted = when.command.as_ref().filter(|wanted| command::find(path, wanted).is_none())?;
-    Some(format!("`{wanted}` is not installed"))
 }
 
 fn skipped(path: String, collector: &Collector, reason: String) -> Note {

@@ -11,7 +11,7 @@ use rustix::thread::CapabilitySet;
 use tokio_util::sync::CancellationToken;
 
 use super::Content;
-use super::collector::{self, Boot, Priority};
+use super::collector::{self, Boot, Priority, Transport};
 use super::command::{self, Ending, Output, Program};
 use crate::agent::config::AgentLimits;
 use crate::agent::host::Host;
@@ -106,12 +106,28 @@ fn filters(wanted: &collector::Journal, window: Window) -> Vec<String> {
         (None, None) => None,
     });
     arguments.extend(window.until.map(|until| format!("--until=@{}", until.saturating_add(999).div_euclid(1000))));
-    arguments.extend(match wanted.boot {
-        Boot::All => None,
-        Boot::Current => Some("--boot=0".to_owned()),
-        Boot::Previous => Some("--boot=-1".to_owned()),
-    });
+    match wanted.boot {
+        Boot::All => {}
+        Boot::Back(0) => arguments.push("--boot=0".to_owned()),
+        Boot::Back(back) => arguments.push(format!("--boot=-{back}")),
+    }
+    // Several are alternatives. They are matches of fields, and stand last.
+    arguments.extend(wanted.transports.iter().map(|transport| format!("_TRANSPORT={}", transport.as_str())));
     arguments
+}
+
+impl Transport {
+    /// The journal's own word.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Audit => "audit",
+            Self::Driver => "driver",
+            Self::Journal => "journal",
+            Self::Kernel => "kernel",
+            Self::Stdout => "stdout",
+            Self::Syslog => "syslog",
+        }
+    }
 }
 
 impl Priority {

@@ -5,17 +5,19 @@
 //!
 //! [`library`] holds the collectors that the node declares, [`collector`] the format they are written in, with places for
 //! [`property`] values that [`template`] fills in; a request's names become a [`Plan`], which [`collect()`] reads and [`check()`] tries. Below them: [`walk`] finds and opens files, [`file`](mod@file) reads them,
-//! [`command`] and [`journal`] run what is declared, [`vitals`] and [`inventory`] say how the node is and what it is.
+//! [`command`] and [`journal`] run what is declared, `http` asks servers of this node, [`vitals`] and [`inventory`] say how the node is and what it is.
 
 mod check;
 pub mod collector;
 pub mod command;
+mod condition;
 mod declared;
 mod estimate;
 pub mod file;
 mod fill;
 mod gather;
 pub mod glob;
+mod http;
 pub mod inventory;
 pub mod journal;
 pub mod kind;

@@ -16,7 +16,7 @@ pub(super) type Values = BTreeMap<String, Filled>;
 
 /// What a filled text is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum For {
     /// A glob over host paths.
     Path,
     /// An argument of a command.
@@ -101,7 +101,7 @@ pub(super) fn names(text: &str) -> impl Iterator<Item = &str> {
 ///
 /// # Errors
 /// When a value is not for this place, or a property has none.
-pub(super) fn fill(text: &str, values: &Values, place: Place) -> Result<Vec<String>, String> {
+pub(super) fn fill(text: &str, values: &Values, place: For) -> Result<Vec<String>, String> {
     let mut filled = vec![String::with_capacity(text.len())];
     let mut listed = false;
     for piece in pieces(text) {
@@ -132,13 +132,13 @@ pub(super) fn fill(text: &str, values: &Values, place: Place) -> Result<Vec<Stri
     Ok(filled)
 }
 
-fn put(text: &mut String, name: &str, value: &str, place: Place) -> Result<(), String> {
+fn put(text: &mut String, name: &str, value: &str, place: For) -> Result<(), String> {
     let fail = |problem: &str| Err(format!("the value of `{name}` {problem}"));
     if value.contains('\0') {
         return fail("must hold no zero byte");
     }
     match place {
-        Place::Path | Place::Unit => {
+        For::Path | For::Unit => {
             if value.is_empty() || value.contains('/') {
                 return fail("stands for one name: it must not be empty or hold a `/`");
             }
@@ -149,9 +149,9 @@ fn put(text: &mut String, name: &str, value: &str, place: Place) -> Result<(), S
                 return fail("must hold no wildcards: `* ? [ ] { } \\`");
             }
         }
-        Place::Argument => {}
+        For::Argument => {}
     }
-    if place != Place::Path && text.is_empty() && value.starts_with('-') {
+    if place != For::Path && text.is_empty() && value.starts_with('-') {
         return fail("must not begin with `-`: it would be an option");
     }
     text.push_str(value);
@@ -162,7 +162,7 @@ fn put(text: &mut String, name: &str, value: &str, place: Place) -> Result<(), S
 mod tests {
     use super::*;
 
-    fn one(text: &str, value: &str, place: Place) -> Result<Vec<String>, String> {
+    fn one(text: &str, value: &str, place: For) -> Result<Vec<String>, String> {
         fill(text, &[("v".to_owned(), Filled::One(value.to_owned()))].into(), place)
     }
 
@@ -170,7 +170,7 @@ mod tests {
     fn braces_around_no_name_are_text() {
         for text in ["{{.Names}}", "{{json .}}", "{a,b}", "{{}}", "{{a", "a}}", "/x/{{a,b},c}"] {
             assert_eq!(names(text).count(), 0, "{text}");
-            assert_eq!(fill(text, &Values::new(), Place::Argument), Ok(vec![text.to_owned()]));
+            assert_eq!(fill(text, &Values::new(), For::Argument), Ok(vec![text.to_owned()]));
         }
         assert_eq!(names("{{{v}}}").collect::<Vec<_>>(), ["v"]);
         assert_eq!(names("a{{v}}b{{w.x}}{{.y}}").collect::<Vec<_>>(), ["v", "w.x"]);
@@ -178,33 +178,29 @@ mod tests {
 
     #[test]
     fn a_value_stays_inside_its_component() {
-        assert_eq!(one("/var/log/{{v}}/*.log", "main", Place::Path), Ok(vec!["/var/log/main/*.log".to_owned()]));
+        assert_eq!(one("/var/log/{{v}}/*.log", "main", For::Path), Ok(vec!["/var/log/main/*.log".to_owned()]));
         for bad in ["", ".", "..", "../x", "a/b", "/", "*", "**", "a?", "[a]", "{a,b}", "a\\", "a\0"] {
-            assert!(one("/var/log/{{v}}/*.log", bad, Place::Path).is_err(), "{bad:?}");
-            assert!(one("{{v}}.service", bad, Place::Unit).is_err(), "{bad:?}");
+            assert!(one("/var/log/{{v}}/*.log", bad, For::Path).is_err(), "{bad:?}");
+            assert!(one("{{v}}.service", bad, For::Unit).is_err(), "{bad:?}");
         }
     }
 
     #[test]
     fn a_value_stays_inside_its_argument_and_is_no_option() {
         for text in ["; rm -rf /", "$(reboot)", "a b", "`x`", "|", "../x", "*"] {
-            assert_eq!(
-                one("{{v}}", text, Place::Argument),
-                Ok(vec![text.to_owned()]),
-                "one argument, whatever it holds"
-            );
+            assert_eq!(one("{{v}}", text, For::Argument), Ok(vec![text.to_owned()]), "one argument, whatever it holds");
         }
-        assert!(one("{{v}}", "-rf", Place::Argument).is_err());
-        assert!(one("{{v}}{{v}}", "--x", Place::Argument).is_err());
-        assert_eq!(one("--level={{v}}", "-1", Place::Argument), Ok(vec!["--level=-1".to_owned()]));
-        assert!(one("{{v}}", "a\0", Place::Argument).is_err());
-        assert!(one("{{v}}", "--file=/etc/shadow", Place::Unit).is_err());
+        assert!(one("{{v}}", "-rf", For::Argument).is_err());
+        assert!(one("{{v}}{{v}}", "--x", For::Argument).is_err());
+        assert_eq!(one("--level={{v}}", "-1", For::Argument), Ok(vec!["--level=-1".to_owned()]));
+        assert!(one("{{v}}", "a\0", For::Argument).is_err());
+        assert!(one("{{v}}", "--file=/etc/shadow", For::Unit).is_err());
     }
 
     #[test]
     fn a_value_is_not_filled_in_again() {
         let values = [("v".to_owned(), Filled::One("{{w}}".to_owned())), ("w".to_owned(), Filled::One("x".to_owned()))];
-        assert_eq!(fill("{{v}}", &values.into(), Place::Argument), Ok(vec!["{{w}}".to_owned()]));
+        assert_eq!(fill("{{v}}", &values.into(), For::Argument), Ok(vec!["{{w}}".to_owned()]));
     }
 
     #[test]
@@ -215,11 +211,11 @@ mod tests {
         ]
         .into();
         assert_eq!(
-            fill("--unit={{v}}", &values, Place::Argument),
+            fill("--unit={{v}}", &values, For::Argument),
             Ok(vec!["--unit=a".to_owned(), "--unit=b".to_owned()])
         );
-        assert_eq!(fill("x{{none}}", &values, Place::Argument), Ok(Vec::new()));
-        assert!(fill("{{v}}{{v}}", &values, Place::Argument).is_err());
-        assert!(fill("{{w}}", &values, Place::Argument).is_err());
+        assert_eq!(fill("x{{none}}", &values, For::Argument), Ok(Vec::new()));
+        assert!(fill("{{v}}{{v}}", &values, For::Argument).is_err());
+        assert!(fill("{{w}}", &values, For::Argument).is_err());
     }
 }

@@ -12,6 +12,7 @@ use crate::agent::config::AgentLimits;
 use crate::agent::host::Host;
 use crate::agent::source::collector::{self, Boot, Priority};
 use crate::agent::source::command;
+use crate::agent::source::condition;
 use crate::agent::source::journal::{Journal as _, Journalctl};
 use crate::bundle::outcome::Outcome;
 use crate::window::Window;
@@ -43,7 +44,15 @@ fn commands_give_entries_and_errs() {
         [[commands]]
         name = "when-command"
         argv = ["echo"]
-        when = { command = "sheaf-no-such-program" }
+        when = { command_exists = "sheaf-no-such-program" }
+        [[commands]]
+        name = "when-unit"
+        argv = ["echo"]
+        when = { path_exists = "/", unit_active = "sheaf-no-such-unit.service" }
+        [[commands]]
+        name = "needs"
+        argv = ["echo"]
+        needs = ["CAP_BLOCK_SUSPEND", "CAP_CHECKPOINT_RESTORE"]
     "#;
     let taken = take(&own(), &plan(lines), &mut |_| {});
     assert_eq!(taken.content("commands/good.txt"), Some(b"hello $HOME; id\n".as_slice()), "no shell");
@@ -53,6 +62,11 @@ fn commands_give_entries_and_errs() {
     taken.skipped("commands/missing.txt", "not installed");
     taken.skipped("commands/when-path.txt", "/nonexistent/x is not there");
     taken.skipped("commands/when-command.txt", "not installed");
+    taken.skipped("commands/when-unit.txt", "sheaf-no-such-unit.service");
+    match condition::lacking(&["CAP_BLOCK_SUSPEND".to_owned(), "CAP_CHECKPOINT_RESTORE".to_owned()]) {
+        Some(reason) => taken.skipped("commands/needs.txt", &reason),
+        None => assert_eq!(taken.content("commands/needs.txt"), Some(b"\n".as_slice())),
+    }
     assert!(!taken.records.contains_key("commands/good.txt.err"));
 }
 
@@ -70,6 +84,58 @@ fn commands_of_another_root_are_skipped() {
     let taken = fixture.collect("[[commands]]\nname = \"x\"\nargv = [\"echo\"]\n");
     taken.skipped("commands/*", "another root");
     assert!(taken.records.is_empty());
+}
+
+/// A server of one answer on a socket, which tells what it was asked.
+fn serve(socket: &Path, answer: &'static str) -> std::thread::JoinHandle<String> {
+    let listener = std::os::unix::net::UnixListener::bind(socket).expect("bound");
+    std::thread::spawn(move || {
+        let (mut link, _) = listener.accept().expect("accepted");
+        let mut text = [0; 4096];
+        let n = link.read(&mut text).expect("read");
+        link.write_all(answer.as_bytes()).expect("written");
+        String::from_utf8_lossy(&text[..n]).into_owned()
+    })
+}
+
+#[test]
+fn requests_give_entries_and_errs() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let root = folder.path().canonicalize().expect("a path");
+    fs::write(root.join("token"), "abc\n").expect("written");
+    std::os::unix::fs::symlink("/etc/passwd", root.join("outside")).expect("a link");
+    let good = serve(&root.join("good.sock"), "HTTP/1.0 200 OK\r\n\r\nfine\n");
+    let busy = serve(&root.join("busy.sock"), "HTTP/1.0 503 Busy\r\n\r\nnot now\n");
+    let block = |name: &str, more: &str| {
+        format!(
+            "[[http]]\nname = \"{name}\"\nat = \"unix:{}/{name}.sock\"\npath = \"/state\"\n{more}\n",
+            root.display()
+        )
+    };
+    let root_shown = root.display();
+    let lines = [
+        format!("roots = [\"{root_shown}\"]\n"),
+        block("good", &format!("token_file = \"{root_shown}/token\"")),
+        block("busy", ""),
+        block("none", ""),
+        block("unmet", "when = { command_exists = \"sheaf-no-such-program\" }"),
+        block("tokenless", &format!("token_file = \"{root_shown}/no-token\"")),
+        block("stolen", &format!("token_file = \"{root_shown}/outside\"")),
+    ];
+    let taken = take(&own(), &plan(&lines.concat()), &mut |_| {});
+    assert_eq!(taken.content("http/good.txt"), Some(b"fine\n".as_slice()));
+    let said = good.join().expect("served");
+    assert!(said.starts_with("GET /state HTTP/1.0\r\n") && said.contains("Bearer abc\r\n"), "{said}");
+    assert!(!busy.join().expect("served").contains("Bearer"));
+    assert_eq!(taken.content("http/busy.txt"), Some(b"not now\n".as_slice()));
+    assert_eq!(taken.content("http/busy.txt.err"), Some(b"the server answers 503\n".as_slice()));
+    taken.skipped("http/none.txt", "nothing listens on unix:");
+    taken.skipped("http/unmet.txt", "not installed");
+    taken.skipped("http/tokenless.txt", "no-token is not there");
+    let (outcome, reason) = taken.note("http/stolen.txt").expect("a note");
+    assert!(outcome == Outcome::Failed && reason.contains("outside of the declared roots"), "{outcome} {reason}");
+    let elsewhere = Fixture::new().collect(&lines.concat());
+    elsewhere.skipped("http/good.txt", "another root");
 }
 
 #[test]
@@ -171,5 +237,12 @@ fn what_is_asked_of_journalctl() {
     );
     assert_eq!(String::from_utf8_lossy(&said), expected);
     assert_eq!(export(&fixture.host(), &[], ""), Err("`journalctl` is not installed".to_owned()));
+    for (boot, expected) in [("0", "--boot=0\n"), ("-3", "--boot=-3\n"), ("\"current\"", "--boot=0\n"), ("\"all\"", "")]
+    {
+        let lines = format!("boot = {boot}\ntransports = [\"kernel\", \"audit\"]\n");
+        let (said, _) = export(&fixture.host(), &path, &lines).expect("exported");
+        let expected = format!("{expected}_TRANSPORT=kernel\n_TRANSPORT=audit\n");
+        assert!(String::from_utf8_lossy(&said).ends_with(&expected), "{boot}");
+    }
     assert_eq!((wanted("").boot, wanted("priority = \"err\"").priority), (Boot::All, Some(Priority::Err)));
 }
