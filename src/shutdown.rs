@@ -63,6 +63,25 @@ impl Shutdown {
         tokio::time::timeout(deadline, self.tracker.wait()).await.is_ok()
     }
 
+    /// A message for each SIGHUP, which asks for the configuration to be read again; several that come together are one. From here on
+    /// the signal ends no process.
+    ///
+    /// # Errors
+    /// When the signal handler cannot be set.
+    pub fn on_hangup(&self) -> std::io::Result<tokio::sync::mpsc::Receiver<()>> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut hangup = signal(SignalKind::hangup())?;
+        let (asked, asked_out) = tokio::sync::mpsc::channel(1);
+        let stop = self.clone();
+        self.spawn(async move {
+            loop {
+                tokio::select! { _ = hangup.recv() => {}, () = stop.stopping() => return }
+                let _ = asked.try_send(());
+            }
+        });
+        Ok(asked_out)
+    }
+
     /// Stops at the first SIGTERM or SIGINT; at the second the process ends with 130.
     ///
     /// # Errors

@@ -13,7 +13,12 @@ use serde::Deserialize;
 use crate::agent::source::measure::{self, TextError};
 use crate::id::NodeName;
 use crate::limits;
+use crate::net::proxy::{Proxy, ProxyError};
+use crate::secret::Secret;
 use crate::window::Lookback;
+
+/// Orders an hour that a bound may name: each is remembered for that long.
+const ORDERS: u32 = 3600;
 
 /// Why a configuration is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +47,12 @@ pub enum ConfigError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The proxy's user and password cannot be had.
+    #[error("proxy_auth_file: cannot read {}", .0.display())]
+    ProxyFile(PathBuf, #[source] std::io::Error),
+    /// The proxy cannot be used.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
 }
 
 /// What the agent's configuration file says.
@@ -52,7 +63,13 @@ pub struct AgentConfig {
     pub url: Option<String>,
     /// PEM file with the coordinator's server CA.
     pub ca_file: Option<PathBuf>,
-    /// File that holds the agent secret. Rotated ones are kept in the state folder; another secret put here wins over them.
+    /// HTTP proxy by which the coordinator is reached, `http://host:port`; TLS goes through it from end to end.
+    pub proxy: Option<String>,
+    /// File with the proxy's `USER:PASSWORD`, where it wants them.
+    pub proxy_auth_file: Option<PathBuf>,
+    /// Hosts, domains, addresses and networks that are reached without the proxy.
+    pub no_proxy: Vec<String>,
+    /// File that holds the agent secret, unless systemd hands over a credential `agent-secret`. Rotated ones are kept in the state folder; another secret put here wins over them.
     pub secret_file: PathBuf,
     /// Folder for what the agent keeps: its seal key, its instance's state.
     pub state_dir: PathBuf,
@@ -62,9 +79,11 @@ pub struct AgentConfig {
     pub host_root: PathBuf,
     /// Folders with collector files; later ones override earlier ones by name.
     pub collectors_dirs: Vec<PathBuf>,
-    /// Whether orders to collect are followed; `off` refuses them with that reason.
+    /// Whether orders to collect are followed; `off` refuses them with that reason. `sheaf agent collect` works all the same.
     #[serde(deserialize_with = "measure::de_switch")]
     pub collect: bool,
+    /// Orders to collect that are followed within any hour; without it there is no such bound.
+    pub orders_per_hour: Option<u32>,
     /// Whether network and FUSE file systems are read too.
     #[serde(deserialize_with = "measure::de_switch")]
     pub network_file_systems: bool,
@@ -127,12 +146,16 @@ impl Default for AgentConfig {
         Self {
             url: None,
             ca_file: None,
+            proxy: None,
+            proxy_auth_file: None,
+            no_proxy: Vec::new(),
             secret_file: "/etc/sheaf/agent.secret".into(),
             state_dir: "/var/lib/sheaf-agent".into(),
             spool_dir: None,
             host_root: "/".into(),
             collectors_dirs: vec!["/usr/lib/sheaf/collectors.d".into(), "/etc/sheaf/collectors.d".into()],
             collect: true,
+            orders_per_hour: None,
             network_file_systems: false,
             node: None,
             labels: BTreeMap::new(),
@@ -167,6 +190,22 @@ impl AgentConfig {
         self.spool_dir.as_deref().unwrap_or(&self.state_dir)
     }
 
+    /// The proxy by which the coordinator is reached, if there is one; reads its user and password.
+    ///
+    /// # Errors
+    /// When it cannot be meant, or user and password cannot be read.
+    pub fn proxy(&self) -> Result<Option<Proxy>, ConfigError> {
+        let Some(url) = &self.proxy else { return Ok(None) };
+        let credentials = match &self.proxy_auth_file {
+            None => None,
+            Some(file) => match fs::read_to_string(file) {
+                Ok(text) => Some(Secret::new(text)),
+                Err(error) => return Err(ConfigError::ProxyFile(file.clone(), error)),
+            },
+        };
+        Ok(Some(Proxy::new(url, credentials, &self.no_proxy)?))
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         let fail = |key, problem: String| Err(ConfigError::Value { key, problem });
         if !self.host_root.is_absolute() {
@@ -180,6 +219,18 @@ impl AgentConfig {
             if !parsed.is_ok_and(|uri| uri.scheme_str() == Some("https") && uri.host().is_some()) {
                 return fail("url", format!("`{}` must be https://HOST:PORT", crate::report::brief(url, 200)));
             }
+        }
+        match &self.proxy {
+            Some(url) => match Proxy::new(url, None, &self.no_proxy) {
+                Err(error @ ProxyError::Except(_)) => return fail("no_proxy", error.to_string()),
+                Err(error) => return fail("proxy", error.to_string()),
+                Ok(_) => {}
+            },
+            None if self.proxy_auth_file.is_some() => return fail("proxy_auth_file", "there is no `proxy`".into()),
+            None => {}
+        }
+        if self.orders_per_hour.is_some_and(|most| !(1..=ORDERS).contains(&most)) {
+            return fail("orders_per_hour", format!("must be 1 to {ORDERS}; `collect = \"off\"` follows none"));
         }
         let long = |(key, value): &(&String, &String)| key.is_empty() || key.len() > 63 || value.len() > 255;
         if let Some((key, _)) = self.labels.iter().find(long) {
@@ -243,6 +294,13 @@ mod tests {
             ("[limits]\nfile_byte = 1", "agent.toml: line 2: unknown key `file_byte`; did you mean `file_bytes`?"),
             ("host_root = \"host\"", "host_root: must be an absolute path"),
             ("url = \"http://x:1\"", "url: `http://x:1` must be https://HOST:PORT"),
+            ("proxy = \"proxy:3128\"", "proxy: `proxy:3128` is no proxy of the form http://HOST:PORT"),
+            (
+                "proxy = \"http://p:1\"\nno_proxy = [\"a b\"]",
+                "no_proxy: `a b` is no host, domain, address or network such as 10.0.0.0/8",
+            ),
+            ("proxy_auth_file = \"/x\"", "proxy_auth_file: there is no `proxy`"),
+            ("orders_per_hour = 0", "orders_per_hour: must be 1 to 3600; `collect = \"off\"` follows none"),
             ("[limits]\nentries = 0", "limits: total_bytes and entries must not be 0"),
         ] {
             assert_eq!(parse(text).expect_err(text), expected);

@@ -13,13 +13,14 @@ use std::path::{Path, PathBuf};
 
 use http::{Method, StatusCode};
 
-pub use place::{Home, PlaceError, Settings};
+pub use place::{Home, PlaceError, Settings, Via};
 
 use crate::agent::config::{AgentConfig, ConfigError};
 use crate::agent::host::Host;
 use crate::agent::send::{Backoff, Dialer, LinkError};
 use crate::clock::{Clock, rfc3339};
 use crate::id::NodeName;
+use crate::net::proxy::Proxy;
 use crate::net::tls::{self, Identity, TlsError};
 use crate::protocol::join::{AccessError, AccessInfo, JOIN, JoinReply, JoinRequest, MEMBERS};
 use crate::report;
@@ -149,6 +150,12 @@ impl Ticket {
         Ok(Self { dialer, endpoint: info.endpoint.clone() })
     }
 
+    /// The same by way of a proxy.
+    #[must_use]
+    pub fn through(self, proxy: Option<Proxy>) -> Self {
+        Self { dialer: self.dialer.through(proxy), ..self }
+    }
+
     /// Trades it for an agent secret.
     ///
     /// # Errors
@@ -184,6 +191,15 @@ pub struct Mounted {
     pub state_dir: PathBuf,
     /// The host's root.
     pub host_root: PathBuf,
+    /// The proxy by which the coordinator is reached.
+    pub via: Via,
+}
+
+impl Mounted {
+    /// The configuration of a container that has joined.
+    pub fn config(&self) -> PathBuf {
+        Home::new(&self.state_dir, &self.state_dir).config
+    }
 }
 
 /// Joins at the start of a container, unless the host's folder says that it was done; tries until it works. A restart finds its
@@ -195,7 +211,7 @@ pub async fn at_start(mounted: &Mounted, shutdown: &Shutdown) -> Result<AgentCon
     let home = Home::new(&mounted.state_dir, &mounted.state_dir);
     let info = read_mounted(&mounted.access)?;
     let known = home.is_of(&mounted.node)?;
-    let settings = Settings { labels: &BTreeMap::new(), host_root: &mounted.host_root, force: true };
+    let settings = Settings { labels: &BTreeMap::new(), host_root: &mounted.host_root, via: &mounted.via, force: true };
     let plan = home.plan(&mounted.node, &info, &settings)?;
     if known {
         plan.commit(None)?;
@@ -205,7 +221,7 @@ pub async fn at_start(mounted: &Mounted, shutdown: &Shutdown) -> Result<AgentCon
     let mut backoff = Backoff::default();
     let reply = loop {
         let tried = match Ticket::check(&info, &Clock::system()) {
-            Ok(ticket) => ticket.trade(&mounted.node, &machine_id, shutdown).await,
+            Ok(ticket) => ticket.through(plan.settings().proxy()?).trade(&mounted.node, &machine_id, shutdown).await,
             Err(error) => Err(error),
         };
         let error = match tried {

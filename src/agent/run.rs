@@ -6,12 +6,15 @@
 
 mod answers;
 mod connection;
+mod hourly;
+mod offset;
 mod pipeline;
+mod reload;
 mod service;
+mod setup;
 mod work;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,10 +22,12 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::agent::config::AgentConfig;
+use self::hourly::Hourly;
+use self::offset::{Offset, Sample};
+use self::setup::Setup;
+use crate::agent::config::{AgentConfig, ConfigError};
 use crate::agent::deployments::Deployments;
-use crate::agent::host::Host;
-use crate::agent::send::{Backoff, Dialer, Keys, Link, LinkError, LoginError};
+use crate::agent::send::{Backoff, Keys, Link, LinkError, LoginError};
 use crate::agent::source::Library;
 use crate::agent::source::plan::Known;
 use crate::id::TaskId;
@@ -33,6 +38,7 @@ use crate::state;
 
 pub(in crate::agent) use pipeline::pipeline;
 pub use pipeline::{Pipeline, in_background};
+pub use reload::Reload;
 pub use service::refused;
 
 /// Orders that may wait.
@@ -49,6 +55,9 @@ pub enum AgentError {
     /// There is nothing to log in with.
     #[error(transparent)]
     Secret(LoginError),
+    /// The proxy cannot be used.
+    #[error(transparent)]
+    Config(ConfigError),
     /// The CA file cannot be read.
     #[error("cannot read the CA file {}", .0.display())]
     CaFile(PathBuf, #[source] std::io::Error),
@@ -62,16 +71,16 @@ pub enum AgentError {
 
 /// What all parts of the daemon share.
 struct Shared {
-    config: AgentConfig,
-    host: Host,
+    /// What is in force; a reload replaces it.
+    setup: watch::Sender<Arc<Setup>>,
     /// One per process: tells a cut connection from a restart.
     instance: Uuid,
     deployments: Deployments,
     working: Mutex<BTreeMap<TaskId, Working>>,
     /// Told whenever a task ends.
     ended: Notify,
-    /// The node's clock minus the coordinator's, and the round trip, milliseconds.
-    offset: Mutex<Option<(i64, u64)>>,
+    hourly: Hourly,
+    offset: Mutex<Offset>,
     shutdown: Shutdown,
 }
 
@@ -96,17 +105,24 @@ impl Shared {
         self.working.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn offset(&self) -> Option<(i64, u64)> {
-        *self.offset.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What is in force now.
+    fn setup(&self) -> Arc<Setup> {
+        Arc::clone(&self.setup.borrow())
     }
 
-    fn library(&self) -> Library {
-        Library::load(&self.config.collectors_dirs)
+    /// Puts another one in force.
+    fn take(&self, setup: Setup) {
+        self.setup.send_replace(Arc::new(setup));
+    }
+
+    /// How far this node's clock is from the coordinator's.
+    fn offset(&self) -> Option<Sample> {
+        self.offset.lock().unwrap_or_else(PoisonError::into_inner).best()
     }
 
     /// What the hello and node.json say of this node beside what it says itself.
-    fn known(&self, library: &Library) -> Known {
-        Known { deployments: self.deployments.list(), ..library.known(&self.config) }
+    fn known(&self, library: &Library, config: &AgentConfig) -> Known {
+        Known { deployments: self.deployments.list(), ..library.known(config) }
     }
 
     /// Takes an order over, unless it is at hand already.
@@ -138,6 +154,11 @@ impl Shared {
         }
     }
 
+    /// The collectors that an order runs.
+    fn collectors_of(&self, order: &Order) -> Vec<String> {
+        self.working().get(&order.task).map(|known| known.collectors.clone()).unwrap_or_default()
+    }
+
     /// A task that runs one of these collectors now.
     fn collecting(&self, collectors: &[String]) -> Option<(TaskId, String)> {
         let working = self.working();
@@ -166,47 +187,56 @@ fn keys(config: &AgentConfig) -> Keys {
 /// # Errors
 /// Only when the configuration cannot work; what time may mend is tried for ever.
 pub async fn run(config: AgentConfig, shutdown: Shutdown) -> Result<(), AgentError> {
-    let url = config.url.clone().ok_or(AgentError::Missing("url"))?;
-    let ca_file = config.ca_file.clone().ok_or(AgentError::Missing("ca_file"))?;
-    let ca = fs::read(&ca_file).map_err(|error| AgentError::CaFile(ca_file, error))?;
-    let dialer = Dialer::new(&url, &ca)?;
-    let host = Host::open(&config.host_root).map_err(|error| AgentError::Root(config.host_root.clone(), error))?;
-    if let Err(error) = state::folder(&config.state_dir) {
-        tracing::warn!(folder = %config.state_dir.display(), error = %report::chain(&error), "the state folder cannot be made");
+    run_reloading(config, None, shutdown).await
+}
+
+/// The same, and takes a new configuration whenever that is asked for.
+///
+/// # Errors
+/// Only when the first configuration cannot work.
+pub async fn run_reloading(config: AgentConfig, reload: Option<Reload>, shutdown: Shutdown) -> Result<(), AgentError> {
+    let setup = Setup::new(config)?;
+    let state_dir = setup.config.state_dir.clone();
+    if let Err(error) = state::folder(&state_dir) {
+        tracing::warn!(folder = %state_dir.display(), error = %report::chain(&error), "the state folder cannot be made");
     }
-    let keys = keys(&config);
-    keys.check().map_err(AgentError::Secret)?;
-    let deployments = Deployments::load(&config.state_dir);
+    reload::say_refused_collectors(&setup);
     let shared = Arc::new(Shared {
-        config,
-        host,
-        deployments,
+        setup: watch::Sender::new(Arc::new(setup)),
+        deployments: Deployments::load(&state_dir),
         ended: Notify::new(),
         instance: Uuid::new_v4(),
         working: Mutex::default(),
+        hourly: Hourly::load(&state_dir),
         offset: Mutex::default(),
         shutdown: shutdown.clone(),
     });
-    for refused in shared.library().refused() {
-        tracing::warn!(file = %refused.file.display(), reason = %report::escape(&refused.reason), "collector file is not used");
-    }
     service::watch(&shutdown);
     let (links, links_out) = watch::channel::<Option<Link>>(None);
     let stale = mpsc::channel(4);
     let (orders, orders_out) = mpsc::channel(QUEUE);
     shutdown.spawn(work::worker(Arc::clone(&shared), orders_out, links_out, stale.0.clone()));
-    let connection = connection::Connection::new(shared, dialer, keys, links, stale, orders);
-    tracing::info!(coordinator = %report::escape(&url), "agent started");
-    stay_connected(connection, &shutdown).await;
+    if let Some(reload) = reload {
+        shutdown.spawn(reload::follow(Arc::clone(&shared), reload));
+    }
+    tracing::info!(coordinator = %report::escape(shared.setup().config.url.as_deref().unwrap_or_default()), "agent started");
+    let mut changes = shared.setup.subscribe();
+    let connection = connection::Connection::new(shared, links, stale, orders);
+    stay_connected(connection, &mut changes, &shutdown).await;
     service::stopping();
     Ok(())
 }
 
 /// Connects again whenever the connection ends.
-async fn stay_connected(mut connection: connection::Connection, shutdown: &Shutdown) {
+async fn stay_connected(
+    mut connection: connection::Connection,
+    changes: &mut watch::Receiver<Arc<Setup>>,
+    shutdown: &Shutdown,
+) {
     let mut backoff = Backoff::default();
     let mut last = String::new();
     loop {
+        changes.mark_unchanged();
         let ended = tokio::select! {
             ended = connection.live() => ended,
             () = shutdown.stopping() => break,
@@ -217,6 +247,10 @@ async fn stay_connected(mut connection: connection::Connection, shutdown: &Shutd
         }
         let wait = match &ended.error {
             // Time alone does not mend a secret; the file is read again all the same.
+            connection::Lost::Elsewhere => {
+                tracing::info!("the way to the coordinator has changed; connecting anew");
+                continue;
+            }
             connection::Lost::Login(error) if !matches!(error, LoginError::Link(_)) => backoff.longest(),
             _ => backoff.wait(),
         };
@@ -231,6 +265,8 @@ async fn stay_connected(mut connection: connection::Connection, shutdown: &Shutd
         last = reason;
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
+            // Somebody may have mended it.
+            Ok(()) = changes.changed() => backoff.reset(),
             () = shutdown.stopping() => break,
         }
     }

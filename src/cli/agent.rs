@@ -22,7 +22,7 @@ use crate::agent::config::AgentConfig;
 use crate::agent::host::Host;
 use crate::agent::join::at_start;
 use crate::agent::local::{self, Collection, Finished, LocalError, Progress, Wanted};
-use crate::agent::run;
+use crate::agent::run::{self, Reload};
 use crate::agent::source::{self, Access, Library, Row};
 use crate::bundle::outcome::Verdict;
 use crate::cli::remark;
@@ -74,7 +74,7 @@ Exit codes: 0 complete, 3 partial, 7 aborted (interrupted, or the disk is nearly
 }
 
 /// Where the configuration is.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Configured {
     /// Configuration file; all of it has defaults [default: /etc/sheaf/agent.toml if there is one]
     #[arg(long, value_name = "FILE")]
@@ -206,14 +206,22 @@ fn daemon(configured: &Configured, container: join::Container) -> anyhow::Result
     let done = runtime.block_on(async {
         let shutdown = Shutdown::new();
         shutdown.on_signals().context("cannot watch for signals")?;
-        let config = match container.mounted()? {
+        let mounted = container.mounted()?;
+        let again = match &mounted {
+            Some(mounted) => Configured { config: Some(mounted.config()) },
+            None => configured.clone(),
+        };
+        // Watched before anything takes its time: unwatched, the signal would end the process.
+        let load = move || again.load().map_err(|error| report::chain(error.as_ref()));
+        let reload = Reload::on_hangup(&shutdown, load).context("cannot watch for signals")?;
+        let config = match mounted {
             Some(mounted) => at_start(&mounted, &shutdown).await?,
             None => match configured.load() {
                 Ok(config) => config,
                 Err(error) => return Ok(not_set_up(error.as_ref())),
             },
         };
-        match run::run(config, shutdown.clone()).await {
+        match run::run_reloading(config, Some(reload), shutdown.clone()).await {
             Err(error) if error.is_setup() => return Ok(not_set_up(&error)),
             ended => ended?,
         }

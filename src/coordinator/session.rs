@@ -135,12 +135,13 @@ fn unread(error: &BodyError) -> Response {
 }
 
 async fn heartbeat(State(desk): State<Desk>, request: Request) -> Result<Response, Response> {
+    let received_ms = Some(desk.engine.clock().now_ms());
     let identity = desk.node(request.headers()).await?;
     let heartbeat: Heartbeat = read(request.into_body()).await?;
     if !desk.engine.roll().beat(&identity.node, heartbeat) {
         return Err(problem(StatusCode::CONFLICT, "no_session", "the node has no session; begin one"));
     }
-    Ok(json(StatusCode::OK, &HeartbeatReply { clock_ms: desk.engine.clock().now_ms() }))
+    Ok(json(StatusCode::OK, &HeartbeatReply { clock_ms: desk.engine.clock().now_ms(), received_ms }))
 }
 
 async fn answer(State(desk): State<Desk>, Path(id): Path<Uuid>, request: Request) -> Result<Response, Response> {

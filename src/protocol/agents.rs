@@ -181,9 +181,12 @@ pub enum Held {
 pub struct Heartbeat {
     /// The node's clock when sent, milliseconds since 1970.
     pub clock_ms: i64,
-    /// Round trip of the heartbeat before, milliseconds.
+    /// Round trip as the node has measured it, milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub round_trip_ms: Option<u64>,
+    /// Its clock minus the coordinator's as it has measured it, milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_offset_ms: Option<i64>,
     /// The node's vitals.
     pub vitals: Vitals,
 }
@@ -191,8 +194,11 @@ pub struct Heartbeat {
 /// Answer to a heartbeat.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HeartbeatReply {
-    /// The coordinator's clock, milliseconds since 1970.
+    /// The coordinator's clock when it answered, milliseconds since 1970.
     pub clock_ms: i64,
+    /// Its clock when the heartbeat had come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received_ms: Option<i64>,
 }
 
 /// A node's vitals at one time. Percentages are 0 to 100.

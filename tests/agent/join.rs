@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use sheaf::agent::config::AgentConfig;
-use sheaf::agent::join::{self, Home, JoinError, Mounted, Settings, Ticket};
+use sheaf::agent::join::{self, Home, JoinError, Mounted, Settings, Ticket, Via};
 use sheaf::agent::send::{Dialer, Keys, LinkError, LoginError};
 use sheaf::clock::Clock;
 use sheaf::coordinator::verbs::{Approach, AuditQuery, ClusterKind};
@@ -52,7 +52,8 @@ impl Edge {
     }
 
     async fn join(&self, info: &AccessInfo, node: &str, machine: &str, home: &Home) -> Result<(), JoinError> {
-        let settings = Settings { labels: &BTreeMap::new(), host_root: Path::new("/"), force: false };
+        let settings =
+            Settings { labels: &BTreeMap::new(), host_root: Path::new("/"), via: &Via::default(), force: false };
         let plan = home.plan(&name(node), info, &settings)?;
         let ticket = Ticket::check(info, &Clock::system())?;
         let shutdown = Shutdown::new();
@@ -187,7 +188,13 @@ async fn a_container_joins_at_its_start_and_not_again() {
         fs::write(access.join(member), text).expect("mounted");
     }
     fs::write(node.path("root/etc/machine-id"), "0123456789abcdef0123456789abcdef\n").expect("a machine id");
-    let mounted = Mounted { access, node: name("n1"), state_dir: node.path("state"), host_root: node.path("root") };
+    let mounted = Mounted {
+        access,
+        node: name("n1"),
+        state_dir: node.path("state"),
+        host_root: node.path("root"),
+        via: Via::default(),
+    };
     let config = join::at_start(&mounted, &Shutdown::new()).await.expect("joined");
     assert_eq!((config.node.as_ref(), config.host_root.as_path()), (Some(&name("n1")), node.path("root").as_path()));
     let secret = fs::read(&config.secret_file).expect("a secret");

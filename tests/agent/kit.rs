@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -11,7 +12,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use sheaf::agent::config::AgentConfig;
-use sheaf::agent::run::{self, AgentError};
+use sheaf::agent::run::{self, AgentError, Reload};
 use sheaf::api;
 use sheaf::bundle::Format;
 use sheaf::bundle::manifest::{FileRow, NodeRow};
@@ -224,6 +225,22 @@ impl Coordinator {
     }
 }
 
+/// What stands in for SIGHUP and the file.
+pub struct Reloads {
+    asked: tokio::sync::mpsc::Sender<()>,
+    next: Arc<Mutex<Result<AgentConfig, String>>>,
+}
+
+impl Reloads {
+    /// Has the agent read `next`.
+    pub async fn take(&self, next: Result<AgentConfig, String>) {
+        // One that is still waiting would be taken for this one.
+        until("the reload before was read", async || self.asked.capacity() == 1).await;
+        *self.next.lock().expect("whole") = next;
+        self.asked.send(()).await.expect("the agent is there");
+    }
+}
+
 /// A running agent.
 pub struct Agent {
     shutdown: Shutdown,
@@ -234,6 +251,17 @@ impl Agent {
     pub fn start(config: AgentConfig) -> Self {
         let shutdown = Shutdown::new();
         Self { task: tokio::spawn(run::run(config, shutdown.clone())), shutdown }
+    }
+
+    /// The same, which can be told to read its configuration again.
+    pub fn reloading(config: AgentConfig) -> (Self, Reloads) {
+        let shutdown = Shutdown::new();
+        let (asked, asked_out) = tokio::sync::mpsc::channel(1);
+        let next = Arc::new(Mutex::new(Err("broken".to_owned())));
+        let held = Arc::clone(&next);
+        let reload = Reload::when(asked_out, move || held.lock().expect("whole").clone());
+        let task = tokio::spawn(run::run_reloading(config, Some(reload), shutdown.clone()));
+        (Self { task, shutdown }, Reloads { asked, next })
     }
 
     /// Stops it as SIGTERM does.

@@ -1,8 +1,10 @@
 //! The agent as it is: its own bundles, and its daemon against a real coordinator over real TLS, through a line that is cut.
 
+mod control;
 mod daemon;
 mod deployed;
 mod join;
 mod kit;
 mod line;
 mod local;
+mod tunnel;

@@ -56,6 +56,17 @@ pub enum PlaceError {
     Write(PathBuf, #[source] io::Error),
 }
 
+/// By way of which proxy the coordinator is reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Via {
+    /// `http://HOST:PORT`; without one, what is set stays.
+    pub proxy: Option<String>,
+    /// File with its `USER:PASSWORD`.
+    pub auth_file: Option<PathBuf>,
+    /// What is reached without it.
+    pub except: Vec<String>,
+}
+
 /// What is set besides the identity.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings<'a> {
@@ -63,6 +74,8 @@ pub struct Settings<'a> {
     pub labels: &'a BTreeMap<String, String>,
     /// The root that is read.
     pub host_root: &'a Path,
+    /// The proxy.
+    pub via: &'a Via,
     /// Whether another identity is overwritten.
     pub force: bool,
 }
@@ -153,11 +166,14 @@ impl Home {
             all.extend(settings.labels.iter().map(|(key, value)| (key.clone(), Value::String(value.clone()))));
             config.insert("labels".to_owned(), all.into());
         }
-        AgentConfig::parse(&config.to_string(), &self.config).map_err(|error| PlaceError::Config(error.to_string()))?;
+        settings.via.write(&mut config)?;
+        let parsed = AgentConfig::parse(&config.to_string(), &self.config);
+        let parsed = parsed.map_err(|error| PlaceError::Config(error.to_string()))?;
         let mut plan = Plan {
             home: self.clone(),
             earlier,
             config,
+            parsed,
             ca_text: info.ca.clone(),
             made: Vec::new(),
             files: Vec::new(),
@@ -197,6 +213,7 @@ pub struct Plan {
     home: Home,
     earlier: Option<Table>,
     config: Table,
+    parsed: AgentConfig,
     ca_text: String,
     /// Folders that were made for it, outermost first.
     made: Vec<PathBuf>,
@@ -206,7 +223,32 @@ pub struct Plan {
     undo: Vec<PathBuf>,
 }
 
+impl Via {
+    fn write(&self, config: &mut Table) -> Result<(), PlaceError> {
+        let Some(proxy) = &self.proxy else { return Ok(()) };
+        config.insert("proxy".to_owned(), proxy.as_str().into());
+        // What belonged to another proxy goes with it.
+        for key in ["proxy_auth_file", "no_proxy"] {
+            config.remove(key);
+        }
+        if let Some(file) = &self.auth_file {
+            let absolute = std::path::absolute(file).map_err(|error| PlaceError::Write(file.clone(), error))?;
+            let text = absolute.to_str().ok_or_else(|| PlaceError::Path(file.clone()))?;
+            config.insert("proxy_auth_file".to_owned(), text.into());
+        }
+        if !self.except.is_empty() {
+            config.insert("no_proxy".to_owned(), self.except.clone().into());
+        }
+        Ok(())
+    }
+}
+
 impl Plan {
+    /// The configuration as it will be.
+    pub fn settings(&self) -> &AgentConfig {
+        &self.parsed
+    }
+
     fn take_places(&mut self) -> Result<(), PlaceError> {
         for path in [&self.home.ca, &self.home.secret, &self.home.config].map(Clone::clone) {
             let folder = path.parent().unwrap_or(Path::new(".")).to_owned();
@@ -338,7 +380,8 @@ mod tests {
     }
 
     fn with(labels: &BTreeMap<String, String>, force: bool) -> Settings<'_> {
-        Settings { labels, host_root: Path::new("/"), force }
+        const DIRECT: &Via = &Via { proxy: None, auth_file: None, except: Vec::new() };
+        Settings { labels, host_root: Path::new("/"), via: DIRECT, force }
     }
 
     fn join(home: &Home, node: &str, url: &str, force: bool) -> Result<(), PlaceError> {

@@ -84,9 +84,9 @@ impl Answers {
             return Ok(vitals.clone());
         }
         let began = Instant::now();
-        let shared = Arc::clone(&self.shared);
+        let setup = self.shared.setup();
         let vitals =
-            tokio::task::spawn_blocking(move || vitals::now(&shared.host, shared.config.limits.mount_wait)).await;
+            tokio::task::spawn_blocking(move || vitals::now(&setup.host, setup.config.limits.mount_wait)).await;
         let vitals = vitals.map_err(|_| "the vitals could not be read")?;
         *read = Some((began, vitals.clone()));
         Ok(vitals)
@@ -126,7 +126,7 @@ impl Answers {
     async fn applied(&self, apply: Apply, end: Instant) -> Result<Applied, String> {
         let Apply { deployment, recreate, skip_drain } = apply;
         let order = self.shared.deployments.ordered(&deployment.name);
-        let library = self.shared.library();
+        let library = self.shared.setup().library();
         deployments::check(&deployment, &library).map_err(|error| report::chain(&error))?;
         if !recreate && self.shared.deployments.has(&deployment) {
             return Ok(Applied { digest: deployment.digest(), changed: false });

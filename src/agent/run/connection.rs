@@ -12,9 +12,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::answers::Answers;
-use super::work::Queued;
+use super::offset::Sample;
+use super::setup::Setup;
+use super::work::{Queued, log_refusal};
 use super::{Shared, service};
-use crate::agent::send::{Dialer, Keys, Link, LinkError, LoginError, Session, Token, Uploader};
+use crate::agent::send::{Link, LinkError, LoginError, Session, Token, Uploader};
 use crate::agent::source::inventory::Inventory;
 use crate::agent::source::vitals::Sampler;
 use crate::bundle::outcome::Outcome;
@@ -42,6 +44,9 @@ pub(super) enum Lost {
     /// The connection closed beneath.
     #[error("the connection closed")]
     Closed,
+    /// A reload has changed where the coordinator is, or how it is known.
+    #[error("the way to the coordinator has changed")]
+    Elsewhere,
     /// First line of another kind.
     #[error("the coordinator did not say welcome")]
     NoWelcome,
@@ -56,14 +61,15 @@ pub(super) struct EndOf {
     pub(super) lived: bool,
 }
 
-/// Comes to the clocks' offset and the round trip, milliseconds.
-type Beat = BoxFuture<'static, Result<Option<(i64, u64)>, LinkError>>;
+/// Comes to a sample of the coordinator's clock.
+type Beat = BoxFuture<'static, Result<Option<Sample>, LinkError>>;
 
 /// Keeps what outlives a connection.
 pub(super) struct Connection {
     shared: Arc<Shared>,
-    dialer: Dialer,
-    keys: Keys,
+    /// What the connection was made by.
+    setup: Arc<Setup>,
+    setups: watch::Receiver<Arc<Setup>>,
     links: watch::Sender<Option<Link>>,
     /// Versions of links whose token is no longer taken.
     stale: mpsc::Receiver<u64>,
@@ -79,16 +85,15 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(
         shared: Arc<Shared>,
-        dialer: Dialer,
-        keys: Keys,
         links: watch::Sender<Option<Link>>,
         (stale_in, stale): (mpsc::Sender<u64>, mpsc::Receiver<u64>),
         orders: mpsc::Sender<Queued>,
     ) -> Self {
-        let sampler = Arc::new(Mutex::new(Sampler::new(shared.config.limits.mount_wait)));
+        let (setup, setups) = (shared.setup(), shared.setup.subscribe());
+        let sampler = Arc::new(Mutex::new(Sampler::new(setup.config.limits.mount_wait)));
         let clock = Clock::system();
         let answers = Answers::new(Arc::clone(&shared), links.subscribe());
-        Self { shared, dialer, keys, links, stale, stale_in, orders, answers, sampler, token: None, version: 0, clock }
+        Self { shared, setup, setups, links, stale, stale_in, orders, answers, sampler, token: None, version: 0, clock }
     }
 
     /// Connects and stays until something ends it.
@@ -96,7 +101,8 @@ impl Connection {
     /// # Cancel safety
     /// A cancelled call ends the connection; the next begins a new one.
     pub(super) async fn live(&mut self) -> EndOf {
-        let link = match self.dialer.connect(&self.shared.shutdown).await {
+        self.look();
+        let link = match self.setup.dialer.connect(&self.shared.shutdown).await {
             Ok(link) => link,
             Err(error) => return EndOf { error: error.into(), lived: false },
         };
@@ -112,23 +118,59 @@ impl Connection {
         EndOf { error, lived: welcomed && began.elapsed() >= LIVED }
     }
 
+    /// Takes what is in force now, and gives what was before.
+    fn look(&mut self) -> Arc<Setup> {
+        let now = Arc::clone(&self.setups.borrow_and_update());
+        let before = std::mem::replace(&mut self.setup, now);
+        if !self.setup.same_way(&before) || !self.setup.same_secret(&before) {
+            // A token of another coordinator, or of who this node was before.
+            self.token = None;
+        }
+        let wait = self.setup.config.limits.mount_wait;
+        if before.config.limits.mount_wait != wait {
+            *self.sampler.lock().unwrap_or_else(PoisonError::into_inner) = Sampler::new(wait);
+        }
+        before
+    }
+
+    /// After a reload: the same connection goes on where it may, and the coordinator hears of this node anew.
+    async fn renew(&mut self, bare: &Link) -> Result<Session, Lost> {
+        let token = self.token.clone();
+        let before = self.look();
+        if !self.setup.same_way(&before) {
+            return Err(Lost::Elsewhere);
+        }
+        if self.token.is_none() {
+            // What the coordinator does not take must not end what goes on.
+            self.token = match self.setup.keys.exchange(bare).await {
+                Ok(token) => Some(token),
+                Err(LoginError::Link(error)) => return Err(error.into()),
+                Err(error) => {
+                    tracing::error!(reason = %report::chain(&error), "the new agent secret cannot be used; the access token at hand is");
+                    token
+                }
+            };
+        }
+        self.begin(bare).await
+    }
+
     async fn session(&mut self, bare: &Link, welcomed: &mut bool) -> Result<std::convert::Infallible, Lost> {
         let mut session = self.begin(bare).await?;
         *welcomed = true;
         let mut beats = tokio::time::interval(HEARTBEAT);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut beat: Option<Beat> = None;
-        let mut round_trip = None;
         loop {
             let renew_at = self.token.as_ref().map_or_else(Instant::now, |token| token.renew_at);
             tokio::select! {
                 down = session.next() => self.follow(down?.ok_or(Lost::Ended)?),
                 () = bare.closed() => return Err(Lost::Closed),
-                _ = beats.tick(), if beat.is_none() => beat = Some(self.beat(round_trip)),
+                _ = beats.tick(), if beat.is_none() => beat = Some(self.beat()),
                 done = answer(&mut beat) => {
                     beat = None;
-                    round_trip = self.felt(done);
+                    self.felt(done);
                 }
+                Ok(()) = self.setups.changed() => session = self.renew(bare).await?,
                 Some(version) = self.stale.recv() => if version == self.version { self.log_in(bare).await? },
                 () = tokio::time::sleep_until(renew_at) => self.log_in(bare).await?,
             }
@@ -138,13 +180,14 @@ impl Connection {
     /// Logs in where needed, says hello and waits for the welcome.
     async fn begin(&mut self, bare: &Link) -> Result<Session, Lost> {
         if self.token.as_ref().is_none_or(|token| token.renew_at <= Instant::now()) {
-            self.token = Some(self.keys.exchange(bare).await?);
+            self.token = Some(self.setup.keys.exchange(bare).await?);
         }
         let hello = self.hello();
+        let (sent_ms, sent) = (hello.clock_ms, Instant::now());
         let mut session = match Session::open(&self.link(bare), &hello).await {
             Err(LinkError::Status { status: StatusCode::UNAUTHORIZED, .. }) => {
                 // The token died early: the coordinator was restarted, or the secret revoked.
-                self.token = Some(self.keys.exchange(bare).await?);
+                self.token = Some(self.setup.keys.exchange(bare).await?);
                 Session::open(&self.link(bare), &hello).await?
             }
             opened => opened?,
@@ -152,6 +195,8 @@ impl Connection {
         match session.next().await?.ok_or(Lost::Ended)? {
             Down::Welcome { version: VERSION, node, cluster, clock_ms } => {
                 let (node, cluster) = (report::brief(&node, 80), report::brief(&cluster, 80));
+                // The first heartbeat says it better, and may take its time.
+                self.compare(Sample::of(sent_ms, sent.elapsed(), clock_ms, clock_ms));
                 tracing::info!(node, cluster, clock_offset_ms = self.clock.now_ms() - clock_ms, "connected");
                 service::ready("connected");
                 service::status(&format!("connected as {node} of {cluster}"));
@@ -164,7 +209,7 @@ impl Connection {
     }
 
     async fn log_in(&mut self, bare: &Link) -> Result<(), Lost> {
-        self.token = Some(self.keys.exchange(bare).await?);
+        self.token = Some(self.setup.keys.exchange(bare).await?);
         self.publish(bare);
         Ok(())
     }
@@ -184,9 +229,9 @@ impl Connection {
     }
 
     fn hello(&self) -> Hello {
-        let known = self.shared.known(&self.shared.library());
+        let known = self.shared.known(&self.setup.library(), &self.setup.config);
         let working = self.shared.working().iter().map(|(task, working)| (*task, working.attempt)).collect();
-        Inventory::read(&self.shared.host, &known).hello(self.shared.instance, self.clock.now_ms(), working)
+        Inventory::read(&self.setup.host, &known).hello(self.shared.instance, self.clock.now_ms(), working)
     }
 
     fn follow(&mut self, down: Down) {
@@ -209,9 +254,9 @@ impl Connection {
         if let Err(error) = self.orders.try_send((order, cancel)) {
             let (mpsc::error::TrySendError::Full((order, _)) | mpsc::error::TrySendError::Closed((order, _))) = error;
             self.shared.done(&order);
-            tracing::warn!(%task, "too many orders wait already; this one is not followed");
             let mut uploader = Uploader::new(&order, self.links.subscribe(), self.stale_in.clone());
             let reason = "the node has too many other orders to follow".to_owned();
+            log_refusal(&order, &reason);
             let finish = Finish { attempt: order.attempt, segments: 0, outcome: Outcome::Skipped, reason };
             self.shared.shutdown.spawn(async move {
                 if let Err(error) = uploader.finish(&finish).await {
@@ -222,44 +267,45 @@ impl Connection {
     }
 
     /// A heartbeat on its way.
-    fn beat(&self, round_trip_ms: Option<u64>) -> Beat {
-        let (shared, sampler, clock) = (Arc::clone(&self.shared), Arc::clone(&self.sampler), self.clock.clone());
+    fn beat(&self) -> Beat {
+        let (setup, sampler, clock) = (Arc::clone(&self.setup), Arc::clone(&self.sampler), self.clock.clone());
+        let known = self.shared.offset();
         let link = self.links.borrow().clone();
         async move {
-            let sample = move || sampler.lock().unwrap_or_else(PoisonError::into_inner).sample(&shared.host);
+            let sample = move || sampler.lock().unwrap_or_else(PoisonError::into_inner).sample(&setup.host);
             let Ok(vitals) = tokio::task::spawn_blocking(sample).await else { return Ok(None) };
             let Some(link) = link else { return Ok(None) };
             let sent_ms = clock.now_ms();
             let began = Instant::now();
-            let body = Heartbeat { clock_ms: sent_ms, round_trip_ms, vitals };
+            let body = Heartbeat {
+                clock_ms: sent_ms,
+                round_trip_ms: known.map(|known| known.round_trip_ms),
+                clock_offset_ms: known.map(|known| known.offset_ms),
+                vitals,
+            };
             let reply: HeartbeatReply = link.json(Method::POST, "/agent/v1/heartbeat", &body).await?;
-            let round_trip = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-            // The coordinator read its clock about half a round trip after the heartbeat was sent.
-            let offset = sent_ms + i64::try_from(round_trip / 2).unwrap_or(0) - reply.clock_ms;
-            Ok(Some((offset, round_trip)))
+            let received_ms = reply.received_ms.unwrap_or(reply.clock_ms);
+            Ok(Some(Sample::of(sent_ms, began.elapsed(), received_ms, reply.clock_ms)))
         }
         .boxed()
     }
 
     /// Takes a heartbeat's answer in.
-    fn felt(&mut self, done: Result<Option<(i64, u64)>, LinkError>) -> Option<u64> {
+    fn felt(&mut self, done: Result<Option<Sample>, LinkError>) {
         match done {
-            Ok(None) => None,
-            Ok(Some((offset, round_trip))) => {
-                *self.shared.offset.lock().unwrap_or_else(PoisonError::into_inner) = Some((offset, round_trip));
-                Some(round_trip)
-            }
+            Ok(None) => {}
+            Ok(Some(sample)) => self.compare(sample),
             Err(LinkError::Status { status: StatusCode::UNAUTHORIZED, .. }) => {
                 if let Some(token) = &mut self.token {
                     token.renew_at = Instant::now();
                 }
-                None
             }
-            Err(error) => {
-                tracing::debug!(error = %report::chain(&error), "heartbeat was not taken");
-                None
-            }
+            Err(error) => tracing::debug!(error = %report::chain(&error), "heartbeat was not taken"),
         }
+    }
+
+    fn compare(&self, sample: Sample) {
+        self.shared.offset.lock().unwrap_or_else(PoisonError::into_inner).add(sample);
     }
 }
 

@@ -3,6 +3,7 @@
 //! Under anything else than systemd, or with no socket to tell it to, nothing happens.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -14,6 +15,8 @@ use crate::shutdown::Shutdown;
 const START: Duration = Duration::from_secs(20);
 
 static READY: AtomicBool = AtomicBool::new(false);
+/// What people were told last, for after a reload.
+static STATUS: Mutex<String> = Mutex::new(String::new());
 
 fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
@@ -46,11 +49,35 @@ pub(super) fn ready(text: &str) {
     if READY.swap(true, Ordering::Relaxed) {
         return;
     }
+    remember(text);
     notify(&[NotifyState::Ready, NotifyState::Status(text)]);
+}
+
+fn remember(text: &str) {
+    text.clone_into(&mut STATUS.lock().unwrap_or_else(PoisonError::into_inner));
+}
+
+/// A new configuration is being read. The time goes with it: newer systemds want it.
+pub(super) fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => notify(&[NotifyState::Reloading, now, NotifyState::Status("reading the configuration again")]),
+        Err(error) => tracing::debug!(%error, "systemd was not told of the reload"),
+    }
+}
+
+/// It is in force, or was refused for a reason.
+pub(super) fn reloaded(refused: Option<&str>) {
+    READY.store(true, Ordering::Relaxed);
+    let mut text = STATUS.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if let Some(reason) = refused {
+        text = format!("{text}; the new configuration is refused: {}", report::brief(reason, 700));
+    }
+    notify(&[NotifyState::Ready, NotifyState::Status(&text)]);
 }
 
 /// One line on what it does.
 pub(super) fn status(text: &str) {
+    remember(text);
     notify(&[NotifyState::Status(text)]);
 }
 

@@ -1,7 +1,8 @@
 //! One order after the other: the pipeline on its thread, its segments up to the coordinator, and a word at the end.
 //!
-//! Orders come from the connection; each that is executed is written to this node's own log: who asked, for what, and how
-//! many bytes left.
+//! Orders come from the connection. Each is written to this node's own log, whose records are the node's own and not the coordinator's:
+//! `order begun` and `order ended` with who asked, for which case, which collectors, how many bytes left and what became of it, or
+//! `order refused` and why.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -12,10 +13,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::pipeline::{Pipeline, in_background, pipeline};
+use super::setup::Setup;
 use crate::agent::pack::{Packed, Packer, Settings, Totals};
 use crate::agent::send::{Link, UploadError, Uploader};
 use crate::agent::source::Plan;
 use crate::bundle::outcome::Outcome;
+use crate::clock::{Clock, rfc3339};
 use crate::id::{BundleName, NodeName};
 use crate::limits::SEGMENT_RAW;
 use crate::protocol::agents::{Finish, Held, Order};
@@ -35,6 +38,19 @@ enum Ended {
     /// The order makes no sense.
     #[error("the order is malformed: {0}")]
     Order(&'static str),
+    /// The node's administrator wants no orders to be followed.
+    #[error("collection is switched off on this node")]
+    Off,
+    /// It was ordered often enough.
+    #[error(
+        "this node has followed the {most} that it may within an hour (orders_per_hour); the next order is allowed at {next}"
+    )]
+    Often {
+        /// So many.
+        most: u32,
+        /// When there may be another one.
+        next: String,
+    },
     /// The node does not have what is to be collected.
     #[error("this node keeps no deployment `{0}`")]
     NotDeployed(String),
@@ -58,6 +74,39 @@ enum Ended {
     Cancelled,
 }
 
+impl Ended {
+    /// Whether the node will not, rather than cannot.
+    fn is_refusal(&self) -> bool {
+        matches!(self, Self::Off | Self::Often { .. } | Self::NotDeployed(_))
+    }
+}
+
+/// What an order asks for, as this node's log has it.
+struct Asked {
+    by: String,
+    case: String,
+    collectors: String,
+    deployment: String,
+}
+
+impl Asked {
+    fn of(order: &Order) -> Self {
+        let names = if order.collectors.is_empty() { "default".to_owned() } else { order.collectors.join(",") };
+        Self {
+            by: report::brief(&order.requested_by, 200),
+            case: report::brief(order.case.as_deref().unwrap_or("-"), 200),
+            collectors: report::brief(&names, 500),
+            deployment: report::brief(order.deployment.as_deref().unwrap_or("-"), 80),
+        }
+    }
+}
+
+/// Writes down that an order is not followed.
+pub(super) fn log_refusal(order: &Order, reason: &str) {
+    let Asked { by, case, collectors, deployment } = Asked::of(order);
+    tracing::warn!(task = %order.task, by, case, collectors, deployment, reason, "order refused");
+}
+
 /// Follows orders until the daemon stops.
 pub(super) async fn worker(
     shared: Arc<Shared>,
@@ -72,7 +121,7 @@ pub(super) async fn worker(
             () = shared.shutdown.stopping() => break,
         };
         let mut uploader = Uploader::new(&order, links.clone(), stale.clone());
-        let work = Work { shared: &shared, order: &order, cancel: &cancel };
+        let work = Work { shared: &shared, setup: shared.setup(), order: &order, cancel: &cancel };
         let ended = work.follow(&mut uploader, &mut running).await;
         work.conclude(&mut uploader, ended).await;
         shared.done(&order);
@@ -84,6 +133,8 @@ pub(super) async fn worker(
 
 struct Work<'a> {
     shared: &'a Arc<Shared>,
+    /// What was in force when it began.
+    setup: Arc<Setup>,
     order: &'a Order,
     cancel: &'a CancellationToken,
 }
@@ -93,18 +144,9 @@ type Running = Option<oneshot::Receiver<Result<Totals, Pipeline>>>;
 impl Work<'_> {
     async fn follow(&self, uploader: &mut Uploader, running: &mut Running) -> Result<Totals, Ended> {
         let order = self.order;
-        tracing::info!(
-            task = %order.task,
-            attempt = order.attempt,
-            requested_by = %report::brief(&order.requested_by, 200),
-            case = %report::brief(order.case.as_deref().unwrap_or("-"), 200),
-            collectors = %report::brief(&order.collectors.join(","), 500),
-            deployment = %report::brief(order.deployment.as_deref().unwrap_or("-"), 80),
-            "collection ordered"
-        );
-        if !self.shared.config.collect {
-            return Ok(Totals::default());
-        }
+        self.admit().await?;
+        let Asked { by, case, collectors, deployment } = Asked::of(order);
+        tracing::info!(task = %order.task, attempt = order.attempt, by, case, collectors, deployment, "order begun");
         if let Some(earlier) = running.take() {
             self.wait_for(earlier, running).await?;
         }
@@ -118,6 +160,23 @@ impl Work<'_> {
             done = self.collect(uploader, running, stop) => done,
             () = self.cancel.cancelled() => Err(Ended::Cancelled),
         }
+    }
+
+    /// Whether this node follows the order at all.
+    async fn admit(&self) -> Result<(), Ended> {
+        let config = &self.setup.config;
+        if !config.collect {
+            return Err(Ended::Off);
+        }
+        if let Some(name) = self.order.deployment.as_ref().filter(|name| self.shared.deployments.find(name).is_none()) {
+            return Err(Ended::NotDeployed(report::brief(name, 80)));
+        }
+        let Some(most) = config.orders_per_hour else { return Ok(()) };
+        let (shared, task) = (Arc::clone(self.shared), self.order.task);
+        let now_ms = Clock::system().now_ms();
+        let admitted = tokio::task::spawn_blocking(move || shared.hourly.admit(task, most, now_ms)).await;
+        let admitted = admitted.map_err(|_| Ended::Broken)?;
+        admitted.map_err(|next_ms| Ended::Often { most, next: rfc3339(next_ms) })
     }
 
     /// Gives a pipeline that was stopped its time to end.
@@ -155,7 +214,7 @@ impl Work<'_> {
 
     /// What the order comes to by this node's own files, and the deployment that it names.
     fn plan(&self) -> Result<Plan, Ended> {
-        let (library, config) = (self.shared.library(), &self.shared.config);
+        let (library, config) = (self.setup.library(), &self.setup.config);
         let mut plan = match &self.order.deployment {
             None => library.plan(&self.order.collectors, config),
             Some(name) => {
@@ -164,7 +223,7 @@ impl Work<'_> {
                 library.plan_of(&kept, &self.order.collectors, config)
             }
         };
-        plan.known = self.shared.known(&library);
+        plan.known = self.shared.known(&library, config);
         plan.window = self.order.window;
         if let Some(budget) = self.order.budget {
             plan.bounds.total_bytes = plan.bounds.total_bytes.min(budget.bytes);
@@ -180,7 +239,7 @@ impl Work<'_> {
         segments: mpsc::Sender<Packed>,
         stop: CancellationToken,
     ) -> Result<oneshot::Receiver<Result<Totals, Pipeline>>, Ended> {
-        let config = &self.shared.config;
+        let config = &self.setup.config;
         let bundle = BundleName::try_from(self.order.bundle.clone()).map_err(|_| Ended::Order("bundle's name"))?;
         let node: NodeName = self.order.node.parse().map_err(|_| Ended::Order("node's name"))?;
         let mut plan = self.plan()?;
@@ -199,11 +258,11 @@ impl Work<'_> {
         };
         plan.estimate = true;
         self.shared.collects(self.order, plan.collectors.iter().map(|collector| collector.name.to_string()).collect());
-        if let Some((offset, round_trip)) = self.shared.offset() {
-            (plan.known.clock_offset_ms, plan.known.round_trip_ms) = (Some(offset), Some(round_trip));
+        if let Some(clock) = self.shared.offset() {
+            (plan.known.clock_offset_ms, plan.known.round_trip_ms) = (Some(clock.offset_ms), Some(clock.round_trip_ms));
         }
         let (done, done_out) = oneshot::channel();
-        let (shared, open) = (Arc::clone(self.shared), self.order.open.clone());
+        let (setup, open) = (Arc::clone(&self.setup), self.order.open.clone());
         let body = move || {
             let sink = |packed| match segments.blocking_send(packed) {
                 Ok(()) => ControlFlow::Continue(()),
@@ -219,7 +278,7 @@ impl Work<'_> {
                 if let Some(open) = open {
                     packer.resume(open);
                 }
-                pipeline(&plan, &shared.host, &stop, packer)
+                pipeline(&plan, &setup.host, &stop, packer)
             });
             let _ = done.send(result);
         };
@@ -232,22 +291,24 @@ impl Work<'_> {
         let task = self.order.task;
         let (segments, bytes) = (uploader.sent(), uploader.bytes());
         let (outcome, reason) = match &ended {
-            Ok(_) if !self.shared.config.collect => {
-                (Outcome::Skipped, "collecting is switched off on this node (`collect = \"off\"`)".to_owned())
-            }
             Ok(_) => (Outcome::Collected, String::new()),
-            Err(error @ Ended::NotDeployed(_)) => (Outcome::Skipped, error.to_string()),
+            Err(error) if error.is_refusal() => (Outcome::Skipped, error.to_string()),
             Err(error) => (Outcome::Failed, report::chain(error)),
         };
+        let Asked { by, case, .. } = Asked::of(self.order);
+        let collectors = report::brief(&self.shared.collectors_of(self.order).join(","), 500);
         match &ended {
             Ok(totals) => tracing::info!(
-                %task, %outcome, reason, segments, bytes_sent = bytes, entries = totals.entries, missing = totals.missing,
-                redacted = totals.redacted, "collection ended"
+                %task, by, case, collectors, %outcome, segments, bytes_sent = bytes, entries = totals.entries,
+                missing = totals.missing, redacted = totals.redacted, "order ended"
             ),
+            Err(error) if error.is_refusal() => log_refusal(self.order, &reason),
             Err(Ended::Upload(UploadError::Refused(_))) => {
-                tracing::error!(%task, reason, segments, bytes_sent = bytes, "collection was refused by the coordinator");
+                tracing::error!(%task, by, case, collectors, %outcome, reason, segments, bytes_sent = bytes, "order ended");
             }
-            Err(_) => tracing::warn!(%task, reason, segments, bytes_sent = bytes, "collection ended early"),
+            Err(_) => {
+                tracing::warn!(%task, by, case, collectors, %outcome, reason, segments, bytes_sent = bytes, "order ended")
+            }
         }
         if matches!(ended, Err(Ended::Cancelled | Ended::Upload(UploadError::Over | UploadError::Stopped))) {
             return;

@@ -112,12 +112,16 @@ impl Keys {
         Self { credential: folder.map(|folder| folder.join(CREDENTIAL)), ..self }
     }
 
-    /// Whether there is a secret to log in with.
+    /// Digests of what the administrator has given; none when only a rotated secret is left.
     ///
     /// # Errors
-    /// When there is none, or what is there is none.
-    pub fn check(&self) -> Result<(), LoginError> {
-        self.candidates().map(drop)
+    /// When there is nothing to log in with, or what is there is no secret.
+    pub fn check(&self) -> Result<Vec<String>, LoginError> {
+        let given = self.given()?;
+        if given.is_empty() && self.kept().is_none() {
+            return Err(LoginError::Missing(self.given.clone()));
+        }
+        Ok(given.iter().map(Secret::digest).collect())
     }
 
     /// Trades this node's secret for an access token. The files are read each time, so that a new secret needs no restart.
@@ -140,11 +144,7 @@ impl Keys {
     /// The secrets to try, best first: what came of the credential, the credential, what came of the file, the file. What was kept
     /// of neither counts only where there is neither.
     fn candidates(&self) -> Result<Vec<Candidate>, LoginError> {
-        let mut given = Vec::new();
-        for path in self.credential.iter().chain([&self.given]) {
-            given.extend(administrators(path)?);
-        }
-        let kept = self.kept();
+        let (given, kept) = (self.given()?, self.kept());
         if given.is_empty() {
             let kept = kept.ok_or_else(|| LoginError::Missing(self.given.clone()))?;
             return Ok(kept.candidates().into());
@@ -160,6 +160,15 @@ impl Keys {
             }
         }
         Ok(found)
+    }
+
+    /// What the administrator has given, best first.
+    fn given(&self) -> Result<Vec<Secret>, LoginError> {
+        let mut given = Vec::new();
+        for path in self.credential.iter().chain([&self.given]) {
+            given.extend(administrators(path)?);
+        }
+        Ok(given)
     }
 
     fn kept(&self) -> Option<Kept> {

@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::limits::{AGENT_BODY, BODY_IDLE, HANDSHAKE};
 use crate::net::body::{BodyError, capped};
+use crate::net::proxy::{Proxy, ProxyError};
 use crate::net::tls::{self, Identity, TlsError};
 use crate::protocol::problem::Problem;
 use crate::report;
@@ -53,6 +54,9 @@ pub enum LinkError {
     /// Nobody there.
     #[error("cannot connect to {0}")]
     Connect(String, #[source] std::io::Error),
+    /// The proxy does not let through.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
     /// Not our coordinator, or not a TLS server.
     #[error("{0} does not prove to be the coordinator (is `ca_file` its CA, and the host one of its names?)")]
     Tls(String, #[source] std::io::Error),
@@ -85,6 +89,8 @@ pub struct Dialer {
     name: ServerName<'static>,
     tls: TlsConnector,
     authority: Arc<str>,
+    /// Only where it serves this host.
+    proxy: Option<Proxy>,
 }
 
 impl Dialer {
@@ -112,7 +118,13 @@ impl Dialer {
         let port = uri.port_u16().unwrap_or(PORT);
         let name = ServerName::try_from(host.clone()).map_err(|_| none())?;
         let authority = uri.authority().ok_or_else(none)?.as_str().into();
-        Ok(Self { host, port, name, tls: TlsConnector::from(Arc::new(config)), authority })
+        Ok(Self { host, port, name, tls: TlsConnector::from(Arc::new(config)), authority, proxy: None })
+    }
+
+    /// The same by way of a proxy, unless the host is one of those that it is not for.
+    #[must_use]
+    pub fn through(self, proxy: Option<Proxy>) -> Self {
+        Self { proxy: proxy.filter(|proxy| proxy.serves(&self.host)), ..self }
     }
 
     /// Connects. The connection's own work is a task of `shutdown`, and ends with it.
@@ -122,10 +134,13 @@ impl Dialer {
     pub async fn connect(&self, shutdown: &Shutdown) -> Result<Link, LinkError> {
         let place = || format!("{}:{}", self.host, self.port);
         let late = || std::io::Error::from(std::io::ErrorKind::TimedOut);
-        let tcp = tokio::time::timeout(HANDSHAKE, TcpStream::connect((self.host.as_str(), self.port)))
-            .await
-            .unwrap_or_else(|_| Err(late()))
-            .map_err(|error| LinkError::Connect(place(), error))?;
+        let tcp = match &self.proxy {
+            Some(proxy) => proxy.connect(&self.host, self.port).await?,
+            None => tokio::time::timeout(HANDSHAKE, TcpStream::connect((self.host.as_str(), self.port)))
+                .await
+                .unwrap_or_else(|_| Err(late()))
+                .map_err(|error| LinkError::Connect(place(), error))?,
+        };
         // Small requests, such as heartbeats, must not wait for larger ones to fill a packet.
         tcp.set_nodelay(true).map_err(|error| LinkError::Connect(place(), error))?;
         let tls = tokio::time::timeout(HANDSHAKE, self.tls.connect(self.name.clone(), tcp))

@@ -68,6 +68,7 @@ fn view(node: verbs::Node) -> Node {
         labels: row.about.labels,
         collectors: row.about.collectors,
         clock_offset_ms: online.as_ref().and_then(|online| online.clock_offset_ms),
+        round_trip_ms: online.as_ref().and_then(|online| online.round_trip_ms),
         vitals: online.and_then(|online| online.last_vitals).map(|vitals| (*vitals).clone()),
     }
 }

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use clap::Args;
 
-use crate::agent::join::{self, Home, Mounted, Settings, Ticket};
+use crate::agent::join::{self, Home, Mounted, Settings, Ticket, Via};
 use crate::cli::operate::output;
 use crate::cli::remark;
 use crate::clock::Clock;
@@ -21,6 +21,26 @@ use crate::shutdown::Shutdown;
 /// Where the packages put the configuration, and the agent's state.
 const CONFIG_DIR: &str = "/etc/sheaf";
 const STATE_DIR: &str = "/var/lib/sheaf-agent";
+
+/// The proxy by which the coordinator is reached.
+#[derive(Debug, Args)]
+struct Proxied {
+    /// HTTP proxy by which the coordinator is reached; TLS goes through it from end to end
+    #[arg(long, env = "SHEAF_PROXY", value_name = "http://HOST:PORT")]
+    proxy: Option<String>,
+    /// File with the proxy's USER:PASSWORD, which the agent must be able to read
+    #[arg(long, value_name = "FILE", requires = "proxy")]
+    proxy_auth_file: Option<PathBuf>,
+    /// Host, domain, address or network that is reached without the proxy; may be repeated
+    #[arg(long, value_name = "HOST", requires = "proxy")]
+    no_proxy: Vec<String>,
+}
+
+impl From<Proxied> for Via {
+    fn from(Proxied { proxy, proxy_auth_file, no_proxy }: Proxied) -> Self {
+        Self { proxy: proxy.filter(|proxy| !proxy.is_empty()), auth_file: proxy_auth_file, except: no_proxy }
+    }
+}
 
 /// `sheaf agent join`
 #[derive(Debug, Args)]
@@ -42,6 +62,8 @@ pub struct JoinCommand {
     /// The root that is read, where it is not this one
     #[arg(long, value_name = "DIR", default_value = "/")]
     host_root: PathBuf,
+    #[command(flatten)]
+    proxied: Proxied,
     /// Join although this node is somebody else already
     #[arg(long)]
     force: bool,
@@ -65,6 +87,8 @@ pub struct Container {
     /// Where the host's root is mounted
     #[arg(long, value_name = "DIR", requires = "join", default_value = "/")]
     host_root: PathBuf,
+    #[command(flatten)]
+    proxied: Proxied,
 }
 
 impl Container {
@@ -72,7 +96,13 @@ impl Container {
     pub fn mounted(self) -> anyhow::Result<Option<Mounted>> {
         let Some(access) = self.join else { return Ok(None) };
         let node = self.node.context("give the node's name: --node or SHEAF_NODE")?;
-        Ok(Some(Mounted { access, node, state_dir: self.state_dir, host_root: self.host_root }))
+        Ok(Some(Mounted {
+            access,
+            node,
+            state_dir: self.state_dir,
+            host_root: self.host_root,
+            via: self.proxied.into(),
+        }))
     }
 }
 
@@ -86,8 +116,10 @@ impl JoinCommand {
         let name = self.node_name(&home)?;
         let machine_id = join::machine_id(&self.host_root)?;
         let labels: BTreeMap<_, _> = self.labels.iter().cloned().collect();
-        let settings = Settings { labels: &labels, host_root: &self.host_root, force: self.force };
+        let via = self.proxied.into();
+        let settings = Settings { labels: &labels, host_root: &self.host_root, via: &via, force: self.force };
         let plan = home.plan(&name, &info, &settings)?;
+        let ticket = ticket.through(plan.settings().proxy()?);
         let reply = super::runtime()?.block_on(async {
             let shutdown = Shutdown::new();
             shutdown.on_signals().context("cannot watch for signals")?;
@@ -100,7 +132,7 @@ impl JoinCommand {
         plan.commit(Some(&reply.secret)).with_context(|| {
             format!("`{name}` has joined, and its agent secret could not be kept; mend this and join again")
         })?;
-        self.tell(&home, &reply)?;
+        tell(&home, &reply, self.config_dir == Path::new(CONFIG_DIR), self.json)?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -116,28 +148,28 @@ impl JoinCommand {
         let host = host.to_string_lossy().into_owned();
         host.parse().with_context(|| format!("the host name `{}` is no node's name; give --name", host.escape_debug()))
     }
+}
 
-    fn tell(&self, home: &Home, reply: &JoinReply) -> anyhow::Result<()> {
-        let packaged = self.config_dir == Path::new(CONFIG_DIR) && Path::new("/run/systemd/system").exists();
-        let next = if packaged {
-            "systemctl enable --now sheaf-agent".to_owned()
-        } else {
-            format!("sheaf agent run --config {}", home.config.display())
-        };
-        if self.json {
-            let object = serde_json::json!({
-                "id": reply.name, "name": reply.name, "cluster": reply.cluster, "config": home.config, "next": next,
-            });
-            return Ok(output::json(&object)?);
-        }
-        let text = format!(
-            "{} has joined cluster {}; its configuration is {}\nnow start the agent:\n  {next}\n",
-            reply.name,
-            crate::report::escape(&reply.cluster),
-            home.config.display(),
-        );
-        Ok(output::say(&text)?)
+fn tell(home: &Home, reply: &JoinReply, packaged: bool, json: bool) -> anyhow::Result<()> {
+    let packaged = packaged && Path::new("/run/systemd/system").exists();
+    let next = if packaged {
+        "systemctl enable --now sheaf-agent".to_owned()
+    } else {
+        format!("sheaf agent run --config {}", home.config.display())
+    };
+    if json {
+        let object = serde_json::json!({
+            "id": reply.name, "name": reply.name, "cluster": reply.cluster, "config": home.config, "next": next,
+        });
+        return Ok(output::json(&object)?);
     }
+    let text = format!(
+        "{} has joined cluster {}; its configuration is {}\nnow start the agent:\n  {next}\n",
+        reply.name,
+        crate::report::escape(&reply.cluster),
+        home.config.display(),
+    );
+    Ok(output::say(&text)?)
 }
 
 /// The file holds a private key.

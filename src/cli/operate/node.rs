@@ -93,6 +93,7 @@ fn show(node: &Node, json: bool) -> std::io::Result<()> {
         ("labels", pairs(node.labels.iter().map(|(name, value)| format!("{name}={value}")).collect())),
         ("collectors", pairs(node.collectors.iter().map(|(name, on)| collector(name, *on)).collect())),
         ("clock offset", node.clock_offset_ms.map(|ms| format!("{ms} ms")).unwrap_or_default()),
+        ("round trip", node.round_trip_ms.map(|ms| format!("{ms} ms")).unwrap_or_default()),
     ];
     if let Some(vitals) = &node.vitals {
         fields.extend(vital_fields(vitals));

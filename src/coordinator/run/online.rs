@@ -140,9 +140,10 @@ impl Roll {
         seat.heard = Instant::now();
         let online = &mut seat.online;
         online.last_seen_ms = now;
-        // The node's clock was read half a round trip ago.
+        // An agent that measures says it best. Of another, the clock was read half a round trip ago.
         let half = heartbeat.round_trip_ms.map_or(0, |trip| i64::try_from(trip / 2).unwrap_or(0));
-        online.clock_offset_ms = Some(heartbeat.clock_ms.saturating_add(half).saturating_sub(now));
+        let seen = heartbeat.clock_ms.saturating_add(half).saturating_sub(now);
+        online.clock_offset_ms = Some(heartbeat.clock_offset_ms.unwrap_or(seen));
         online.round_trip_ms = heartbeat.round_trip_ms.or(online.round_trip_ms);
         online.last_vitals = Some(Arc::new(bounded(heartbeat.vitals)));
         true

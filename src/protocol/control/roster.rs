@@ -71,6 +71,9 @@ pub struct Node {
     /// Its clock minus the coordinator's, milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_offset_ms: Option<i64>,
+    /// Round trip between it and the coordinator, milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round_trip_ms: Option<u64>,
     /// Its last vitals.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vitals: Option<Vitals>,
