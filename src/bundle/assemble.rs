@@ -365,6 +365,7 @@ fn describe(row: &mut FileRow, note: &Note) {
     row.length = note.length.filter(|l| *l < row.size);
     row.outcome = note.outcome;
     row.reason = brief(&note.reason, REASON);
+    row.cut = note.cut;
     row.collector = brief(&note.collector, 63);
     row.original = note.original.as_deref().map(|t| brief(t, NAME));
     row.mode = note.mode.as_deref().map(|t| brief(t, 8));

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::outcome::{Outcome, Verdict};
+use super::outcome::{Cut, Outcome, Verdict};
 use crate::window::Window;
 
 pub mod lines;
@@ -92,6 +92,9 @@ pub struct FileRow {
     /// Why, when not simply collected.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
+    /// What was left out of its middle to keep it within a limit or a budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut: Option<Cut>,
     /// The collector that asked for it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub collector: String,

@@ -19,6 +19,30 @@ pub enum Outcome {
     Truncated,
 }
 
+/// What was left out of the middle of an entry, whose head and tail are there with a mark between them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cut {
+    /// What did not let it pass.
+    pub by: CutBy,
+    /// Bytes that are left out, as they were on the host.
+    pub bytes: u64,
+    /// Lines that end in them; a guess where they were too many to be read.
+    pub lines: u64,
+}
+
+/// What cut an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CutBy {
+    /// The bytes that one file may have.
+    Limit,
+    /// The bytes that the node may give in all.
+    Budget,
+    /// Something that a later version knows.
+    #[serde(other)]
+    Other,
+}
+
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
-use super::outcome::Outcome;
+use super::outcome::{Cut, Outcome};
 use super::path::EntryPath;
 use crate::id::TaskId;
 use crate::limits::{SEGMENT_HEAD, SEGMENT_WIRE};
@@ -64,6 +64,9 @@ pub struct Note {
     /// Why, when it is not simply collected.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
+    /// What was left out of its middle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut: Option<Cut>,
     /// The name on the host where it differs from the path (percent-encoded bytes).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub original: Option<String>,

@@ -390,6 +390,7 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
             entry: true,
             outcome: report.outcome,
             reason: report::brief(&report.reason, REASON),
+            cut: report.cut,
             length: entry.length,
             redacted: report.redacted,
             ..entry.note

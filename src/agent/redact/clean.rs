@@ -9,7 +9,7 @@ use super::packed::{Digests, Inflate, Repack, Same};
 use super::stream::{Sizes, Stream};
 use super::{Shared, sniff};
 use crate::agent::source::{Content, Kind, Record};
-use crate::bundle::outcome::Outcome;
+use crate::bundle::outcome::{Cut, Outcome};
 use crate::bundle::path::EntryPath;
 use crate::report;
 
@@ -76,6 +76,8 @@ pub struct CleanReport {
     pub outcome: Outcome,
     /// Why, when not collected.
     pub reason: String,
+    /// What the source left out of its middle.
+    pub cut: Option<Cut>,
     /// Replacements per rule.
     pub redacted: BTreeMap<String, u64>,
 }
@@ -312,6 +314,7 @@ impl Clean {
         if let Some((outcome, reason)) = content.as_mut().and_then(|content| content.after()) {
             self.say(outcome, &reason);
         }
+        self.report.cut = content.as_ref().and_then(|content| content.cut());
         self.way = Way::End(content);
     }
 

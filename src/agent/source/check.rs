@@ -123,6 +123,7 @@ fn files(
                 let why = found.link.map(|link| format!("through the link {}", link.display())).unwrap_or_default();
                 show(row(collector, &found.path.to_string_lossy(), size, Access::Ok, why))
             }
+            Seen::Sized { .. } => ControlFlow::Continue(()),
             Seen::Missed { path, outcome, reason } => {
                 let access = if outcome == Outcome::Failed { Access::Denied } else { Access::Skipped };
                 show(row(collector, &path.to_string_lossy(), None, access, reason))

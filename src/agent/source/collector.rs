@@ -11,6 +11,7 @@
 //! roots = ["/var/log/nginx", "/etc/nginx"]  # nothing outside is opened, wherever links lead
 //! inventory = false                # node.json stands in every bundle anyway
 //! vitals = false                   # vitals/now.json
+//! priority = 5                     # 9 to 0: what a budget keeps first, whatever its age
 //! when = { path_exists = "/etc/nginx" }     # all of it must hold, or the whole collector is skipped with the reason
 //! pack = { name = "web", version = "1.4.0" }   # what it was installed with, if anything
 //!
@@ -122,6 +123,9 @@ pub struct Collector<P = Pattern> {
     /// Takes vitals/now.json.
     #[serde(default)]
     pub vitals: bool,
+    /// What a budget keeps rather than what other collectors have: 9 first, 0 last.
+    #[serde(default = "middle")]
+    pub priority: u8,
     /// Documents that node.json is wanted; it stands in every bundle.
     #[serde(default)]
     pub inventory: bool,
@@ -152,6 +156,9 @@ pub struct PackName {
     pub version: String,
 }
 
+fn middle() -> u8 {
+    5
+}
 fn yes() -> bool {
     true
 }

@@ -1,35 +1,78 @@
-//! How much a collection will probably read: the sizes of the files it names, before the first of them is read.
+//! How much a collection will read: the sizes of the files it names, before the first of them is read.
 //!
-//! For a percentage on somebody's screen, so it costs little or is not made: one walk that opens and reads nothing but names and sizes, bounded in
-//! time and files, and none where network file systems are read. Journals and commands are not in it; nobody knows before.
+//! It comes out of a walk that opens nothing but folders and asks for each name's size in them, bounded in files and time. It is for a
+//! percentage on somebody's screen, for the shares of a budget, and for whoever asks before anything is collected. Journals and
+//! commands are not in it, nor what lies on mounts that may hang.
 
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::collector::Collector;
+use rustix::fs::Stat;
+
+use super::collector::{Collector, Files};
 use super::walk::{Ground, Met, Seen, Walk};
 
-/// Files that are looked at, and time for it, at most.
-const FILES: u64 = 50_000;
-const TIME: Duration = Duration::from_secs(2);
+/// How much is looked at before it is given up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// Files.
+    pub(super) files: u64,
+    /// Time.
+    pub(super) time: Duration,
+}
 
-/// Bytes of the files that these collectors name; `None` where it takes too long to say.
-pub(super) fn estimate(ready: &[&Collector], ground: &Ground<'_>) -> Option<u64> {
-    let (began, mut met, mut files, mut bytes) = (Instant::now(), Met::default(), 0_u64, 0_u64);
+/// What a collection pays for a percentage.
+pub(super) const CHEAP: Patience = Patience { files: 50_000, time: Duration::from_secs(2) };
+
+/// Folders whose files have no size before they are read.
+const MADE_UP: &[&str] = &["/proc", "/sys"];
+
+/// Shows every file that these collectors name and its size, each once. Whether that were all.
+pub(super) fn sizes(
+    ready: &[&Collector],
+    ground: &Ground<'_>,
+    patience: Patience,
+    each: &mut dyn FnMut(&Collector, &Files, &Path, &Stat) -> ControlFlow<()>,
+) -> bool {
+    let (began, mut met, mut seen) = (Instant::now(), Met::default(), 0_u64);
     for collector in ready {
-        for block in &collector.files {
-            let most = block.max_bytes.unwrap_or(ground.file_bytes);
-            let mut visit = |seen| {
-                files += 1;
-                if let Seen::File(found) = seen {
-                    bytes = bytes.saturating_add(u64::try_from(found.stat.st_size).unwrap_or(0).min(most));
+        for files in &collector.files {
+            let mut visit = |what| {
+                seen += 1;
+                if let Seen::Sized { path, stat } = what {
+                    each(collector, files, &path, &stat)?;
                 }
-                if files > FILES || began.elapsed() > TIME { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                let late = seen > patience.files || began.elapsed() > patience.time;
+                if late { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             };
-            if Walk::over(collector, block, ground, &mut met, &mut visit).is_break() {
-                return None;
+            if Walk::sizes(collector, files, ground, &mut met, &mut visit).is_break() {
+                return false;
             }
         }
     }
-    Some(bytes)
+    true
+}
+
+/// What the files of a collection come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Estimate {
+    /// Bytes that will be read.
+    pub(super) bytes: u64,
+    /// The same with what each entry takes beside its content.
+    pub(super) cost: u64,
+}
+
+/// What the files that these collectors name come to; `None` where it takes too long to say.
+pub(super) fn estimate(ready: &[&Collector], ground: &Ground<'_>) -> Option<Estimate> {
+    let mut sum = Estimate::default();
+    let whole = sizes(ready, ground, CHEAP, &mut |_, files, path, stat| {
+        let bytes = u64::try_from(stat.st_size).unwrap_or(0).min(files.max_bytes.unwrap_or(ground.file_bytes));
+        if !MADE_UP.iter().any(|folder| path.starts_with(folder)) {
+            sum.bytes = sum.bytes.saturating_add(bytes);
+        }
+        sum.cost = sum.cost.saturating_add(super::budget::cost(bytes));
+        ControlFlow::Continue(())
+    });
+    whole.then_some(sum)
 }

@@ -11,8 +11,9 @@ use std::os::unix::fs::FileExt as _;
 use rustix::io::{Errno, ReadWriteFlags};
 
 use super::Content;
+use super::budget::cut::Gap;
 use super::patience::Patient;
-use crate::bundle::outcome::Outcome;
+use crate::bundle::outcome::{Cut, CutBy, Outcome};
 
 /// `RWF_DONTCACHE`, Linux 6.14.
 const DONTCACHE: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x80);
@@ -30,6 +31,8 @@ pub struct FileContent {
     opened: bool,
     /// Where the next read begins, and whether there is one.
     place: u64,
+    /// What is left out of the middle, and how much of its mark was read.
+    gap: Option<(Gap, usize)>,
     ended: bool,
     trouble: Option<(Outcome, String)>,
     /// Whether this file system takes [`DONTCACHE`].
@@ -50,7 +53,8 @@ pub enum Extent {
 impl FileContent {
     /// The content of an opened file, `most` bytes of it.
     pub fn new(file: File, extent: Extent, most: u64) -> Self {
-        Self { file, extent, most, opened: false, place: 0, ended: false, trouble: None, uncached: true, patient: None }
+        let (opened, place, gap, ended) = (false, 0, None, false);
+        Self { file, extent, most, opened, place, gap, ended, trouble: None, uncached: true, patient: None }
     }
 
     /// Reads on threads that can be left behind, where `patient` is given.
@@ -59,13 +63,27 @@ impl FileContent {
         self
     }
 
+    /// Leaves out the middle of a file that is larger than `most`, which must be no stream; `why` stands in the mark between head and tail.
+    ///
+    /// # Errors
+    /// Any error of the file system.
+    pub(super) fn cut_to(&mut self, most: u64, why: (CutBy, &str)) -> io::Result<()> {
+        if let Extent::Pinned(size) = self.extent
+            && size > most
+        {
+            self.gap = Some((Gap::find(size, most, why, &mut |buffer, at| self.at(buffer, at))?, 0));
+            self.most = u64::MAX;
+        }
+        Ok(())
+    }
+
     /// The first bytes, for telling what it is. A stream is read from its start again afterwards.
     ///
     /// # Errors
     /// Any error of the file system.
     pub fn head(&mut self, most: usize) -> io::Result<Vec<u8>> {
         // A pinned file has no more than its size: nobody needs to ask.
-        let most = self.size_hint().map_or(most, |size| most.min(usize::try_from(size).unwrap_or(most)));
+        let most = self.length().map_or(most, |size| most.min(usize::try_from(size).unwrap_or(most)));
         let mut head = vec![0; most];
         let mut filled = 0;
         while filled < most {
@@ -80,10 +98,32 @@ impl FileContent {
 
     /// Bytes it will probably give.
     pub fn size_hint(&self) -> Option<u64> {
+        match (self.extent, &self.gap) {
+            (Extent::Pinned(size), Some((gap, _))) => Some(gap.length(size)),
+            (Extent::Pinned(size), None) => Some(size.min(self.most)),
+            (Extent::Stream, _) => None,
+        }
+    }
+
+    /// Where it ends, as far as that is known.
+    fn length(&self) -> Option<u64> {
         match self.extent {
             Extent::Pinned(size) => Some(size.min(self.most)),
             Extent::Stream => None,
         }
+    }
+
+    /// What is to be read next of the mark; once it is all read, the file goes on behind the gap.
+    fn mark(&mut self, buffer: &mut [u8]) -> usize {
+        let Some((gap, read)) = self.gap.as_mut().filter(|(gap, _)| gap.from == self.place) else { return 0 };
+        let rest = &gap.mark[*read..];
+        let count = rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&rest[..count]);
+        *read += count;
+        if *read == gap.mark.len() {
+            self.place = gap.to;
+        }
+        count
     }
 
     fn at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -118,7 +158,15 @@ impl FileContent {
                 let reason = format!("shrank from {size} to {at} bytes while it was read");
                 return self.trouble = Some((Outcome::Truncated, reason));
             }
-            Extent::Pinned(size) => size,
+            Extent::Pinned(size) => {
+                if let Some((Gap { cut, .. }, _)) = &self.gap {
+                    let what = if cut.by == CutBy::Budget { "the budget" } else { "the limit" };
+                    let reason =
+                        format!("cut by {what}: {} bytes, {} lines left out of its middle", cut.bytes, cut.lines);
+                    self.trouble = Some((Outcome::Truncated, reason));
+                }
+                if self.gap.is_some() { at } else { size }
+            }
             // One byte more tells whether the limit cut it.
             Extent::Stream => at + u64::from(at >= self.most && self.at(&mut [0], at).is_ok_and(|n| n > 0)),
         };
@@ -134,7 +182,12 @@ impl Read for FileContent {
         if self.ended || buffer.is_empty() {
             return Ok(0);
         }
-        let end = self.size_hint().unwrap_or(self.most);
+        let marked = self.mark(buffer);
+        if marked > 0 {
+            return Ok(marked);
+        }
+        let end = self.length().unwrap_or(self.most);
+        let end = self.gap.as_ref().map(|(gap, _)| gap.from).filter(|from| *from > self.place).unwrap_or(end);
         let most = usize::try_from(end - self.place).unwrap_or(usize::MAX).min(buffer.len());
         let read = if most == 0 { Ok(0) } else { self.at(&mut buffer[..most], self.place) };
         match read {
@@ -165,6 +218,9 @@ impl Content for FileContent {
             return Err(io::Error::new(io::ErrorKind::Unsupported, "this file gives other bytes each time"));
         }
         (self.place, self.ended, self.trouble) = (0, false, None);
+        if let Some((_, read)) = &mut self.gap {
+            *read = 0;
+        }
         Ok(())
     }
 
@@ -174,6 +230,10 @@ impl Content for FileContent {
 
     fn after(&mut self) -> Option<(Outcome, String)> {
         self.trouble.clone()
+    }
+
+    fn cut(&self) -> Option<Cut> {
+        self.gap.as_ref().map(|(gap, _)| gap.cut)
     }
 }
 
@@ -235,6 +295,24 @@ mod tests {
         assert_eq!(content.after(), Some((Outcome::Truncated, "cut at the limit: 4 of 10 bytes".into())));
         let mut content = FileContent::new(file(b"0123"), Extent::Pinned(4), 4);
         assert_eq!((all(&mut content).len(), content.after()), (4, None));
+    }
+
+    #[test]
+    fn a_file_is_cut_in_its_middle_and_gives_the_same_again() {
+        let lines: Vec<u8> = (0..20_000).flat_map(|n| format!("line {n:05}\n").into_bytes()).collect();
+        let mut content = FileContent::new(file(&lines), Extent::Pinned(lines.len() as u64), u64::MAX);
+        content.cut_to(10_000, (CutBy::Budget, "budget of 10000 bytes")).expect("cut");
+        assert_eq!(content.head(10).expect("a head"), b"line 00000");
+        let bytes = all(&mut content);
+        assert_eq!(Some(bytes.len() as u64), content.size_hint());
+        let text = String::from_utf8(bytes.clone()).expect("text");
+        assert!(text.starts_with("line 00000\n") && text.ends_with("\nline 19999\n"), "{text}");
+        assert_eq!(text.matches("--- sheaf: ").count(), 1);
+        let cut = content.cut().expect("a cut");
+        assert_eq!(cut.lines as usize + text.lines().count() - 1, 20_000);
+        let reason = format!("cut by the budget: {} bytes, {} lines left out of its middle", cut.bytes, cut.lines);
+        assert_eq!(content.after(), Some((Outcome::Truncated, reason)));
+        assert!(all(&mut content) == bytes, "again gives the same");
     }
 
     #[test]

@@ -55,8 +55,9 @@ impl Declared {
         for declared in &self.journal {
             journal.extend(units(declared, values)?);
         }
-        let Self { name, version, why, default, when, pack, properties, roots, vitals, inventory, http, .. } =
-            self.clone();
+        let Self {
+            name, version, why, default, when, pack, properties, roots, vitals, priority, inventory, http, ..
+        } = self.clone();
         Ok(Collector {
             name,
             version,
@@ -67,6 +68,7 @@ impl Declared {
             properties,
             roots,
             vitals,
+            priority,
             inventory,
             files,
             commands,

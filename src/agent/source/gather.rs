@@ -4,6 +4,7 @@
 //! that stands in the plan.
 
 use std::fs::File;
+use std::io;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::fs::Stat;
 use tokio_util::sync::CancellationToken;
 
+use super::budget::Budget;
 use super::collector::{self, Collector};
 use super::command::{self, Ending, Output, Program};
 use super::condition::{self, Conditions};
@@ -27,9 +29,10 @@ use super::walk::{FoundFile, Ground, Met, Seen, Walk};
 use super::{Content, Found, Kind, Plan, Record, kind};
 use crate::agent::config::AgentLimits;
 use crate::agent::host::Host;
-use crate::bundle::outcome::Outcome;
+use crate::bundle::outcome::{CutBy, Outcome};
 use crate::bundle::path::EntryPath;
 use crate::bundle::segment::Note;
+use crate::limits::NODE_BYTES;
 use crate::report;
 use crate::secret::Secret;
 
@@ -37,6 +40,12 @@ use crate::secret::Secret;
 const TOKEN: u64 = 16 << 10;
 /// Characters of a reason.
 const REASON: usize = 400;
+/// Sources without room that are named.
+const LEFT_OUT: u64 = 10_000;
+/// A command may write this part of what is left at most.
+const COMMANDS: u64 = 4;
+/// Bytes below which a file is not cut but left out.
+const PARTS: u64 = 4096;
 
 /// Reads all sources of a plan in a fixed order and hands each to `sink`, which reads it before it returns. It blocks, and belongs on a thread
 /// of its own; it ends early when `stop` is cancelled or `sink` breaks.
@@ -47,10 +56,10 @@ pub fn collect(
     sink: &mut dyn FnMut(Found) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
     let mounts = Mounts::of(host, plan.remote, plan.bounds.mount_wait);
-    let left = Left { bytes: plan.bounds.total_bytes, entries: plan.bounds.entries };
+    let budget = Budget::new(plan.bounds.total_bytes, plan.bounds.entries);
     let path = command::path();
     let conditions = Conditions { host, mounts: &mounts, path: &path };
-    let mut gather = Gather { plan, host, stop, sink, path: &path, conditions, left, full: false };
+    let mut gather = Gather { plan, host, stop, sink, path: &path, conditions, budget, left_out: 0, full: false };
     for note in &plan.notes {
         gather.missing(note.clone())?;
     }
@@ -63,21 +72,17 @@ pub fn collect(
         gather.commands(collector)?;
         gather.requests(collector)?;
     }
-    gather.estimate(&ready, &mounts)?;
+    gather.survey(&ready, &mounts)?;
     let mut met = Met::default();
     for collector in &ready {
         gather.files(collector, &mounts, &mut met)?;
     }
+    gather.budget.release();
+    let mut exports: u64 = ready.iter().map(|collector| collector.journal.len() as u64).sum();
     for collector in &ready {
-        gather.journal(collector)?;
+        gather.journal(collector, &mut exports)?;
     }
     ControlFlow::Continue(())
-}
-
-/// What the collection's own bounds leave.
-struct Left {
-    bytes: u64,
-    entries: u64,
 }
 
 struct Gather<'a> {
@@ -88,7 +93,9 @@ struct Gather<'a> {
     /// Where programs are looked up.
     path: &'a [PathBuf],
     conditions: Conditions<'a>,
-    left: Left,
+    budget: Budget,
+    /// Sources that found no room, as far as each was said.
+    left_out: u64,
     full: bool,
 }
 
@@ -114,21 +121,31 @@ impl<'a> Gather<'a> {
         if self.stop.is_cancelled() {
             return ControlFlow::Break(());
         }
-        let bytes = record.size_hint.unwrap_or(0);
         if self.full {
             return ControlFlow::Continue(());
         }
-        if self.left.entries == 0 || bytes > self.left.bytes {
-            self.full = true;
-            let AgentLimits { total_bytes, entries, .. } = self.plan.bounds;
-            let reason =
-                format!("the limit of {total_bytes} bytes and {entries} entries is reached; all after it is left out");
-            let path = record.path.to_string();
-            return self.missing(Note { path, outcome: Outcome::Truncated, reason, ..Note::default() });
+        if !self.budget.take(record.size_hint.unwrap_or(0)) {
+            return self.no_room(record.path.to_string(), &record.collector, record.size_hint);
         }
-        self.left.entries -= 1;
-        self.left.bytes -= bytes;
         (self.sink)(Found::Record(record))
+    }
+
+    /// Says that a source finds no room; after many of them, or where no entry may follow, that all others do not either.
+    fn no_room(&mut self, path: String, collector: &str, bytes: Option<u64>) -> ControlFlow<()> {
+        let AgentLimits { total_bytes, entries, .. } = self.plan.bounds;
+        self.left_out += 1;
+        self.full = self.budget.entries == 0 || self.left_out >= LEFT_OUT;
+        let (outcome, reason) = if self.full {
+            let limit = format!("the limit of {total_bytes} bytes and {entries} entries is reached");
+            (Outcome::Truncated, format!("{limit}; all after it is left out"))
+        } else {
+            let what = bytes.map(|bytes| format!("{bytes} bytes ")).unwrap_or_default();
+            (
+                Outcome::Skipped,
+                format!("left out: {what}beyond the budget of {total_bytes} bytes; what is newer comes first"),
+            )
+        };
+        self.missing(Note { path, collector: collector.to_owned(), outcome, reason, ..Note::default() })
     }
 
     /// Says that a source failed, and puts an `.err` in its place.
@@ -169,7 +186,8 @@ impl<'a> Gather<'a> {
         for command in &collector.commands {
             match resolve(command, &self.conditions, &self.plan.bounds) {
                 Err(reason) => self.missing(skipped(format!("commands/{}.txt", command.name), collector, reason))?,
-                Ok(program) => {
+                Ok(mut program) => {
+                    program.bytes = program.bytes.min(self.budget.part(COMMANDS));
                     let output = Output::new(program, self.path.to_vec(), self.stop.clone());
                     let ending = output.ending();
                     self.output(&format!("commands/{}.txt", command.name), collector, Box::new(output), &ending)?;
@@ -218,7 +236,7 @@ impl<'a> Gather<'a> {
             path: &wanted.path,
             statuses: &wanted.statuses,
             time: wanted.timeout.unwrap_or(bounds.command_time),
-            bytes: wanted.max_bytes.unwrap_or(bounds.command_bytes),
+            bytes: wanted.max_bytes.unwrap_or(bounds.command_bytes).min(self.budget.part(COMMANDS)),
             token,
             stop: self.stop,
         };
@@ -245,12 +263,15 @@ impl<'a> Gather<'a> {
         Ok(Secret::new(token))
     }
 
-    fn journal(&mut self, collector: &Collector) -> ControlFlow<()> {
+    /// Exports the journal; `exports` are still to come, and share what is left.
+    fn journal(&mut self, collector: &Collector, exports: &mut u64) -> ControlFlow<()> {
         let window = self.plan.window_here();
         let journal = Journalctl { host: self.host, path: self.path, bounds: &self.plan.bounds, window };
         for wanted in &collector.journal {
             let path = format!("journal/{}.export", wanted.name);
-            match journal.export(wanted, self.stop) {
+            let most = wanted.max_bytes.unwrap_or(self.plan.bounds.journal_bytes).min(self.budget.part(*exports));
+            *exports = exports.saturating_sub(1);
+            match journal.export(&collector::Journal { max_bytes: Some(most), ..wanted.clone() }, self.stop) {
                 Err(reason) => self.missing(skipped(path, collector, reason))?,
                 Ok(export) => self.output(&path, collector, export.content, &export.ending)?,
             }
@@ -274,7 +295,7 @@ impl<'a> Gather<'a> {
         record.size_hint = None;
         self.record(record)?;
         let ending = ending.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        self.left.bytes = self.left.bytes.saturating_sub(ending.bytes);
+        self.budget.charge(ending.bytes);
         match ending.report() {
             Some(report) => self.record(text(err, collector.name.as_str(), &report)),
             None => ControlFlow::Continue(()),
@@ -286,12 +307,20 @@ impl<'a> Gather<'a> {
         Ground { host: self.host, mounts, stop: self.stop, never: &plan.never, file_bytes: plan.bounds.file_bytes }
     }
 
-    /// Says how much the files will be, where that was asked for. A mount that may hang is not asked twice for it.
-    fn estimate(&mut self, ready: &[&Collector], mounts: &'a Mounts) -> ControlFlow<()> {
-        let wanted = self.plan.estimate && !self.plan.remote;
-        let bytes = if wanted { estimate(ready, &self.ground(mounts)) } else { None };
-        match bytes {
-            Some(bytes) => (self.sink)(Found::Estimate(bytes)),
+    /// Looks at how much the files are: says it where that was asked for, and shares out what there is room for where that is less.
+    fn survey(&mut self, ready: &[&Collector], mounts: &'a Mounts) -> ControlFlow<()> {
+        let ground = self.ground(mounts);
+        let estimate = estimate(ready, &ground);
+        let most = |journal: &collector::Journal| journal.max_bytes.unwrap_or(self.plan.bounds.journal_bytes);
+        let journals: u64 = ready.iter().flat_map(|collector| &collector.journal).map(most).sum();
+        // Where there is too much to look at, whoever wants less than the most that a node may give still has it shared out.
+        let unknown = self.budget.total < NODE_BYTES;
+        if estimate.map_or(unknown, |estimate| self.budget.is_short_of(estimate.cost)) {
+            self.budget.share_out(ready, &ground, journals);
+        }
+        // What lies on mounts that may hang is not in it, and may be most of it.
+        match estimate.filter(|_| self.plan.estimate && !self.plan.remote) {
+            Some(estimate) => (self.sink)(Found::Estimate(estimate.bytes)),
             None => ControlFlow::Continue(()),
         }
     }
@@ -304,6 +333,7 @@ impl<'a> Gather<'a> {
                     let patient = mounts.patient(&found.path);
                     self.file(collector, files, found, patient)
                 }
+                Seen::Sized { .. } => ControlFlow::Continue(()),
                 Seen::Missed { path, outcome, reason } => self.missed(collector, &path, outcome, &reason),
             };
             let matched = Walk::over(collector, files, &ground, met, &mut visit)?;
@@ -326,6 +356,7 @@ impl<'a> Gather<'a> {
         patient: Option<Patient>,
     ) -> ControlFlow<()> {
         let most = files.max_bytes.unwrap_or(self.plan.bounds.file_bytes);
+        let room = self.budget.room(&found.stat);
         // Asking what kind of file system it is may hang as well.
         let extent = match patient {
             Some(_) => Extent::Pinned(u64::try_from(found.stat.st_size).unwrap_or(0)),
@@ -337,11 +368,24 @@ impl<'a> Gather<'a> {
             Err(error) => return self.missed(collector, &found.path, Outcome::Failed, &error.to_string()),
         };
         let name = found.path.file_name().unwrap_or_default();
+        let kind = kind::detect(&head, name.as_bytes(), files.binary);
+        match fit(&mut content, (extent, kind), most, (room, self.budget.total)) {
+            Ok(None) => {}
+            Ok(Some(size)) if room < size.min(most) => {
+                let (entry, _) = EntryPath::from_host("files", found.path.as_os_str().as_bytes());
+                return self.no_room(entry.to_string(), collector.name.as_str(), Some(size));
+            }
+            Ok(Some(size)) => {
+                let reason = format!("left out: {size} bytes that are of no use in parts; the limit is {most}");
+                return self.missed(collector, &found.path, Outcome::Skipped, &reason);
+            }
+            Err(error) => return self.missed(collector, &found.path, Outcome::Failed, &error.to_string()),
+        }
         let (path, original) = EntryPath::from_host("files", found.path.as_os_str().as_bytes());
         self.record(Record {
             path,
             collector: collector.name.to_string(),
-            kind: kind::detect(&head, name.as_bytes(), files.binary),
+            kind,
             mode: Some(found.stat.st_mode & 0o7777),
             mtime_ns: mtime(&found.stat),
             size_hint: content.size_hint(),
@@ -368,6 +412,29 @@ impl<'a> Gather<'a> {
         let (err, _) = EntryPath::from_host("files", &[bytes, b".err"].concat());
         self.failed(note, err)
     }
+}
+
+/// Cuts a file that is larger than it may be, in its middle, if it is any use in parts; else its size comes back.
+fn fit(
+    content: &mut FileContent,
+    (extent, kind): (Extent, Kind),
+    most: u64,
+    (room, budget): (u64, u64),
+) -> io::Result<Option<u64>> {
+    let limit = most.min(room);
+    let Extent::Pinned(size) = extent else { return Ok(None) };
+    if size <= limit || (kind == (Kind::Binary { declared: false })) {
+        // What is withheld anyway says so itself.
+        return Ok(None);
+    }
+    if kind != Kind::Text || limit < PARTS {
+        return Ok(Some(size));
+    }
+    let why = match room < most {
+        true => (CutBy::Budget, format!("budget of {budget} bytes")),
+        false => (CutBy::Limit, format!("limit of {most} bytes a file")),
+    };
+    content.cut_to(limit, (why.0, &why.1)).map(|()| None)
 }
 
 /// What a declared command comes to on this node, or why it is skipped.

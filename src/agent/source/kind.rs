@@ -31,6 +31,12 @@ pub fn detect(head: &[u8], name: &[u8], declared: bool) -> Kind {
     }
 }
 
+/// Whether a file of this name is probably of no use in parts: compressed, or binary.
+pub(super) fn is_never_cut(name: &[u8]) -> bool {
+    const PACKED: &[&[u8]] = &[b".gz", b".xz", b".zst", b".bz2", b".lz4", b".Z", b".zip"];
+    is_binary_name(name) || PACKED.iter().any(|end| name.ends_with(end))
+}
+
 /// bzip2, lz4 and compress: nothing here looks inside those.
 fn is_otherwise_packed(head: &[u8]) -> bool {
     matches!(head, [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, ..] | [4, 0x22, 0x4d, 0x18, ..] | [0x1f, 0x9d, ..])

@@ -7,6 +7,7 @@
 //! [`property`] values that [`template`] fills in; a request's names become a [`Plan`], which [`collect()`] reads and [`check()`] tries. Below them: [`walk`] finds and opens files, [`file`](mod@file) reads them,
 //! [`command`] and [`journal`] run what is declared, `http` asks servers of this node, [`vitals`] and [`inventory`] say how the node is and what it is.
 
+mod budget;
 mod check;
 pub mod collector;
 pub mod command;
@@ -36,7 +37,7 @@ pub mod walk;
 
 use std::io::{self, Read};
 
-use crate::bundle::outcome::Outcome;
+use crate::bundle::outcome::{Cut, Outcome};
 use crate::bundle::path::EntryPath;
 use crate::bundle::segment::Note;
 
@@ -101,6 +102,11 @@ pub trait Content: Read + Send {
 
     /// What the source has to say once it was read to its end: it shrank, ran into a limit, was killed.
     fn after(&mut self) -> Option<(Outcome, String)> {
+        None
+    }
+
+    /// What it left out of its middle.
+    fn cut(&self) -> Option<Cut> {
         None
     }
 }

@@ -10,6 +10,7 @@ use std::fs::File;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::ops::ControlFlow;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -44,6 +45,13 @@ pub struct FoundFile {
 pub enum Seen {
     /// A file.
     File(FoundFile),
+    /// A file that was not opened, since sizes are all that is wanted.
+    Sized {
+        /// Its path on the host, without links.
+        path: PathBuf,
+        /// What the system says of it.
+        stat: Stat,
+    },
     /// Something that is wanted and is no file for us.
     Missed {
         /// Its path on the host.
@@ -82,6 +90,8 @@ pub struct Walk<'a> {
     files: &'a Files,
     met: &'a mut Met,
     visit: &'a mut dyn FnMut(Seen) -> ControlFlow<()>,
+    /// Whether files are opened, rather than only looked at.
+    opens: bool,
     /// Declared roots without links.
     roots: Vec<PathBuf>,
     entered: HashSet<u64>,
@@ -97,9 +107,26 @@ impl<'a> Walk<'a> {
         met: &'a mut Met,
         visit: &'a mut dyn FnMut(Seen) -> ControlFlow<()>,
     ) -> ControlFlow<(), bool> {
-        let mut walk = Self { ground, files, met, visit, roots: Vec::new(), entered: HashSet::new(), matched: false };
+        let (roots, entered) = (Vec::new(), HashSet::new());
+        Self { ground, files, met, visit, opens: true, roots, entered, matched: false }.begin(collector)
+    }
+
+    /// As [`Walk::over`], but opens nothing but folders, and stays away from mounts that may hang: files are [`Seen::Sized`].
+    pub fn sizes(
+        collector: &Collector,
+        files: &'a Files,
+        ground: &'a Ground<'a>,
+        met: &'a mut Met,
+        visit: &'a mut dyn FnMut(Seen) -> ControlFlow<()>,
+    ) -> ControlFlow<(), bool> {
+        let (roots, entered) = (Vec::new(), HashSet::new());
+        Self { ground, files, met, visit, opens: false, roots, entered, matched: false }.begin(collector)
+    }
+
+    fn begin(self, collector: &Collector) -> ControlFlow<(), bool> {
+        let mut walk = self;
         let mut starts = Vec::new();
-        let mut declared: Vec<&Path> = collector.roots_of(files).collect();
+        let mut declared: Vec<&Path> = collector.roots_of(walk.files).collect();
         declared.sort_unstable();
         declared.dedup();
         for root in declared {
@@ -151,7 +178,10 @@ impl<'a> Walk<'a> {
         if !self.entered.insert(key.finish()) {
             return ControlFlow::Continue(());
         }
-        let listed = match self.list(path, states) {
+        if !self.opens && self.ground.mounts.may_hang(path) {
+            return ControlFlow::Continue(());
+        }
+        let (folder, listed) = match self.list(path, states) {
             Ok(listed) => listed,
             Err(error) => return self.missed(path, &error),
         };
@@ -163,14 +193,14 @@ impl<'a> Walk<'a> {
             if self.ground.stop.is_cancelled() {
                 return ControlFlow::Break(());
             }
-            self.entry(&path.join(name), &step)?;
+            self.entry(folder.as_ref(), &path.join(name), &step)?;
         }
         ControlFlow::Continue(())
     }
 
-    /// The names in a folder that mean anything to the globs, sorted.
-    fn list(&self, path: &Path, states: &[Progress]) -> io::Result<Vec<(OsString, Step)>> {
-        let mut listed = Vec::new();
+    /// The names in a folder that mean anything to the globs, sorted; and the folder, where looking into it cannot hang.
+    fn list(&self, path: &Path, states: &[Progress]) -> io::Result<(Option<OwnedFd>, Vec<(OsString, Step)>)> {
+        let (mut listed, mut opened) = (Vec::new(), None);
         let mut take = |name: &OsStr| {
             let step = self.step(states, name);
             if (step.file || !step.below.is_empty()) && listed.len() < NAMES {
@@ -181,26 +211,32 @@ impl<'a> Walk<'a> {
             let (host, folder) = (self.ground.host.clone(), path.to_owned());
             let read = move || {
                 let mut names = Vec::new();
-                each_name(&host, &folder, &mut |name| names.push(name.to_owned()))?;
-                Ok(names)
+                each_name(&host, &folder, &mut |name| names.push(name.to_owned())).map(|_| names)
             };
             let names: Vec<OsString> = self.ground.mounts.patiently(path, read)?;
             names.iter().for_each(|name| take(name));
         } else {
-            each_name(self.ground.host, path, &mut take)?;
+            opened = Some(each_name(self.ground.host, path, &mut take)?);
         }
         listed.sort_unstable_by(|a: &(OsString, Step), b| a.0.cmp(&b.0));
-        Ok(listed)
+        Ok((opened, listed))
     }
 
-    fn entry(&mut self, path: &Path, step: &Step) -> ControlFlow<()> {
+    fn entry(&mut self, folder: Option<&OwnedFd>, path: &Path, step: &Step) -> ControlFlow<()> {
         if self.is_left_out(path) {
             return ControlFlow::Continue(());
         }
         if let Some(reason) = self.ground.mounts.bar(path) {
             return self.show(path, Outcome::Skipped, reason);
         }
-        match self.stat(path) {
+        let looked = match (folder, path.file_name()) {
+            // The folder was opened without a link on the way, and one name in it is no way at all.
+            (Some(folder), Some(name)) if !self.ground.mounts.may_hang(path) => {
+                rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT).map_err(Into::into)
+            }
+            _ => self.stat(path),
+        };
+        match looked {
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => self.link(path, step),
             Ok(stat) => self.typed(path, None, &stat, step),
             Err(error) => self.missed(path, &error),
@@ -236,7 +272,8 @@ impl<'a> Walk<'a> {
             FileType::Directory if step.below.is_empty() => return ControlFlow::Continue(()),
             FileType::Directory => return self.folder(path, &step.below),
             _ if !step.file => return ControlFlow::Continue(()),
-            FileType::RegularFile => return self.file(path, link),
+            FileType::RegularFile if self.opens => return self.file(path, link),
+            FileType::RegularFile => return self.sized(path, stat),
             FileType::Fifo => "a FIFO",
             FileType::Socket => "a socket",
             FileType::CharacterDevice | FileType::BlockDevice => "a device",
@@ -277,6 +314,15 @@ impl<'a> Walk<'a> {
             return ControlFlow::Continue(());
         }
         self.typed(&target, Some(link), &stat, step)
+    }
+
+    /// Shows a file that is not opened, if it was not met before.
+    fn sized(&mut self, path: &Path, stat: &Stat) -> ControlFlow<()> {
+        self.matched = true;
+        if self.met.files.insert((stat.st_dev, stat.st_ino), 1).is_some() {
+            return ControlFlow::Continue(());
+        }
+        (self.visit)(Seen::Sized { path: path.to_owned(), stat: *stat })
     }
 
     fn file(&mut self, path: &Path, link: Option<&Path>) -> ControlFlow<()> {
@@ -354,16 +400,17 @@ fn said(errno: Errno) -> String {
     text.split(" (os error").next().unwrap_or(&text).to_lowercase()
 }
 
-fn each_name(host: &Host, path: &Path, take: &mut dyn FnMut(&OsStr)) -> io::Result<()> {
-    let folder = host.open_plain(path, READ | OFlags::DIRECTORY)?;
-    for entry in rustix::fs::Dir::new(folder)? {
+/// Shows the names in a folder; the folder itself comes back open.
+fn each_name(host: &Host, path: &Path, take: &mut dyn FnMut(&OsStr)) -> io::Result<OwnedFd> {
+    let mut folder = rustix::fs::Dir::new(host.open_plain(path, READ | OFlags::DIRECTORY)?)?;
+    while let Some(entry) = folder.read() {
         let entry = entry?;
         let name = OsStr::from_bytes(entry.file_name().to_bytes());
         if name != "." && name != ".." {
             take(name);
         }
     }
-    Ok(())
+    Ok(folder.fd()?.try_clone_to_owned()?)
 }
 
 fn names(path: &Path) -> impl Iterator<Item = &OsStr> {

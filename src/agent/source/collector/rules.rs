@@ -71,6 +71,9 @@ impl Faults {
         if collector.why.trim().is_empty() {
             faults.put(&Place::Key("why"), "must say why anyone would want it");
         }
+        if collector.priority > 9 {
+            faults.put(&Place::Key("priority"), "must be 0 to 9, which is what a budget keeps first");
+        }
         faults.roots(&Place::Key("roots"), &collector.roots);
         faults.when(&Place::Key("when"), &collector.when);
         for (number, files) in collector.files.iter().enumerate() {

@@ -152,8 +152,9 @@ fn a_file_above_its_limit_is_cut_and_says_so() {
     fixture.put("/var/log/large.log", "x".repeat(100_000));
     let taken = fixture.collect(&format!("{LOGS}max_bytes = \"64KiB\"\n"));
     let read = &taken.records["files/var/log/large.log"];
-    assert_eq!(read.content.len(), 65_536);
-    assert_eq!(read.trouble, Some((Outcome::Truncated, "cut at the limit: 65536 of 100000 bytes".into())));
+    assert!((65_000..65_536).contains(&read.content.len()), "{}", read.content.len());
+    let (outcome, reason) = read.trouble.as_ref().expect("it says so");
+    assert!(*outcome == Outcome::Truncated && reason.starts_with("cut by the limit: 34"), "{reason}");
 }
 
 #[test]
@@ -267,19 +268,17 @@ fn the_collections_own_limits_end_it_and_are_said_once() {
         fixture.put(&format!("/var/log/{name}.log"), [b'x'; 100]);
     }
     let mut small = plan(LOGS);
-    small.bounds.total_bytes = 2000;
-    let node = take(&fixture.host(), &small, &mut |_| {}).records.len();
-    assert!(node > 0);
-    // node.json is charged too, so the bound is found out rather than written down.
-    for (bytes, entries) in [(small.bounds.total_bytes, 3), (0, 100)] {
-        small.bounds.entries = entries;
-        small.bounds.total_bytes = bytes;
-        let taken = take(&fixture.host(), &small, &mut |_| {});
-        assert!(taken.records.len() < 5, "{:?}", taken.order);
-        let said: Vec<_> = taken.notes.iter().filter(|note| note.reason.contains("limit of")).collect();
-        assert_eq!(said.len(), 1, "{:?}", taken.notes);
-        assert_eq!(said[0].outcome, Outcome::Truncated);
-    }
+    small.bounds.entries = 3;
+    let taken = take(&fixture.host(), &small, &mut |_| {});
+    assert_eq!(taken.order.len(), 2, "node.json is one too: {:?}", taken.order);
+    let said: Vec<_> = taken.notes.iter().filter(|note| note.reason.contains("limit of")).collect();
+    assert_eq!(said.len(), 1, "{:?}", taken.notes);
+    assert_eq!(said[0].outcome, Outcome::Truncated);
+    let mut none = plan(LOGS);
+    none.bounds.total_bytes = 1;
+    let taken = take(&fixture.host(), &none, &mut |_| {});
+    assert!(taken.order.is_empty());
+    taken.skipped("files/var/log/4.log", "beyond the budget of 1 bytes");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Whole collections over fixture trees: every bad thing that a disk can hold, and what must come out of it.
 
+mod budget;
 mod files;
 mod hung;
 mod programs;
