@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::agent::history::{Extent, ring};
 use crate::agent::source::measure::{self, TextError};
 use crate::id::NodeName;
 use crate::limits;
@@ -95,6 +96,72 @@ pub struct AgentConfig {
     pub window: Lookback,
     /// Bounds; collectors may set tighter or wider ones for their own sources, save for the whole.
     pub limits: AgentLimits,
+    /// Vitals over time, kept in the state folder.
+    pub history: HistoryConfig,
+}
+
+/// How often vitals are kept, and for how long. The file takes 512 bytes for each.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HistoryConfig {
+    /// Whether they are; `off` leaves what is there as it is.
+    #[serde(deserialize_with = "measure::de_switch")]
+    pub record: bool,
+    /// Time between two samples.
+    #[serde(deserialize_with = "measure::de_wait")]
+    pub short: Duration,
+    /// How long samples are kept.
+    #[serde(deserialize_with = "measure::de_wait")]
+    pub short_keep: Duration,
+    /// Time that an average is about.
+    #[serde(deserialize_with = "measure::de_wait")]
+    pub long: Duration,
+    /// How long averages are kept.
+    #[serde(deserialize_with = "measure::de_wait")]
+    pub long_keep: Duration,
+}
+
+impl Default for HistoryConfig {
+    fn default() -> Self {
+        let minutes = |n: u64| Duration::from_secs(n * 60);
+        Self {
+            record: true,
+            short: Duration::from_secs(10),
+            short_keep: minutes(60),
+            long: minutes(1),
+            long_keep: minutes(2 * 24 * 60),
+        }
+    }
+}
+
+impl HistoryConfig {
+    /// The same as counts of samples.
+    pub fn extent(&self) -> Extent {
+        let slots = |keep: Duration, every: Duration| {
+            let slots = keep.as_millis().div_ceil(every.as_millis().max(1));
+            u32::try_from(slots).unwrap_or(u32::MAX).max(1)
+        };
+        let (short_slots, long_slots) = (slots(self.short_keep, self.short), slots(self.long_keep, self.long));
+        Extent { short: self.short, short_slots, long: self.long, long_slots }
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let fail = |key, problem: String| Err(ConfigError::Value { key, problem });
+        if self.short < Duration::from_millis(100) {
+            return fail("history.short", "must be 100ms at least".into());
+        }
+        if self.long < self.short {
+            return fail("history.long", "must not be less than `history.short`".into());
+        }
+        let most = ring::SLOTS;
+        let extent = self.extent();
+        for (key, slots) in [("history.short_keep", extent.short_slots), ("history.long_keep", extent.long_slots)] {
+            if slots > most {
+                return fail(key, format!("comes to {slots} samples; there may be at most {most}"));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Bounds of one collection.
@@ -161,6 +228,7 @@ impl Default for AgentConfig {
             labels: BTreeMap::new(),
             window: Lookback::default(),
             limits: AgentLimits::default(),
+            history: HistoryConfig::default(),
         }
     }
 }
@@ -245,6 +313,7 @@ impl AgentConfig {
         if self.limits.entries == 0 || self.limits.total_bytes == 0 {
             return fail("limits", "total_bytes and entries must not be 0".into());
         }
+        self.history.check()?;
         Ok(())
     }
 }
@@ -278,6 +347,9 @@ mod tests {
             [limits]
             file_bytes = "64MiB"
             command_time = "10s"
+            [history]
+            short = "500ms"
+            long_keep = "7d"
         "#;
         let config = parse(text).expect("parsed");
         assert!(!config.collect);
@@ -285,6 +357,10 @@ mod tests {
         assert_eq!(config.limits.file_bytes, 64 << 20);
         assert_eq!(config.limits.command_time, Duration::from_secs(10));
         assert_eq!(config.limits.entries, limits::NODE_ENTRIES);
+        let extent = config.history.extent();
+        assert_eq!((extent.short.as_millis(), extent.short_slots, extent.long_slots), (500, 7200, 10_080));
+        let usual = AgentConfig::default().history.extent();
+        assert_eq!((usual.short_slots, usual.long_slots), (360, 2880));
     }
 
     #[test]
@@ -302,6 +378,9 @@ mod tests {
             ("proxy_auth_file = \"/x\"", "proxy_auth_file: there is no `proxy`"),
             ("orders_per_hour = 0", "orders_per_hour: must be 1 to 3600; `collect = \"off\"` follows none"),
             ("[limits]\nentries = 0", "limits: total_bytes and entries must not be 0"),
+            ("[history]\nshort = \"1ms\"", "history.short: must be 100ms at least"),
+            ("[history]\nlong = \"5s\"", "history.long: must not be less than `history.short`"),
+            ("[history]\nlong_keep = \"60d\"", "history.long_keep: comes to 86400 samples; there may be at most 20000"),
         ] {
             assert_eq!(parse(text).expect_err(text), expected);
         }

@@ -7,6 +7,7 @@
 
 pub mod config;
 pub mod deployments;
+pub mod history;
 pub mod host;
 pub mod join;
 pub mod local;

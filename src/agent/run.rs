@@ -9,6 +9,7 @@ mod connection;
 mod hourly;
 mod offset;
 mod pipeline;
+mod record;
 mod reload;
 mod service;
 mod setup;
@@ -212,6 +213,7 @@ pub async fn run_reloading(config: AgentConfig, reload: Option<Reload>, shutdown
         shutdown: shutdown.clone(),
     });
     service::watch(&shutdown);
+    shutdown.spawn(record::record(Arc::clone(&shared)));
     let (links, links_out) = watch::channel::<Option<Link>>(None);
     let stale = mpsc::channel(4);
     let (orders, orders_out) = mpsc::channel(QUEUE);

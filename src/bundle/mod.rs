@@ -43,6 +43,15 @@
 //! A pax header stands before the header only where it is needed: named `././@PaxHeader`, type `x`, mode 0644, mtime 0, its body at most 8 KiB of records `path`,
 //! `mtime` (six digits of fraction at most, no trailing zeros; only with a fraction), `size`, in this order and no others.
 //!
+//! # The files of a node
+//!
+//! Below `nodes/<node>/`: `node.json`, what the node is; `files/…`, host paths kept verbatim; `journal/…` and `commands/<name>.txt`; `vitals/now.json`,
+//! how the node was when it was collected; and `vitals/history.ndjson`, how it was before: lines of JSON, oldest first, the first of them with `format`,
+//! `sheaf-history/1`, and in `fields` a sentence for each member of the others. `at` is the node's clock at the end of `interval_seconds`,
+//! `uptime_seconds` the time since boot, which a clock that is set leaves alone; `event`, `gap_seconds` and `clock_set_seconds` say what happened since the
+//! line before. Averages of a minute come first, with a `…_max` or `…_min` beside them, then the last hour's single samples. A member whose value
+//! is not known is not there. Readers ignore members that they do not know.
+//!
 //! # The frames of a `.tar.zst`
 //!
 //! The tar, cut anywhere, in independent zstd frames (RFC 8878) of 1 byte to 1 MiB of content; `manifest.json`, `B3SUMS` and `SEAL.json` begin frames

@@ -11,6 +11,7 @@ pub mod connect;
 pub mod delivery;
 pub mod deployment;
 pub mod fleet;
+pub mod history;
 pub mod key;
 pub mod login;
 pub mod node;
@@ -94,10 +95,31 @@ family! {
     /// `sheaf deployment …`
     DeploymentCommand, deployment::Verb
 }
-family! {
-    /// `sheaf node …`
-    NodeCommand, node::Verb
+/// `sheaf node …`
+#[derive(Debug, Args)]
+pub struct NodeCommand {
+    /// How to reach the coordinator.
+    #[command(flatten)]
+    pub connection: Connection,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: node::Verb,
 }
+
+impl NodeCommand {
+    /// Runs it to its end.
+    ///
+    /// # Errors
+    /// When it cannot be done; the chain says why.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        if let Some(done) = self.verb.alone() {
+            return done.map(|()| ExitCode::SUCCESS);
+        }
+        let coordinator = self.connection.open()?;
+        Ok(wait_for(self.verb.run(&coordinator))?.code())
+    }
+}
+
 family! {
     /// `sheaf secret …`
     SecretCommand, secret::Verb

@@ -6,6 +6,7 @@
 pub mod agents;
 pub mod control;
 pub mod federation;
+pub mod history;
 pub mod join;
 pub mod kubeconfig;
 pub mod problem;

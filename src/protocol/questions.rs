@@ -14,6 +14,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::agents::Vitals;
+use super::history::History;
 
 /// A question to one node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,6 +37,8 @@ pub struct Ask {
 pub enum Question {
     /// How is the node now? Read anew, not what the last heartbeat said.
     Vitals,
+    /// How was the node before? From its ring buffer.
+    History(Wanted),
     /// Keep this deployment, in place of the one of the same name.
     Apply(Apply),
     /// Keep the deployment no more.
@@ -46,6 +49,15 @@ pub enum Question {
     /// A kind that this version does not know; refused.
     #[serde(other)]
     Unknown,
+}
+
+/// Which part of the history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    /// The last milliseconds of it.
+    pub since_ms: u64,
+    /// Points at most; never more than [`super::history::POINTS`].
+    pub points: usize,
 }
 
 /// A deployment to keep, and how.
@@ -138,6 +150,8 @@ pub enum Answer {
 pub enum Reply {
     /// To [`Question::Vitals`].
     Vitals(Box<Vitals>),
+    /// To [`Question::History`].
+    History(Box<History>),
     /// To [`Question::Apply`]: it is kept.
     Applied(Applied),
     /// To [`Question::Forget`]: it is not kept.
@@ -162,6 +176,7 @@ impl Question {
         matches!(
             (self, reply),
             (Self::Vitals, Reply::Vitals(_))
+                | (Self::History(_), Reply::History(_))
                 | (Self::Apply(_), Reply::Applied(_))
                 | (Self::Forget { .. }, Reply::Forgotten { .. })
         )

@@ -12,10 +12,12 @@ use tokio::time::Instant;
 
 use super::Shared;
 use crate::agent::deployments::{self, KeepError};
+use crate::agent::history;
 use crate::agent::send::{Link, LinkError};
 use crate::agent::source::vitals;
 use crate::protocol::agents::Vitals;
-use crate::protocol::questions::{Answer, Applied, Apply, Ask, Question, Reply};
+use crate::protocol::history::History;
+use crate::protocol::questions::{Answer, Applied, Apply, Ask, Question, Reply, Wanted};
 use crate::report;
 
 /// Questions at hand at once; more are refused.
@@ -68,6 +70,12 @@ impl Answers {
                 tracing::info!(by, "asked for vitals");
                 self.vitals().await.map_or_else(refused, |vitals| Answer::Reply(Reply::Vitals(Box::new(vitals))))
             }
+            Question::History(wanted) => {
+                tracing::info!(by, "asked for the history");
+                self.history(wanted)
+                    .await
+                    .map_or_else(|reason| refused(&reason), |history| Answer::Reply(Reply::History(Box::new(history))))
+            }
             Question::Apply(apply) => self.apply(apply, by, end).await,
             Question::Forget { deployment } => self.forget(deployment, by).await,
             Question::Unknown => {
@@ -90,6 +98,17 @@ impl Answers {
         let vitals = vitals.map_err(|_| "the vitals could not be read")?;
         *read = Some((began, vitals.clone()));
         Ok(vitals)
+    }
+
+    /// Reads the node's ring buffer.
+    async fn history(&self, wanted: Wanted) -> Result<History, String> {
+        let setup = self.shared.setup();
+        let read = move || {
+            let file = history::file(&setup.config.state_dir);
+            history::answer(&file, Duration::from_millis(wanted.since_ms), wanted.points)
+        };
+        let read = tokio::task::spawn_blocking(read).await.map_err(|_| "the agent is stopping".to_owned())?;
+        read.map_err(|error| format!("the node has no history: {}", report::chain(&error)))
     }
 
     async fn apply(&self, apply: Apply, by: &str, end: Instant) -> Answer {

@@ -19,6 +19,7 @@ use super::command::{self, Ending, Output, Program};
 use super::condition::{self, Conditions};
 use super::estimate::estimate;
 use super::file::{Extent, FileContent};
+use super::history;
 use super::http::{Answer, Refusal, Request};
 use super::inventory::Inventory;
 use super::journal::{Journal as _, Journalctl};
@@ -65,9 +66,11 @@ pub fn collect(
     }
     gather.inventory()?;
     let ready = gather.ready()?;
-    if ready.iter().any(|collector| collector.vitals) {
+    let vitals = ready.iter().any(|collector| collector.vitals);
+    if vitals {
         gather.vitals()?;
     }
+    gather.history(vitals)?;
     for collector in &ready {
         gather.commands(collector)?;
         gather.requests(collector)?;
@@ -163,6 +166,20 @@ impl<'a> Gather<'a> {
     fn vitals(&mut self) -> ControlFlow<()> {
         let vitals = vitals::now(self.host, self.plan.bounds.mount_wait);
         self.json("vitals/now.json", "system", &vitals)
+    }
+
+    /// What was before goes into every bundle that there is, and is missed where vitals are wanted.
+    fn history(&mut self, wanted: bool) -> ControlFlow<()> {
+        let Ok(path) = EntryPath::parse(history::PATH) else { return ControlFlow::Continue(()) };
+        match history::record(&self.plan.history, path, "system") {
+            Ok(record) => self.record(record),
+            Err(_) if !wanted => ControlFlow::Continue(()),
+            Err(error) => {
+                let reason = format!("there is no history of this node: {}", report::chain(&error));
+                let (path, collector, outcome) = (history::PATH.to_owned(), "system".to_owned(), Outcome::Skipped);
+                self.missing(Note { path, collector, outcome, reason, ..Note::default() })
+            }
+        }
     }
 
     fn json<T: serde::Serialize>(&mut self, path: &str, collector: &str, value: &T) -> ControlFlow<()> {

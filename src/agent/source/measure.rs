@@ -78,12 +78,16 @@ pub fn size(text: &str) -> Result<u64, TextError> {
     number.checked_mul(1 << shift).ok_or_else(|| TextError(format!("`{text}` is too large")))
 }
 
-/// `30s`, `5m`, `2h`, `3d`, or a number of seconds.
+/// `30s`, `5m`, `2h`, `3d`, `500ms`, or a number of seconds.
 ///
 /// # Errors
 /// For any other text, and for times beyond ten years.
 pub fn wait(text: &str) -> Result<Duration, TextError> {
     let (number, unit) = split(text);
+    if unit == "ms" {
+        let number: u32 = number.parse().map_err(|_| TextError(format!("`{text}` is no time")))?;
+        return Ok(Duration::from_millis(number.into()));
+    }
     let factor = match unit {
         "" | "s" => 1,
         "m" | "min" => 60,
@@ -217,6 +221,7 @@ mod tests {
             (sample.bytes, sample.time.as_secs(), sample.on, sample.host_root.as_str()),
             (4 << 20, 120, true, "")
         );
+        assert_eq!(wait("250ms").map(|wait| wait.as_millis()), Ok(250));
         let sample: Sample = parse("bytes = 5\ntime = 7\non = false").expect("parsed");
         assert_eq!((sample.bytes, sample.time.as_secs(), sample.on), (5, 7, false));
     }
@@ -228,6 +233,7 @@ mod tests {
             "bytes = \"4 bananas\"",
             "bytes = \"99999999999 TiB\"",
             "time = \"9999999d\"",
+            "time = \"99999999999ms\"",
             "on = \"maybe\"",
         ] {
             assert!(parse::<Sample>(bad).is_err(), "{bad}");

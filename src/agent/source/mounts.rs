@@ -155,9 +155,9 @@ impl Mounts {
             return Some(format!("network or FUSE file system ({}), which the configuration leaves out", mount.kind));
         }
         let point = mount.point.clone();
-        match self.patient.ask(move || rustix::fs::statfs(&point).map(|_| ())) {
+        match self.patient.ask_about(&mount.point, move || rustix::fs::statfs(&point).map(|_| ())) {
             Ok(_) => None,
-            Err(error @ (Impatient::Late(_) | Impatient::Full)) => {
+            Err(error @ (Impatient::Late(_) | Impatient::Full | Impatient::Hangs)) => {
                 Some(format!("file system ({}) does not answer: {error}", mount.kind))
             }
             Err(error) => Some(error.to_string()),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::collector::Collector;
 use crate::agent::config::{AgentConfig, AgentLimits};
+use crate::agent::history;
 use crate::bundle::segment::Note;
 use crate::protocol::questions::{Kept, Pack};
 use crate::window::Window;
@@ -33,6 +34,8 @@ pub struct Plan {
     pub estimate: bool,
     /// What is never read, whatever a collector says: the agent's own secret and state, as the agent's process sees them.
     pub never: Vec<PathBuf>,
+    /// Where the node's history lies.
+    pub history: PathBuf,
     /// What node.json says beside what the node itself tells.
     pub known: Known,
 }
@@ -72,6 +75,7 @@ impl Plan {
             window: Window::ALL,
             estimate: false,
             never: own.into_iter().flatten().map(real).collect(),
+            history: history::file(&config.state_dir),
             known: Known::default(),
         }
     }

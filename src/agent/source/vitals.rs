@@ -9,26 +9,20 @@ use std::time::{Duration, Instant};
 
 use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System};
 
-use super::mounts::{self, Mount};
+use super::disks;
 use super::patience::Patient;
 use super::units;
 use crate::agent::host::Host;
 use crate::clock::Clock;
-use crate::protocol::agents::{Cpu, Disk, Pressure, Process, Share, Vitals};
+use crate::protocol::agents::{Cpu, Pressure, Process, Share, Vitals};
 use crate::report;
 
 /// Time between the two looks that shares are taken from.
 const LOOK: Duration = Duration::from_millis(400);
 /// Processes that are named.
 const BUSIEST: usize = 10;
-/// Disks that are asked.
-const DISKS: usize = 64;
 /// How long the list of failed units holds.
 const UNITS: Duration = Duration::from_secs(60);
-/// File systems that lie on a disk, or on top of one.
-const ON_DISK: &[&str] =
-    &["bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "reiserfs", "vfat", "xfs", "zfs"];
-
 /// How a node is now, processes and services included: two samples with a short time between, so that shares are of this moment. It blocks for that
 /// time, and at most some seconds more where a disk or systemd does not answer; `wait` is the time that each disk has.
 pub fn now(host: &Host, wait: Duration) -> Vitals {
@@ -83,46 +77,12 @@ impl Sampler {
             load: load(host),
             memory,
             swap,
-            disks: self.disks(host),
+            disks: disks::read(host, self.patient),
             pressure: pressure(host),
             processes: Vec::new(),
             failed_units: self.failed_units(host),
             units: Vec::new(),
         }
-    }
-
-    fn disks(&self, host: &Host) -> Vec<Disk> {
-        let root = host.below(std::path::Path::new("/"));
-        let mut devices: Vec<String> = Vec::new();
-        let mut disks = Vec::new();
-        for mount in mounts::table() {
-            let Ok(below) = mount.point.strip_prefix(&root) else { continue };
-            if !ON_DISK.contains(&mount.kind.as_str()) || disks.len() >= DISKS || devices.contains(&mount.device) {
-                continue;
-            }
-            let shown = format!("/{}", below.to_string_lossy());
-            if let Some(disk) = self.disk(&mount, &shown) {
-                // Bind mounts show the same disk again; overlays all call their device the same.
-                devices.extend((mount.kind != "overlay").then_some(mount.device));
-                disks.push(disk);
-            }
-        }
-        disks
-    }
-
-    fn disk(&self, mount: &Mount, shown: &str) -> Option<Disk> {
-        let point = mount.point.clone();
-        let found = self.patient.ask(move || rustix::fs::statvfs(&point)).ok()?.ok()?;
-        let kb = |blocks: u64| blocks.saturating_mul(found.f_frsize) / 1024;
-        if found.f_blocks == 0 {
-            return None;
-        }
-        // What only root may use counts as used, as df has it.
-        let used = kb(found.f_blocks.saturating_sub(found.f_bfree));
-        let usable = used + kb(found.f_bavail);
-        let space = Share { used_kb: used, total_kb: kb(found.f_blocks), percent: percent(used, usable) };
-        let inode_percent = percent(found.f_files.saturating_sub(found.f_ffree), found.f_files);
-        Some(Disk { mount: report::brief(shown, 256), kind: mount.kind.clone(), space, inode_percent })
     }
 
     fn failed_units(&mut self, host: &Host) -> Vec<String> {
@@ -251,7 +211,7 @@ fn share(used_kb: u64, total_kb: u64) -> Share {
     Share { used_kb, total_kb, percent: percent(used_kb, total_kb) }
 }
 
-fn percent(part: u64, whole: u64) -> f64 {
+pub(super) fn percent(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { tenth((part as f64 * 100.0 / whole as f64).min(100.0)) }
 }
 

@@ -46,6 +46,7 @@ pub fn routes(verbs: Verbs, counts: Counts) -> Router {
         .route("/certificates/{serial}/revoke", post(certificates::revoke))
         .route("/nodes", get(nodes::list))
         .route("/nodes/{name}", get(nodes::show).merge(delete(nodes::remove)))
+        .route("/nodes/{name}/history", get(nodes::history))
         .route("/secrets", get(secrets::list).post(secrets::create))
         .route("/secrets/{name}/revoke", post(secrets::revoke))
         .route("/users", get(users::list).post(users::create))

@@ -12,6 +12,11 @@ use crate::api::door::Caller;
 use crate::clock::rfc3339;
 use crate::coordinator::verbs::{self, Verbs};
 use crate::protocol::control::Node;
+use crate::protocol::history::{History, POINTS};
+use crate::protocol::questions::Wanted;
+
+/// Seconds of a history, unless asked for more.
+const SINCE: u64 = 2 * 3600;
 
 /// Query of the lists that can be narrowed to a cluster.
 #[derive(Deserialize)]
@@ -40,6 +45,29 @@ pub async fn show(
 ) -> Result<Json<Node>, Fault> {
     let who = principal(&verbs, &caller).await?;
     Ok(Json(view(verbs.node(&who, &name?.0).await?)))
+}
+
+/// Query of a history.
+#[derive(Deserialize)]
+pub struct Since {
+    /// The last seconds of it; two hours when absent.
+    since_secs: Option<u64>,
+    /// Points at most.
+    points: Option<usize>,
+}
+
+/// `GET nodes/{name}/history?since_secs=&points=`.
+pub async fn history(
+    State(verbs): State<Verbs>,
+    name: Result<Path<String>, PathRejection>,
+    query: Result<Query<Since>, QueryRejection>,
+    caller: Caller,
+) -> Result<Json<History>, Fault> {
+    let who = principal(&verbs, &caller).await?;
+    let query = query?.0;
+    let since_ms = query.since_secs.unwrap_or(SINCE).saturating_mul(1000);
+    let wanted = Wanted { since_ms, points: query.points.unwrap_or(POINTS).clamp(1, POINTS) };
+    Ok(Json(*verbs.node_history(&who, &name?.0, wanted).await?))
 }
 
 /// `DELETE nodes/{name}`.

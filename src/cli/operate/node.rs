@@ -1,8 +1,12 @@
 //! `sheaf node list|show|remove`.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use http::Method;
 
 use super::connect::{Coordinator, segment};
+use super::history::{self, Shown};
 use super::output::{self, Table, bytes};
 use crate::protocol::agents::Vitals;
 use crate::protocol::control::Node;
@@ -20,10 +24,25 @@ pub enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Show a node and its last vitals
+    /// Show a node and its last vitals, or how it was before
+    #[command(after_help = "Examples:
+  sheaf node show web-1
+  sheaf node show web-1 --history
+  sheaf node show web-1 --history --since 2d
+  sheaf node show web-1 --history --since 3h --bundle case-4711.tar.zst
+  sheaf node show web-1 --history --json | jq '.samples[] | select(.pressure_io_full_percent > 10) | .at'")]
     Show {
         /// Its name
         name: String,
+        /// Draw its vitals of the last hours: processors, load, memory, pressure, disks, network
+        #[arg(long)]
+        history: bool,
+        /// How far back: 30m, 2h, 2d, or a time, RFC 3339
+        #[arg(long, value_name = "TIME", default_value = "2h", value_parser = history::since, requires = "history")]
+        since: Duration,
+        /// Take the history from this bundle, and ask nobody
+        #[arg(long, value_name = "FILE", requires = "history")]
+        bundle: Option<PathBuf>,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
@@ -36,6 +55,16 @@ pub enum Verb {
 }
 
 impl Verb {
+    /// Does it without a coordinator, where none is needed; `None` where one is.
+    pub fn alone(&self) -> Option<anyhow::Result<()>> {
+        match self {
+            Self::Show { name: node, history: true, since, bundle: Some(bundle), json } => {
+                Some(Shown { node, since: *since, json: *json }.bundled(bundle))
+            }
+            _ => None,
+        }
+    }
+
     /// Does it.
     ///
     /// # Errors
@@ -46,7 +75,10 @@ impl Verb {
                 let filter = cluster.map(|cluster| format!("?cluster={}", segment(&cluster))).unwrap_or_default();
                 list(&coordinator.fetch::<Vec<Node>>(&format!("/nodes{filter}")).await?, json)?;
             }
-            Self::Show { name, json } => {
+            Self::Show { name: node, history: true, since, json, .. } => {
+                Shown { node: &node, since, json }.live(coordinator).await?;
+            }
+            Self::Show { name, json, .. } => {
                 show(&coordinator.fetch(&format!("/nodes/{}", segment(&name))).await?, json)?;
             }
             Self::Remove { name } => {

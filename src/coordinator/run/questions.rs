@@ -135,8 +135,10 @@ impl Engine {
 
     /// Takes a node's answer in; `false` when nobody waits for it, or it is another node's to give.
     pub fn answer(&self, node: &NodeName, id: Uuid, mut answer: Answer) -> bool {
-        if let Answer::Reply(Reply::Vitals(vitals)) = &mut answer {
-            **vitals = bounded(std::mem::take(&mut **vitals));
+        match &mut answer {
+            Answer::Reply(Reply::Vitals(vitals)) => **vitals = bounded(std::mem::take(&mut **vitals)),
+            Answer::Reply(Reply::History(history)) => **history = std::mem::take(&mut **history).bounded(),
+            _ => {}
         }
         self.0.questions.answer(node, id, answer)
     }

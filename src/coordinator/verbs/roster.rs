@@ -2,9 +2,17 @@
 //!
 //! Rows come from the store, what a connection tells from the engine. Nothing here trusts a name that a node gives itself.
 
+use std::time::Duration;
+
 use super::{Cluster, ClusterKind, ClusterRow, Node, NodeRow, Principal, Refusal, Role, Scope, Verbs};
+use crate::coordinator::run::AskError;
 use crate::coordinator::store::roster::Deleted;
 use crate::id::{ClusterId, ClusterName, NodeName};
+use crate::protocol::history::History;
+use crate::protocol::questions::{Question, Reply, Wanted};
+
+/// Time that an agent has to read its history.
+const HISTORY: Duration = Duration::from_secs(15);
 
 /// Clusters and nodes. Whoever is limited to a part sees that part, and is not told whether there is anything else.
 impl Verbs {
@@ -117,6 +125,23 @@ impl Verbs {
             }
         })
         .await
+    }
+
+    /// A node's history, as its agent has it now.
+    ///
+    /// # Errors
+    /// As [`Verbs::node`]; [`Refusal::Conflict`] when its agent is not there, does not answer or has none.
+    pub async fn node_history(&self, who: &Principal, name: &str, wanted: Wanted) -> Result<Box<History>, Refusal> {
+        let node = self.node(who, name).await?.row.name;
+        match self.rooms.engine.ask(&node, &who.name, Question::History(wanted), HISTORY).await {
+            Ok(Reply::History(history)) => Ok(history),
+            Ok(_) => Err(Refusal::Conflict("the agent answered another question".into())),
+            Err(error @ AskError::NotConnected) => Err(Refusal::Conflict(format!(
+                "node `{node}`: {error}; its history lies on the node, and up to its last bundle in that bundle \
+                 (`sheaf node show {node} --history --bundle FILE`)"
+            ))),
+            Err(error) => Err(Refusal::Conflict(format!("node `{node}`: {error}"))),
+        }
     }
 
     /// Removes a node: its secret, tokens and connection end, its name is free again.

@@ -7,6 +7,7 @@
 //! | `GET clusters`, `POST clusters` | [`NewCluster`] | 200 `[`[`Cluster`]`]`, 201 [`Cluster`] |
 //! | `GET clusters/{id or name}`, `DELETE …` | | 200 [`Cluster`], 204 |
 //! | `GET nodes?cluster=`, `GET nodes/{name}`, `DELETE …` | | 200 `[`[`Node`]`]`, 200 [`Node`], 204 |
+//! | `GET nodes/{name}/history?since_secs=&points=` | | 200 [`super::history::History`], as the live agent answers; 409 when it does not |
 //! | `GET secrets?cluster=`, `POST secrets` | [`NewSecret`] | 200 `[`[`AgentSecretRow`]`]`, 201 [`AgentSecretGrant`] |
 //! | `POST secrets/{name}/revoke?now=true` | | 200 [`AgentSecretRow`] |
 //! | `GET users`, `POST users` | [`NewUser`] | 200 `[`[`User`]`]`, 201 [`User`] |

@@ -1,0 +1,57 @@
+//! The node's history as a source: the lines of its ring buffer, read from the file while they are packed.
+
+use std::io::{self, Read};
+use std::path::Path;
+
+use super::{Content, Kind, Record};
+use crate::agent::history::{HistoryError, Lines};
+use crate::bundle::path::EntryPath;
+
+/// Where it stands below `nodes/<node>/`.
+pub(super) const PATH: &str = "vitals/history.ndjson";
+
+/// Lines that are read from the file as they are wanted.
+struct HistoryContent {
+    lines: Lines,
+    opened: bool,
+}
+
+/// The history in this file, as a record.
+///
+/// # Errors
+/// When there is none, or nothing in it.
+pub(super) fn record(file: &Path, path: EntryPath, collector: &str) -> Result<Record, HistoryError> {
+    let content = HistoryContent { lines: Lines::open(file)?, opened: false };
+    Ok(Record {
+        path,
+        collector: collector.to_owned(),
+        kind: Kind::Text,
+        mode: None,
+        mtime_ns: 0,
+        size_hint: None,
+        original: None,
+        link: None,
+        content: Box::new(content),
+    })
+}
+
+impl Content for HistoryContent {
+    fn open(&mut self) -> io::Result<()> {
+        if std::mem::replace(&mut self.opened, true) {
+            Err(io::Error::other("the history is read once"))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn again(&self) -> bool {
+        // The daemon goes on writing: what was oldest may be gone.
+        false
+    }
+}
+
+impl Read for HistoryContent {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.lines.read(buffer)
+    }
+}
