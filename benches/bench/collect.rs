@@ -72,14 +72,10 @@ fn configure(corpus: &Corpus, work: &Path, folders: &[&str]) -> std::path::PathB
         list("/**")
     );
     fs::write(collectors.join("bench.toml"), collector).expect("a file can be written");
-    // The built-in collectors would read this machine's journal and run commands.
-    for name in ["logs", "network", "processes", "system", "systemd"] {
-        let text = format!("name = \"{name}\"\nversion = \"1\"\nwhy = \"Off.\"\ndefault = false\ninventory = true\n");
-        fs::write(collectors.join(format!("{name}.toml")), text).expect("a file can be written");
-    }
     let config = work.join("agent.toml");
+    // The collectors that are compiled in would read this machine's journal and run commands.
     let text = format!(
-        "host_root = {:?}\nstate_dir = {:?}\ncollectors_dirs = [{:?}]\nnode = \"bench\"\n",
+        "builtin_collectors = false\nhost_root = {:?}\nstate_dir = {:?}\ncollectors_dirs = [{:?}]\nnode = \"bench\"\n",
         corpus.root,
         work.join("state"),
         collectors

@@ -116,13 +116,8 @@ impl Fleet {
             "name = \"bench\"\nversion = \"1\"\nwhy = \"The corpus.\"\nroots = [\"/var\"]\n[[files]]\npaths = {own:?}\n"
         );
         fs::write(node.join("collectors/bench.toml"), collector).expect("a file can be written");
-        for name in ["logs", "network", "processes", "system", "systemd"] {
-            let text =
-                format!("name = \"{name}\"\nversion = \"1\"\nwhy = \"Off.\"\ndefault = false\ninventory = true\n");
-            fs::write(node.join("collectors").join(format!("{name}.toml")), text).expect("a file can be written");
-        }
         let text = format!(
-            "url = \"https://127.0.0.1:{port}\"\nca_file = {:?}\nsecret_file = {:?}\nstate_dir = {:?}\nhost_root = {:?}\ncollectors_dirs = [{:?}]\n",
+            "builtin_collectors = false\nurl = \"https://127.0.0.1:{port}\"\nca_file = {:?}\nsecret_file = {:?}\nstate_dir = {:?}\nhost_root = {:?}\ncollectors_dirs = [{:?}]\n",
             self.folder.path().join("state/ca.pem"),
             node.join("secret"),
             node.join("state"),

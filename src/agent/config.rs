@@ -78,6 +78,9 @@ pub struct AgentConfig {
     pub spool_dir: Option<PathBuf>,
     /// The root that is read: `/`, or where a container sees the host's.
     pub host_root: PathBuf,
+    /// Whether the collectors that are compiled in are there; `off` leaves those of the folders alone.
+    #[serde(deserialize_with = "measure::de_switch")]
+    pub builtin_collectors: bool,
     /// Folders with collector files; later ones override earlier ones by name.
     pub collectors_dirs: Vec<PathBuf>,
     /// Whether orders to collect are followed; `off` refuses them with that reason. `sheaf agent collect` works all the same.
@@ -220,6 +223,7 @@ impl Default for AgentConfig {
             state_dir: "/var/lib/sheaf-agent".into(),
             spool_dir: None,
             host_root: "/".into(),
+            builtin_collectors: true,
             collectors_dirs: vec!["/usr/lib/sheaf/collectors.d".into(), "/etc/sheaf/collectors.d".into()],
             collect: true,
             orders_per_hour: None,

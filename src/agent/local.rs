@@ -140,7 +140,7 @@ impl Collection {
     /// When the root cannot be read, or a collector is not declared.
     pub fn prepare(config: AgentConfig, wanted: Wanted) -> Result<Self, LocalError> {
         let host = Host::open(&config.host_root).map_err(|error| LocalError::Root(config.host_root.clone(), error))?;
-        let library = Library::load(&config.collectors_dirs);
+        let library = Library::of(&config);
         let declared = library.declared();
         let refused = |name: &String| library.refused().any(|refused| refused.name == *name);
         if let Some(name) = wanted.collectors.iter().find(|name| !declared.contains_key(*name) && !refused(name)) {

@@ -23,7 +23,7 @@ use crate::agent::host::Host;
 use crate::agent::join::at_start;
 use crate::agent::local::{self, Collection, Finished, LocalError, Progress, Wanted};
 use crate::agent::run::{self, Reload};
-use crate::agent::source::{self, Access, Library, Row};
+use crate::agent::source::{self, Access, Finding, Level, Library, Row};
 use crate::bundle::outcome::Verdict;
 use crate::cli::remark;
 use crate::limits;
@@ -64,12 +64,14 @@ The file comes from `sheaf cluster access-info CLUSTER --output FILE`, and is go
 
 Exit codes: 0 complete, 3 partial, 7 aborted (interrupted, or the disk is nearly full), 1 anything else.")]
     Collect(CollectCommand),
-    /// Show what each collector is, what it would read and may not read, and how large that is
+    /// Check collector files, and show what each collector is, what it would read and may not read, and how large that is
     #[command(after_help = "Examples:
   sheaf agent check
   sheaf agent check --collector logs
   sheaf agent check --deployment web
-  sheaf agent check --json | jq '.[] | select(.access != \"ok\")'")]
+  sheaf agent check --json | jq '.[] | select(.access != \"ok\")'
+
+Exit codes: 0 no collector file has an error, 1 some have, or nothing could be checked.")]
     Check(CheckCommand),
 }
 
@@ -372,28 +374,34 @@ fn check(command: &CheckCommand) -> anyhow::Result<ExitCode> {
     let config = command.configured.load()?;
     let host = Host::open(&config.host_root)
         .with_context(|| format!("cannot open the host's root {}", config.host_root.display()))?;
-    let library = Library::load(&config.collectors_dirs);
-    for refused in library.refused() {
-        remark(format_args!("warning: {}", report::escape(&refused.reason)));
-    }
+    let library = Library::of(&config);
     let (names, deployment) = (&command.collectors, command.deployment.as_deref());
     let deployment = deployment.map(|name| local::deployment(&config, name)).transpose()?;
     let plan = match &deployment {
         Some(deployment) => library.plan_of(deployment, names, &config),
         None => library.plan(names, &config),
     };
+    let meant =
+        |finding: &Finding| names.is_empty() || finding.collector.is_empty() || names.contains(&finding.collector);
+    let findings: Vec<Finding> = source::lint(&config).into_iter().filter(meant).collect();
+    let errors = findings.iter().filter(|finding| finding.level == Level::Error).count();
     let about = source::declared(&library, names, deployment.as_deref());
     let mut out = io::BufWriter::new(io::stdout().lock());
     let mut table = Rows { json: command.json, count: 0, written: Ok(()) };
     // Rows come as they are found: there may be many, and somebody may wait for them.
     let mut show = |row| table.row(&mut out, &row);
-    if about.into_iter().try_for_each(&mut show).is_continue() {
+    if findings.into_iter().map(Row::from).chain(about).try_for_each(&mut show).is_continue() {
         let _ = source::check(&plan, &host, &CancellationToken::new(), &mut show);
     }
     if table.written.is_ok() {
         table.written = table.end(&mut out).and_then(|()| out.flush());
     }
     output::quiet(table.written)?;
+    if errors > 0 {
+        let them = if errors == 1 { "1 error".to_owned() } else { format!("{errors} errors") };
+        remark(format_args!("{them} in collector files: what they declare is not there until they are mended"));
+        return Ok(ExitCode::FAILURE);
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -419,6 +427,11 @@ impl Rows {
         if self.count == 0 && io::stdout().is_terminal() {
             writeln!(out, "{:8} {:12} {:>10}  SOURCE", "ACCESS", "COLLECTOR", "SIZE")?;
         }
+        let (level, line) = (row.level.map(level), row.line.map(|line| format!(":{line}")).unwrap_or_default());
+        if let Some(level) = level {
+            let (source, why) = (report::escape(&row.source), report::escape(&row.why));
+            return writeln!(out, "{level:8} {:12} {:>10}  {source}{line}: {why}", report::escape(&row.collector), "-");
+        }
         let size = row.size.map_or_else(|| "-".to_owned(), output::bytes);
         let why = if row.why.is_empty() { String::new() } else { format!("  ({})", report::escape(&row.why)) };
         let (collector, source) = (report::escape(&row.collector), report::escape(&row.source));
@@ -431,6 +444,14 @@ impl Rows {
             (true, _) => out.write_all(b"\n]\n"),
             _ => Ok(()),
         }
+    }
+}
+
+fn level(level: Level) -> &'static str {
+    match level {
+        Level::Note => "note",
+        Level::Warning => "warning",
+        Level::Error => "error",
     }
 }
 

@@ -23,6 +23,7 @@ use page::Page;
 
 const AGENT: &str = include_str!("../../packaging/config/agent.toml");
 const COORDINATOR: &str = include_str!("../../packaging/config/coordinator.toml");
+const COLLECTORS: &str = include_str!("../../packaging/man/sheaf-collectors.5.md");
 const BUNDLE: &str = include_str!("../bundle/mod.rs");
 
 /// `sheaf docs …`
@@ -147,7 +148,11 @@ fn formats() -> Vec<Page> {
     let text = markdown::without(&markdown::module_text(BUNDLE), "The rooms");
     markdown::write(&text, &mut bundle);
     bundle.see_also("sheaf-bundle-verify(1), sheaf-bundle-extract(1), tar(1), zstd(1), b3sum(1)");
-    vec![agent, coordinator, bundle]
+
+    let mut collectors = Page::new("sheaf-collectors", 5, "what the sheaf agent collects, and how to declare more");
+    markdown::write(COLLECTORS, &mut collectors);
+    collectors.see_also("sheaf-agent-check(1), sheaf-agent-collect(1), sheaf-agent.toml(5), sheaf-bundle(5)");
+    vec![agent, coordinator, bundle, collectors]
 }
 
 #[cfg(test)]
@@ -162,7 +167,7 @@ mod tests {
         {
             assert!(folder.path().join(page).is_file(), "{page}");
         }
-        for page in ["sheaf-agent.toml.5", "sheaf-coordinator.toml.5", "sheaf-bundle.5"] {
+        for page in ["sheaf-agent.toml.5", "sheaf-coordinator.toml.5", "sheaf-bundle.5", "sheaf-collectors.5"] {
             let text = fs::read_to_string(folder.path().join("man5").join(page)).expect(page);
             assert!(text.starts_with(".TH ") && text.contains("\n.SH NAME\n"), "{page}: {text}");
         }

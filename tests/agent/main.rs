@@ -3,8 +3,10 @@
 mod control;
 mod daemon;
 mod deployed;
+mod golden;
 mod join;
 mod kit;
 mod line;
 mod local;
+mod robust;
 mod tunnel;

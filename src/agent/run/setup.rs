@@ -60,6 +60,6 @@ impl Setup {
 
     /// The collectors, as the node's files declare them now.
     pub(super) fn library(&self) -> Library {
-        Library::load(&self.config.collectors_dirs)
+        Library::of(&self.config)
     }
 }

@@ -15,6 +15,7 @@ use super::condition::Conditions;
 use super::file::Extent;
 use super::gather;
 use super::journal::Journalctl;
+use super::lint::{Finding, Level};
 use super::mounts::Mounts;
 use super::walk::{Ground, Met, Seen, Walk};
 use crate::agent::host::Host;
@@ -23,10 +24,11 @@ use crate::report;
 use crate::window::Window;
 
 /// Whether a source can be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Access {
     /// It would be collected.
+    #[default]
     Ok,
     /// It is there and may not be read.
     Denied,
@@ -34,16 +36,16 @@ pub enum Access {
     Absent,
     /// It is there and left out by rule.
     Skipped,
-    /// It is no source: its collector's file is odd.
+    /// It is no source: there is something to say of a collector's file.
     Lint,
 }
 
-/// One source of one collector.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// One source of one collector, or a finding in its file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Row {
     /// The collector.
     pub collector: String,
-    /// The file's path, `command NAME`, `journal NAME`, or what else it is; escaped.
+    /// The file's path, `command NAME`, `http NAME`, `journal NAME`, or what else it is; escaped.
     pub source: String,
     /// Bytes it has now, where that can be known.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,6 +55,20 @@ pub struct Row {
     /// Why not; for commands, what would run.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub why: String,
+    /// Of a finding, how bad it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub level: Option<Level>,
+    /// Of a finding, the line in the file that is its source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+}
+
+impl From<Finding> for Row {
+    fn from(finding: Finding) -> Self {
+        let Finding { level, collector, file, line, problem } = finding;
+        let (source, why) = (report::brief(&file.to_string_lossy(), 1000), report::brief(&problem, 1000));
+        Self { collector, source, size: None, access: Access::Lint, why, level: Some(level), line }
+    }
 }
 
 /// Goes through a plan and shows each source. It blocks as [`super::collect()`] does.
@@ -74,6 +90,7 @@ pub fn check(
             size: None,
             access,
             why: note.reason.clone(),
+            ..Row::default()
         })?;
     }
     for collector in &plan.collectors {
@@ -172,5 +189,5 @@ fn shown(program: &command::Program) -> String {
 
 fn row(collector: &Collector, source: &str, size: Option<u64>, access: Access, why: String) -> Row {
     let (source, why) = (report::brief(source, 1000), report::brief(&why, 1000));
-    Row { collector: collector.name.to_string(), source, size, access, why }
+    Row { collector: collector.name.to_string(), source, size, access, why, ..Row::default() }
 }

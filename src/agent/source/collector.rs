@@ -66,6 +66,7 @@
 
 mod address;
 mod blocks;
+mod lines;
 mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -200,6 +201,31 @@ impl Declared {
         Ok(declared)
     }
 
+    /// As [`Declared::read`], with every fault and its line in the text, where that is known; the collector, if the text is one at all.
+    pub fn faults(text: &str) -> (Option<Self>, Vec<(Option<usize>, String)>) {
+        let declared: Self = match measure::parse(text) {
+            Ok(declared) => declared,
+            Err(error) => {
+                let (line, message) = error.parts();
+                return (None, vec![(line, message.to_owned())]);
+            }
+        };
+        let mut faults = rules::Faults::of_declared(&declared).0;
+        let samples = declared.properties.iter().map(|(name, property)| (name.clone(), property.sample())).collect();
+        match declared.filled(&samples) {
+            Ok(filled) => faults.extend(rules::Faults::of(&filled).0),
+            Err(CollectorError::Value(fault)) => faults.push(fault),
+            Err(CollectorError::Text(error)) => return (Some(declared), vec![(None, error.to_string())]),
+        }
+        let faults = faults.into_iter().map(|fault| (declared.line(text, &fault), fault.to_string())).collect();
+        (Some(declared), faults)
+    }
+
+    /// The line of this collector's text that a fault is about, where it can be found.
+    pub fn line(&self, text: &str, fault: &Fault) -> Option<usize> {
+        lines::line(text, fault)
+    }
+
     /// What people should know of a file that is taken all the same.
     pub fn lints(&self) -> Vec<Fault> {
         let mut lints = Vec::new();
@@ -248,6 +274,80 @@ mod tests {
         let Collector { files, commands, http, journal, .. } = &collector;
         assert_eq!((files.len(), commands.len(), http.len(), journal.len()), (1, 1, 1, 1));
         assert_eq!(collector.commands[0].timeout, Some(Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn the_manual_has_every_key_and_its_example_is_a_collector() {
+        let page = include_str!("../../../packaging/man/sheaf-collectors.5.md");
+        let example = page.split("```").nth(1).expect("an example");
+        assert!(Declared::read(example).is_ok_and(|web| web.lints().is_empty()));
+        let known = |error: toml::de::Error| error.message().split('`').skip(3).step_by(2).map(str::to_owned).collect();
+        let keys: [Vec<String>; 6] = [
+            known(toml::from_str::<Declared>("unknown = 1").expect_err("unknown")),
+            known(toml::from_str::<Files<Template>>("unknown = 1").expect_err("unknown")),
+            known(toml::from_str::<Command>("unknown = 1").expect_err("unknown")),
+            known(toml::from_str::<Http>("unknown = 1").expect_err("unknown")),
+            known(toml::from_str::<Journal>("unknown = 1").expect_err("unknown")),
+            known(toml::from_str::<When>("unknown = 1").expect_err("unknown")),
+        ];
+        for key in keys.iter().flatten().filter(|key| *key != "inventory") {
+            let row = [format!("| `{key}`"), format!(", `{key}`"), format!("[[{key}]]"), format!("[{key}.")];
+            let short = ["path", "command"].contains(&key.as_str());
+            assert!(short || row.iter().any(|row| page.contains(row)), "sheaf-collectors(5) says nothing of `{key}`");
+        }
+        assert!(keys.iter().all(|keys| keys.len() > 2), "{keys:?}");
+    }
+
+    #[test]
+    fn every_fault_has_its_line() {
+        let text = r#"
+name = "x"
+version = "1"
+why = " "
+roots = ["/var/log"]
+
+[[files]]
+paths = ["/var/log/a"]
+
+[[files]]
+depth = 100
+paths = [
+    "/var/log/a",
+    "/etc/b",
+]
+
+[[commands]]
+name = "c"
+argv = ["./c"]
+needs = ["CAP_X"]
+
+[[commands]]
+name = "c"
+argv = ["c"]
+
+[[http]]
+name = "h"
+at = "127.0.0.1:80"
+path = "h"
+"#;
+        let (declared, faults) = Declared::faults(text);
+        assert!(declared.is_some());
+        let seen: Vec<_> = faults.iter().map(|(line, fault)| format!("{} {fault}", line.unwrap_or(0))).collect();
+        for expected in [
+            "22 commands `c`: is there twice",
+            "4 why: must say",
+            "14 files[1]: `/etc/b` lies below none",
+            "11 files[1]: depth must be",
+            "commands `c`: the program must be a name",
+            "commands `c`: `CAP_X` is no capability",
+            "29 http `h`: path must begin",
+        ] {
+            assert!(seen.iter().any(|fault| fault.contains(expected)), "{expected}: {seen:#?}");
+        }
+        assert_eq!(seen.len(), 7, "{seen:#?}");
+        let (declared, faults) = Declared::faults("name = \"x\"\ncomands = []\n");
+        assert!(declared.is_none());
+        assert_eq!(faults, [(Some(2), "unknown key `comands`; did you mean `commands`?".to_owned())]);
     }
 
     #[test]

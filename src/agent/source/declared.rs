@@ -1,15 +1,15 @@
-//! What each collector says of itself, for `sheaf agent check`: its pack and versions, its properties, and what is odd about its file.
+//! What each collector says of itself, for `sheaf agent check`: its pack, its versions and its properties.
 //!
 //! It comes from the library, and goes out as rows for people. Nothing is opened and nothing is run.
 
 use super::check::{Access, Row};
-use super::collector::{Declared, Fault};
+use super::collector::Declared;
 use super::library::Library;
 use super::property::Property;
 use crate::protocol::questions::Deployment;
 use crate::report;
 
-/// The rows of the collectors that are named; of the default ones where none are. With a deployment, of its jobs, with its values.
+/// The rows of the collectors that are named; of the default ones where none are, with a row for each that is off. With a deployment, of its jobs, with its values.
 pub fn declared(library: &Library, names: &[String], deployment: Option<&Deployment>) -> Vec<Row> {
     let wanted = |collector: &&Declared| {
         let name = collector.name.as_str();
@@ -20,7 +20,16 @@ pub fn declared(library: &Library, names: &[String], deployment: Option<&Deploym
             None => named,
         }
     };
-    library.collectors().filter(wanted).flat_map(|collector| of(collector, library, deployment)).collect()
+    let mut rows: Vec<Row> =
+        library.collectors().filter(wanted).flat_map(|collector| of(collector, library, deployment)).collect();
+    if names.is_empty() && deployment.is_none() {
+        let off = library.collectors().filter(|collector| !collector.default);
+        let why = |why: &str| format!("off unless a request names it: {why}");
+        rows.extend(off.map(|collector| {
+            row(collector.name.as_str(), "everything".to_owned(), Access::Skipped, why(&collector.why))
+        }));
+    }
+    rows
 }
 
 fn of(collector: &Declared, library: &Library, deployment: Option<&Deployment>) -> Vec<Row> {
@@ -34,8 +43,6 @@ fn of(collector: &Declared, library: &Library, deployment: Option<&Deployment>) 
         let (access, text) = shown(declared, given);
         rows.push(row(name, format!("property {property}"), access, text));
     }
-    let lint = |lint: Fault| row(name, "file".to_owned(), Access::Lint, lint.to_string());
-    rows.extend(collector.lints().into_iter().map(lint));
     rows
 }
 
@@ -54,7 +61,7 @@ fn shown(property: &Property, given: Option<&serde_json::Value>) -> (Access, Str
 }
 
 fn row(collector: &str, source: String, access: Access, why: String) -> Row {
-    Row { collector: collector.to_owned(), source, size: None, access, why: report::brief(&why, 1000) }
+    Row { collector: collector.to_owned(), source, access, why: report::brief(&why, 1000), ..Row::default() }
 }
 
 #[cfg(test)]
@@ -82,7 +89,7 @@ mod tests {
     "#;
 
     #[test]
-    fn packs_properties_and_oddities_are_shown() {
+    fn packs_and_properties_are_shown() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
         let file = folder.path().join("web.toml");
@@ -99,9 +106,6 @@ mod tests {
                 "Ok pack web-pack 1.4.0: version 3: A test.",
                 "Absent property site: no value and no default; a text that matches `[a-z]+`; Whose logs.",
                 "Ok property wide: `x` by default; a text that matches `.*`",
-                "Lint file: property `site`: has no default: the collector runs only in a deployment, though it is on by default",
-                "Lint file: property `wide`: is declared and used nowhere",
-                "Lint file: property `wide`: its pattern takes `../x` or `-x`; say more closely what it may be",
             ]
         );
         let job = |site: &str| Job {
@@ -117,5 +121,11 @@ mod tests {
         );
         assert!(declared(&library, &["logs".to_owned()], Some(&deployment("red"))).is_empty(), "no job of it");
         assert!(declared(&library, &[], None).iter().any(|row| row.collector == "logs"));
+        let all = declared(&library, &[], None);
+        let audit = all.iter().find(|row| row.collector == "audit").expect("what is off is named too");
+        assert!(
+            audit.access == Access::Skipped && audit.why.starts_with("off unless a request names it: "),
+            "{audit:?}"
+        );
     }
 }

@@ -3,8 +3,9 @@
 //! Entries come from `journalctl -o export`, run like any other command with a time and a byte limit; another reader can take its place behind
 //! [`Journal`]. With another root than `/` the journal's folder below that root is read. Nothing here parses an entry.
 
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::thread::CapabilitySet;
@@ -15,10 +16,14 @@ use super::collector::{self, Boot, Priority, Transport};
 use super::command::{self, Ending, Output, Program};
 use crate::agent::config::AgentLimits;
 use crate::agent::host::Host;
+use crate::bundle::outcome::Outcome;
+use crate::report;
 use crate::window::Window;
 
 /// Time for an export, unless its collector says otherwise.
 const TIME: Duration = Duration::from_secs(120);
+/// Bytes that are looked at before an export is said to be there.
+const FIRST: usize = 4 << 10;
 /// Where the journal may lie, the kept one first.
 const FOLDERS: &[&str] = &["/var/log/journal", "/run/log/journal"];
 
@@ -28,6 +33,54 @@ pub struct Export {
     pub content: Box<dyn Content>,
     /// How reading it ended.
     pub ending: Arc<Mutex<Ending>>,
+}
+
+/// An export that has begun: its first bytes are here.
+struct Begun {
+    first: Vec<u8>,
+    taken: usize,
+    output: Output,
+    opened: bool,
+}
+
+impl Begun {
+    fn new(mut output: Output) -> io::Result<Self> {
+        output.open()?;
+        let mut first = vec![0; FIRST];
+        let n = output.read(&mut first)?;
+        first.truncate(n);
+        Ok(Self { first, taken: 0, output, opened: false })
+    }
+}
+
+impl Read for Begun {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = &self.first[self.taken..];
+        if left.is_empty() {
+            return self.output.read(buffer);
+        }
+        let n = left.len().min(buffer.len());
+        buffer[..n].copy_from_slice(&left[..n]);
+        self.taken += n;
+        Ok(n)
+    }
+}
+
+impl Content for Begun {
+    fn open(&mut self) -> io::Result<()> {
+        match std::mem::replace(&mut self.opened, true) {
+            false => Ok(()),
+            true => Err(io::Error::new(io::ErrorKind::Unsupported, "an export is read once")),
+        }
+    }
+
+    fn again(&self) -> bool {
+        false
+    }
+
+    fn after(&mut self) -> Option<(Outcome, String)> {
+        self.output.after()
+    }
 }
 
 /// Whatever can export entries.
@@ -55,7 +108,19 @@ impl Journal for Journalctl<'_> {
     fn export(&self, wanted: &collector::Journal, stop: &CancellationToken) -> Result<Export, String> {
         let program = self.program(wanted)?;
         let output = Output::new(program, self.path.to_vec(), stop.clone());
-        Ok(Export { ending: output.ending(), content: Box::new(output) })
+        let ending = output.ending();
+        if !matches!(wanted.boot, Boot::Back(1..)) {
+            return Ok(Export { ending, content: Box::new(output) });
+        }
+        // Most machines do not keep as many boots as are asked for, and that is no failure.
+        let begun = Begun::new(output).map_err(|error| format!("`journalctl` cannot be run: {error}"))?;
+        let said = ending.lock().unwrap_or_else(PoisonError::into_inner);
+        if begun.first.is_empty() && said.trouble.as_ref().is_some_and(|(outcome, _)| *outcome == Outcome::Failed) {
+            let said = String::from_utf8_lossy(&said.stderr);
+            return Err(format!("the journal has no such boot: {}", report::brief(said.trim(), 200)));
+        }
+        drop(said);
+        Ok(Export { ending, content: Box::new(begun) })
     }
 }
 

@@ -3,11 +3,15 @@
 //! Files come from the folders of the configuration and must be root's (or the agent's own user's) and writable by no other; a file that is
 //! refused makes its collector unavailable rather than bring back what it was to replace. It never takes a collector from the wire.
 
+pub(super) mod files;
+
+mod built_in;
+
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::fs;
 use std::path::{Path, PathBuf};
+
+use built_in::BUILT_IN;
 
 use super::collector::{Collector, Declared};
 use super::plan::{Known, Plan};
@@ -18,21 +22,8 @@ use crate::id::CollectorName;
 use crate::protocol::questions::{BUILT_IN_PACK, Deployment, Job, LOCAL_PACK, Pack};
 use crate::report;
 
-/// Bytes of a collector file at most.
-const FILE_BYTES: u64 = 256 << 10;
-/// Files of one folder at most.
-const FOLDER_FILES: usize = 1000;
 /// Names of one request at most.
 const NAMES: usize = 256;
-
-/// Those compiled in.
-const BUILT_IN: &[&str] = &[
-    include_str!("../collectors/logs.toml"),
-    include_str!("../collectors/network.toml"),
-    include_str!("../collectors/processes.toml"),
-    include_str!("../collectors/system.toml"),
-    include_str!("../collectors/systemd.toml"),
-];
 
 /// A collector file that was not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +42,10 @@ struct Entry {
     declared: Declared,
     pack: String,
     version: String,
+    /// Where it stands; nowhere if it is compiled in.
+    file: Option<PathBuf>,
+    /// Where what it replaces stands.
+    replaces: Option<Option<PathBuf>>,
 }
 
 /// All collectors of a node.
@@ -61,12 +56,22 @@ pub struct Library {
 }
 
 impl Library {
+    /// Those that a node of this configuration has: what is compiled in, unless it is switched off, and the files of its folders.
+    pub fn of(config: &AgentConfig) -> Self {
+        let built_in = if config.builtin_collectors { BUILT_IN } else { &[] };
+        Self::with(built_in, &config.collectors_dirs)
+    }
+
     /// Those compiled in, and those in `folders`; later folders override earlier ones.
     pub fn load(folders: &[PathBuf]) -> Self {
+        Self::with(BUILT_IN, folders)
+    }
+
+    fn with(built_in: &[&str], folders: &[PathBuf]) -> Self {
         let mut library = Self { collectors: BTreeMap::new(), refused: BTreeMap::new() };
-        for text in BUILT_IN {
+        for text in built_in {
             match Declared::read(text) {
-                Ok(declared) => library.put(declared, BUILT_IN_PACK, env!("CARGO_PKG_VERSION")),
+                Ok(declared) => library.put(declared, None, BUILT_IN_PACK, env!("CARGO_PKG_VERSION")),
                 Err(error) => unreachable!("a test parses every collector that is compiled in: {error}"),
             }
         }
@@ -84,6 +89,14 @@ impl Library {
     /// The pack that a collector counts to, and its version.
     pub fn pack_of(&self, collector: &str) -> Option<(&str, &str)> {
         self.collectors.get(collector).map(|entry| (entry.pack.as_str(), entry.version.as_str()))
+    }
+
+    /// Collectors that stand in place of others: name, file, and the file of what is replaced, if that was not compiled in.
+    pub fn replacing(&self) -> impl Iterator<Item = (&str, &Path, Option<&Path>)> {
+        self.collectors.iter().filter_map(|(name, entry)| {
+            let replaced = entry.replaces.as_ref()?;
+            Some((name.as_str(), entry.file.as_deref()?, replaced.as_deref()))
+        })
     }
 
     /// All packs with their collectors, by name and version.
@@ -189,19 +202,21 @@ impl Library {
         Known { labels: config.labels.clone(), declared: self.declared(), packs: self.packs(), ..Known::default() }
     }
 
-    fn put(&mut self, declared: Declared, pack: &str, version: &str) {
+    fn put(&mut self, declared: Declared, file: Option<&Path>, pack: &str, version: &str) {
         let name = declared.name.to_string();
         self.refused.remove(&name);
-        self.collectors.insert(name, Entry { declared, pack: pack.to_owned(), version: version.to_owned() });
+        let replaces = self.collectors.get(&name).map(|former| former.file.clone());
+        let (pack, version, file) = (pack.to_owned(), version.to_owned(), file.map(Path::to_owned));
+        self.collectors.insert(name, Entry { declared, pack, version, file, replaces });
     }
 
     /// Takes a file's collector in. One without a pack may replace any, and counts to the pack of what it replaces.
-    fn join(&mut self, declared: Declared) -> Result<(), String> {
+    fn join(&mut self, declared: Declared, file: &Path) -> Result<(), String> {
         let former =
             self.collectors.get(declared.name.as_str()).map(|entry| (entry.pack.clone(), entry.version.clone()));
         let Some(pack) = &declared.pack else {
             let (pack, version) = former.unwrap_or_else(|| (LOCAL_PACK.to_owned(), "0".to_owned()));
-            self.put(declared, &pack, &version);
+            self.put(declared, Some(file), &pack, &version);
             return Ok(());
         };
         let (name, version) = (pack.name.to_string(), pack.version.clone());
@@ -216,27 +231,27 @@ impl Library {
                 "collector `{collector}` is of the pack `{former}` already, and cannot be of `{name}` too; rename one of them"
             ));
         }
-        self.put(declared, &name, &version);
+        self.put(declared, Some(file), &name, &version);
         Ok(())
     }
 
     fn refuse(&mut self, file: &Path, reason: String) {
-        let name = report::brief(&stem(file), 80);
+        let name = report::brief(&files::stem(file), 80);
         self.collectors.remove(&name);
         self.refused.insert(name.clone(), Refused { name, file: file.to_owned(), reason });
     }
 
     fn add(&mut self, folder: &Path) {
-        let files = match list(folder) {
+        let files = match files::list(folder, &mut |_| {}) {
             Ok(files) => files,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
             Err(error) => return self.refuse(folder, format!("cannot list {}: {error}", folder.display())),
         };
         // Who can write into the folder can replace what stands in it.
-        let trusted = fs::metadata(folder).map_err(|e| e.to_string()).and_then(|folder| trusted(&folder));
+        let trusted = fs::metadata(folder).map_err(|e| e.to_string()).and_then(|folder| files::trusted(&folder));
         for file in files {
-            let taken = trusted.clone().map_err(|e| format!("its folder {e}")).and_then(|()| read(&file));
-            match taken.and_then(|declared| self.join(declared)) {
+            let taken = trusted.clone().map_err(|e| format!("its folder {e}")).and_then(|()| files::read(&file));
+            match taken.and_then(|declared| self.join(declared, &file)) {
                 Ok(()) => {}
                 Err(reason) => self.refuse(&file, format!("{}: {reason}", file.display())),
             }
@@ -259,56 +274,6 @@ fn note(name: &str, outcome: Outcome, reason: &str) -> Note {
     }
     let path = format!("collectors/{name}");
     Note { path, collector: name.to_owned(), outcome, reason: reason.to_owned(), ..Note::default() }
-}
-
-fn stem(file: &Path) -> String {
-    file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-fn list(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder)?.take(FOLDER_FILES) {
-        let path = entry?.path();
-        if path.extension().is_some_and(|end| end == "toml") {
-            files.push(path);
-        }
-    }
-    files.sort_unstable();
-    Ok(files)
-}
-
-/// Whether nobody but root and the agent's own user can have written it.
-fn trusted(found: &fs::Metadata) -> Result<(), String> {
-    let own = rustix::process::geteuid().as_raw();
-    if found.uid() != 0 && found.uid() != own {
-        return Err(format!("belongs to user {}, not to root", found.uid()));
-    }
-    if found.mode() & 0o022 != 0 {
-        return Err(format!("has mode {:04o}: others than its owner may write it", found.mode() & 0o7777));
-    }
-    Ok(())
-}
-
-fn read(path: &Path) -> Result<Declared, String> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
-    let file =
-        File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path).map_err(|e| e.to_string())?;
-    let found = file.metadata().map_err(|e| e.to_string())?;
-    if !found.is_file() {
-        return Err("is not a regular file".to_owned());
-    }
-    trusted(&found)?;
-    let mut text = String::new();
-    file.take(FILE_BYTES + 1).read_to_string(&mut text).map_err(|e| e.to_string())?;
-    if text.len() as u64 > FILE_BYTES {
-        return Err(format!("is larger than {FILE_BYTES} bytes"));
-    }
-    let collector = Declared::read(&text).map_err(|e| e.to_string())?;
-    if collector.name.as_str() != stem(path) {
-        return Err(format!("says that its name is `{}`; the file must be called {0}.toml", collector.name));
-    }
-    Ok(collector)
 }
 
 #[cfg(test)]

@@ -10,9 +10,33 @@ use serde::Deserializer;
 use serde::de::{DeserializeOwned, Error, Visitor};
 
 /// Why a TOML text is not what it should be; one line, or several with the place marked.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct TextError(String);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextError {
+    line: Option<usize>,
+    message: String,
+}
+
+impl TextError {
+    fn new(message: String) -> Self {
+        Self { line: None, message }
+    }
+
+    /// The line that it is about, from 1, where that is known; and what is wrong there.
+    pub fn parts(&self) -> (Option<usize>, &str) {
+        (self.line, &self.message)
+    }
+}
+
+impl std::error::Error for TextError {}
+
+impl fmt::Display for TextError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(line) = self.line {
+            write!(f, "line {line}: ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
 
 /// Reads TOML into `T`; an unknown key is named, with the nearest key that exists.
 ///
@@ -20,9 +44,8 @@ pub struct TextError(String);
 /// When the text is no TOML, or holds a key or a value that `T` does not take.
 pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, TextError> {
     toml::from_str(text).map_err(|error| {
-        let place = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-        let message = suggest(error.message());
-        TextError(place.map_or(message.clone(), |line| format!("line {line}: {message}")))
+        let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+        TextError { line, message: suggest(error.message()) }
     })
 }
 
@@ -72,10 +95,14 @@ pub fn size(text: &str) -> Result<u64, TextError> {
         "m" | "mb" | "mib" => 20,
         "g" | "gb" | "gib" => 30,
         "t" | "tb" | "tib" => 40,
-        _ => return Err(TextError(format!("`{text}` is no size: write bytes, or a number with KiB, MiB, GiB or TiB"))),
+        _ => {
+            return Err(TextError::new(format!(
+                "`{text}` is no size: write bytes, or a number with KiB, MiB, GiB or TiB"
+            )));
+        }
     };
-    let number: u64 = number.parse().map_err(|_| TextError(format!("`{text}` is no size")))?;
-    number.checked_mul(1 << shift).ok_or_else(|| TextError(format!("`{text}` is too large")))
+    let number: u64 = number.parse().map_err(|_| TextError::new(format!("`{text}` is no size")))?;
+    number.checked_mul(1 << shift).ok_or_else(|| TextError::new(format!("`{text}` is too large")))
 }
 
 /// `30s`, `5m`, `2h`, `3d`, `500ms`, or a number of seconds.
@@ -93,11 +120,11 @@ pub fn wait(text: &str) -> Result<Duration, TextError> {
         "m" | "min" => 60,
         "h" => 3600,
         "d" => 86_400,
-        _ => return Err(TextError(format!("`{text}` is no time: write seconds, or a number with s, m, h or d"))),
+        _ => return Err(TextError::new(format!("`{text}` is no time: write seconds, or a number with s, m, h or d"))),
     };
-    let number: u64 = number.parse().map_err(|_| TextError(format!("`{text}` is no time")))?;
+    let number: u64 = number.parse().map_err(|_| TextError::new(format!("`{text}` is no time")))?;
     let seconds = number.checked_mul(factor).filter(|s| *s <= 3650 * 86_400);
-    seconds.map(Duration::from_secs).ok_or_else(|| TextError(format!("`{text}` is too long")))
+    seconds.map(Duration::from_secs).ok_or_else(|| TextError::new(format!("`{text}` is too long")))
 }
 
 fn split(text: &str) -> (&str, &str) {

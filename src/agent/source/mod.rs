@@ -4,7 +4,7 @@
 //! as a [`Note`] that says why there is none. Nothing here redacts, packs or sends.
 //!
 //! [`library`] holds the collectors that the node declares, [`collector`] the format they are written in, with places for
-//! [`property`] values that [`template`] fills in; a request's names become a [`Plan`], which [`collect()`] reads and [`check()`] tries. Below them: [`walk`] finds and opens files, [`file`](mod@file) reads them,
+//! [`property`] values that [`template`] fills in; a request's names become a [`Plan`], which [`collect()`] reads and [`check()`] tries; [`lint()`] says what is wrong with files of collectors. Below them: [`walk`] finds and opens files, [`file`](mod@file) reads them,
 //! [`command`] and [`journal`] run what is declared, `http` asks servers of this node, [`vitals`] and [`inventory`] say how the node is and what it is.
 
 mod budget;
@@ -25,6 +25,7 @@ pub mod inventory;
 pub mod journal;
 pub mod kind;
 pub mod library;
+mod lint;
 pub mod measure;
 pub mod meter;
 pub mod mounts;
@@ -48,6 +49,7 @@ pub use check::{Access, Row, check};
 pub use declared::declared;
 pub use gather::collect;
 pub use library::Library;
+pub use lint::{Finding, Level, lint};
 pub use plan::Plan;
 
 /// What a record's bytes are, by their first bytes and their name.

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::{PermissionsExt as _, chown};
 
+use super::files::FILE_BYTES;
 use super::*;
 
 const OWN: &str = "name = \"own\"\nversion = \"1\"\nwhy = \"A test.\"\ndefault = false\n";
@@ -31,9 +32,65 @@ fn reason(library: &Library, name: &str) -> String {
 #[test]
 fn the_built_in_ones_are_whole_and_say_why() {
     let library = Library::load(&[]);
-    let names: Vec<_> = library.declared().into_keys().collect();
-    assert_eq!(names, ["logs", "network", "processes", "system", "systemd"]);
+    let declared = library.declared();
+    let on: Vec<_> = declared.iter().filter(|(_, on)| **on).map(|(name, _)| name.as_str()).collect();
+    assert_eq!(
+        on,
+        [
+            "cloud-init",
+            "containers",
+            "kernel",
+            "kubernetes",
+            "logs",
+            "network",
+            "packages",
+            "processes",
+            "storage",
+            "system",
+            "systemd",
+            "time"
+        ]
+    );
+    let off: Vec<_> = declared.iter().filter(|(_, on)| !**on).map(|(name, _)| name.as_str()).collect();
+    assert_eq!(off, ["audit", "ethtool", "packages-history"]);
     assert!(library.collectors().all(|collector| collector.why.len() > 20));
+}
+
+#[test]
+fn what_is_compiled_in_is_bounded_and_has_no_fault() {
+    let (mut commands, mut answers) = (BTreeMap::new(), BTreeMap::new());
+    for text in BUILT_IN {
+        let (declared, faults) = Declared::faults(text);
+        assert!(faults.is_empty(), "{text}: {faults:?}");
+        let declared = declared.expect("a collector");
+        let lints = declared.lints();
+        assert!(lints.is_empty(), "{lints:?}");
+        for command in &declared.commands {
+            // Two collectors that write one file would be two files, one of them under a name that nobody looks for.
+            assert_eq!(commands.insert(command.name.to_string(), declared.name.to_string()), None, "{}", command.name);
+            let time = command.timeout.unwrap_or(crate::limits::COMMAND.0);
+            assert!(time <= crate::limits::COMMAND.0, "{}: one that hangs holds up all", command.name);
+            let program = &command.argv[0];
+            assert!(!["sh", "bash", "env", "sudo", "xargs"].contains(&program.as_str()), "{program}");
+        }
+        for http in &declared.http {
+            assert_eq!(answers.insert(http.name.to_string(), declared.name.to_string()), None, "{}", http.name);
+            assert!(http.timeout.is_some_and(|time| time <= crate::limits::COMMAND.0), "{}", http.name);
+        }
+    }
+    assert!(commands.len() > 80 && answers.len() > 5, "{}", commands.len());
+}
+
+#[test]
+fn what_is_compiled_in_can_be_switched_off() {
+    let folder = folder();
+    put(folder.path(), "own.toml", OWN);
+    let config = AgentConfig {
+        builtin_collectors: false,
+        collectors_dirs: vec![folder.path().into()],
+        ..AgentConfig::default()
+    };
+    assert_eq!(Library::of(&config).declared().into_keys().collect::<Vec<_>>(), ["own"]);
 }
 
 #[test]
@@ -48,6 +105,10 @@ fn files_override_by_name_and_later_folders_win() {
     assert_eq!(own.version, "3");
     assert!(!library.declared()["logs"], "the built-in one is replaced");
     assert_eq!(library.refused().count(), 0);
+    let (vendored, own, logs) =
+        (vendor.path().join("own.toml"), local.path().join("own.toml"), local.path().join("logs.toml"));
+    let replacing: Vec<_> = library.replacing().collect();
+    assert_eq!(replacing, [("logs", logs.as_path(), None), ("own", own.as_path(), Some(vendored.as_path()))]);
 }
 
 #[test]

@@ -220,6 +220,26 @@ fn a_real_journal_is_exported_from_another_root() {
 }
 
 #[test]
+fn a_boot_that_the_journal_has_not_is_no_failure() {
+    let fixture = Fixture::new();
+    fixture.put("/run/log/journal/3ac/system.journal", "LPKSHHRH");
+    let tool = fixture.put("/bin/journalctl", "#!/bin/sh\necho 'No such boot ID in journal' >&2; exit 1\n");
+    chmod(&tool, 0o755);
+    let path = [tool.parent().expect("a folder").to_owned()];
+    let none = export(&fixture.host(), &path, "boot = -2").expect_err("skipped");
+    assert_eq!(none, "the journal has no such boot: No such boot ID in journal");
+    let (content, trouble) = export(&fixture.host(), &path, "boot = 0").expect("exported");
+    assert_eq!((content.len(), trouble.map(|trouble| trouble.0)), (0, Some(Outcome::Failed)), "this one there must be");
+    fs::write(&tool, "#!/bin/sh\nprintf '%0100000d' 0\nexit 1\n").expect("written");
+    let (content, trouble) = export(&fixture.host(), &path, "boot = -2").expect("exported");
+    assert_eq!(
+        (content.len(), trouble.map(|trouble| trouble.0)),
+        (100_000, Some(Outcome::Failed)),
+        "what came is kept"
+    );
+}
+
+#[test]
 fn what_is_asked_of_journalctl() {
     let fixture = Fixture::new();
     fixture.put("/run/log/journal/3ac/system.journal", "LPKSHHRH");

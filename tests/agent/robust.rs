@@ -1,0 +1,247 @@
+//! The agent's program where much is missing: no root's rights, no journal, no pressure, nothing that can be written, a mount that never
+//! answers. Each ends with a bundle that says what is missing.
+//!
+//! Some of it takes root; where a test cannot be had it says `skipped` and why.
+
+use std::fs::{self, File};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::fs::{Mode, OFlags};
+use serde_json::Value;
+
+use sheaf::bundle::outcome::Verdict;
+
+use crate::kit::{Coordinator, Node, log, manifest, verdict};
+
+const SHEAF: &str = env!("CARGO_BIN_EXE_sheaf");
+/// A user that owns nothing.
+const NOBODY: u32 = 65_534;
+
+/// A host's root with logs, one of which is root's alone.
+fn node() -> Node {
+    let mut node = Node::new();
+    node.log("a.log", log(1, 10_000));
+    node.log("z.log", log(2, 10_000));
+    node
+}
+
+/// A configuration as a file; paths are below the node's folder.
+fn configured(node: &Node, more: &str) -> PathBuf {
+    let file = node.path("agent.toml");
+    let text = format!(
+        "node = \"fixture\"\nhost_root = {:?}\nstate_dir = {:?}\ncollectors_dirs = []\nwindow = \"all\"\n{more}",
+        node.path("root"),
+        node.path("state")
+    );
+    fs::write(&file, text).expect("written");
+    file
+}
+
+fn collect(config: &Path) -> Vec<String> {
+    let words = ["agent", "collect", "--json", "--config"].map(str::to_owned);
+    words.into_iter().chain([config.display().to_string()]).collect()
+}
+
+fn run(command: &mut Command) -> String {
+    let out = command.output().expect("started");
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.success(), "{}: {said}", out.status);
+    said
+}
+
+/// Why a source gave no entry.
+fn missing(bundle: &Path, path: &str) -> String {
+    let rows = manifest(bundle)["sources"].as_array().cloned().unwrap_or_default();
+    let row = rows.iter().find(|row: &&Value| row["path"] == path);
+    let row = row.unwrap_or_else(|| panic!("nothing is said of {path}: {rows:#?}"));
+    format!("{}: {}", row["outcome"].as_str().expect("a word"), row["reason"].as_str().expect("a reason"))
+}
+
+fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// The program as a user without rights: through setpriv(1) where the tests are root's. None where that user cannot run it.
+fn unprivileged(node: &Node) -> Option<Command> {
+    if !is_root() {
+        return Some(Command::new(SHEAF));
+    }
+    let nobody = || {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs", "--"]);
+        command
+    };
+    for folder in [node.path("."), node.path("state")] {
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).expect("chmod");
+    }
+    chown(node.path("state"), Some(NOBODY), Some(NOBODY)).expect("chown");
+    let runs = nobody().arg(SHEAF).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if !runs.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: setpriv is not here, or user {NOBODY} may not run {SHEAF}");
+        return None;
+    }
+    let mut command = nobody();
+    command.arg(SHEAF);
+    Some(command)
+}
+
+#[test]
+fn without_journal_and_pressure_a_bundle_says_so() {
+    let node = node();
+    let bundle = node.path("own.tar.zst");
+    run(Command::new(SHEAF).args(collect(&configured(&node, ""))).arg("--output").arg(&bundle));
+    assert_eq!(verdict(&bundle), Verdict::Complete);
+    node.stands_in(&bundle, "fixture");
+    assert_eq!(missing(&bundle, "journal/recent.export"), "skipped: this node keeps no journal");
+    assert_eq!(missing(&bundle, "files/proc/pressure/*"), "skipped: is not there");
+    assert!(missing(&bundle, "collectors/systemd").ends_with("/run/systemd/system is not there"));
+}
+
+#[test]
+fn without_rights_a_bundle_says_what_may_not_be_read() {
+    let node = node();
+    let Some(mut command) = unprivileged(&node) else { return };
+    let closed = node.path("root/var/log/closed.log");
+    fs::write(&closed, "closed\n").expect("written");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).expect("chmod");
+    let bundle = node.path("state/own.tar.zst");
+    run(command.args(collect(&configured(&node, ""))).arg("--output").arg(&bundle));
+    assert_eq!(verdict(&bundle), Verdict::Complete, "a source that may not be read is a warning");
+    node.stands_in(&bundle, "fixture");
+    // Mode 0000 and no bytes would be a mask; this one has bytes.
+    assert_eq!(missing(&bundle, "files/var/log/closed.log"), "failed: permission denied");
+}
+
+#[test]
+fn without_rights_commands_are_run_and_needs_are_named() {
+    let node = node();
+    let Some(mut command) = unprivileged(&node) else { return };
+    let collectors = node.path("collectors.d");
+    fs::create_dir(&collectors).expect("a folder");
+    fs::set_permissions(&collectors, fs::Permissions::from_mode(0o755)).expect("chmod");
+    let text = "name = \"own\"\nversion = \"1\"\nwhy = \"A test.\"\n[[commands]]\nname = \"who\"\nargv = [\"id\", \"-u\"]\n\
+                [[commands]]\nname = \"ring\"\nargv = [\"cat\", \"/proc/self/status\"]\nneeds = [\"CAP_SYSLOG\"]\n";
+    let file = collectors.join("own.toml");
+    fs::write(&file, text).expect("written");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("chmod");
+    let config = node.path("agent.toml");
+    let lines = format!(
+        "node = \"fixture\"\nbuiltin_collectors = false\nstate_dir = {:?}\ncollectors_dirs = [{collectors:?}]\n",
+        node.path("state")
+    );
+    fs::write(&config, lines).expect("written");
+    let bundle = node.path("state/own.tar.zst");
+    run(command.args(collect(&config)).arg("--output").arg(&bundle));
+    assert_eq!(verdict(&bundle), Verdict::Complete);
+    let rows = manifest(&bundle)["files"].to_string();
+    assert!(rows.contains("nodes/fixture/commands/who.txt"), "{rows}");
+    let needs = missing(&bundle, "commands/ring.txt");
+    assert_eq!(needs, "skipped: needs CAP_SYSLOG, which the agent does not have");
+}
+
+#[test]
+fn on_a_root_that_cannot_be_written_it_collects_all_the_same() {
+    let node = node();
+    let config = configured(&node, "");
+    // In a namespace of its own: everything read-only but the state's folder.
+    let script = "mount -t tmpfs none \"$1\" && mount -o remount,bind,ro / && shift && exec \"$@\"";
+    let unshared = |words: &[String]| {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"]).arg(node.path("state"));
+        command.args(words);
+        command
+    };
+    let probe = unshared(&["sh".to_owned(), "-c".to_owned(), "! touch /sheaf-probe 2>/dev/null".to_owned()]).output();
+    if !probe.is_ok_and(|out| out.status.success()) {
+        eprintln!("skipped: this user cannot make a root read-only");
+        return;
+    }
+    let bundle = node.path("own.tar.zst");
+    let words: Vec<String> = [SHEAF.to_owned()].into_iter().chain(collect(&config)).collect();
+    let out = File::create(&bundle).expect("a file");
+    run(unshared(&words).args(["--output", "-"]).stdout(out));
+    assert_eq!(verdict(&bundle), Verdict::Complete);
+    node.stands_in(&bundle, "fixture");
+}
+
+/// A FUSE file system that nobody serves; taken away when dropped.
+struct Hung {
+    point: PathBuf,
+    _server: std::os::fd::OwnedFd,
+}
+
+impl Hung {
+    fn at(point: &Path) -> Option<Self> {
+        // Inherited by mount(8), which hands it to the kernel; so it must not be closed on exec.
+        let server = rustix::fs::open("/dev/fuse", OFlags::RDWR, Mode::empty()).ok()?;
+        let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", server.as_raw_fd());
+        let mount = Command::new("mount").args(["-i", "-n", "-t", "fuse", "-o", &options, "hung"]).arg(point).output();
+        mount.ok().filter(|done| done.status.success()).map(|_| Self { point: point.to_owned(), _server: server })
+    }
+}
+
+impl Drop for Hung {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.point).output();
+    }
+}
+
+#[test]
+fn a_mount_that_never_answers_is_named() {
+    let node = node();
+    let point = node.path("root/var/log/hung");
+    fs::create_dir(&point).expect("a folder");
+    let Some(_hung) = Hung::at(&point.canonicalize().expect("a path")) else {
+        eprintln!("skipped: only root with /dev/fuse can mount a file system that hangs");
+        return;
+    };
+    for (remote, expected) in [("off", "FUSE file system"), ("on", "does not answer")] {
+        let config =
+            configured(&node, &format!("network_file_systems = \"{remote}\"\n[limits]\nmount_wait = \"1s\"\n"));
+        let bundle = node.path(&format!("{remote}.tar.zst"));
+        run(Command::new(SHEAF).args(collect(&config)).arg("--output").arg(&bundle));
+        assert_eq!(verdict(&bundle), Verdict::Complete);
+        node.stands_in(&bundle, "fixture");
+        let said = missing(&bundle, "files/var/log/hung");
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+/// Ends with its test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_without_rights_serves_its_coordinator() {
+    let node = node();
+    let Some(mut command) = unprivileged(&node) else { return };
+    let coordinator = Coordinator::new().await;
+    let config = coordinator.enrol(&node, "plain", coordinator.agents).await;
+    let ca = node.path("state/ca.pem");
+    fs::copy(config.ca_file.expect("a file"), &ca).expect("copied");
+    let secret = node.path("state/secret");
+    fs::rename(node.path("secret"), &secret).expect("moved");
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).expect("chmod");
+    fs::set_permissions(&ca, fs::Permissions::from_mode(0o644)).expect("chmod");
+    if is_root() {
+        chown(&secret, Some(NOBODY), Some(NOBODY)).expect("chown");
+    }
+    let more = format!("url = {:?}\nca_file = {ca:?}\nsecret_file = {secret:?}\n", config.url.expect("a url"));
+    let file = configured(&node, &more);
+    let daemon = command.args(["agent", "run", "--config"]).arg(&file).stdout(Stdio::null()).stderr(Stdio::null());
+    let _daemon = Running(daemon.spawn().expect("started"));
+    coordinator.online("plain").await;
+    let bundle = coordinator.download().await;
+    assert_eq!(verdict(&bundle), Verdict::Complete);
+    node.stands_in(&bundle, "plain");
+    assert_eq!(missing(&bundle, "journal/recent.export"), "skipped: this node keeps no journal");
+}
