@@ -215,14 +215,12 @@ impl<'a> Gather<'a> {
     }
 
     fn requests(&mut self, collector: &Collector) -> ControlFlow<()> {
+        if !self.host.is_own() && !collector.http.is_empty() {
+            let reason = "another root than / is read: this node's servers would speak of another system";
+            return self.missing(skipped("http/*".to_owned(), collector, reason.to_owned()));
+        }
         for wanted in &collector.http {
             let path = format!("http/{}.txt", wanted.name);
-            if !self.host.is_own() {
-                let reason =
-                    "another root than / is read: this node's servers would speak of another system".to_owned();
-                self.missing(skipped(path, collector, reason))?;
-                continue;
-            }
             match self.ask(collector, wanted) {
                 Ok(answer) => {
                     let ending = answer.ending();
