@@ -112,7 +112,7 @@ pub fn size(text: &str) -> Result<u64, TextError> {
 pub fn wait(text: &str) -> Result<Duration, TextError> {
     let (number, unit) = split(text);
     if unit == "ms" {
-        let number: u32 = number.parse().map_err(|_| TextError(format!("`{text}` is no time")))?;
+        let number: u32 = number.parse().map_err(|_| TextError::new(format!("`{text}` is no time")))?;
         return Ok(Duration::from_millis(number.into()));
     }
     let factor = match unit {
