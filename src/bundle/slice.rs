@@ -1,0 +1,64 @@
+//! How a log was cut to the request's window: a node says it in a note, and the manifest's row of the file keeps it.
+
+use serde::{Deserialize, Serialize};
+
+/// By what a file's times were read; the first of it that was met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rule {
+    /// `2026-11-21T16:02:01Z`, also with a space, fractions, other zones.
+    Rfc3339,
+    /// The same without a zone, and what begins with a word or a bracket before it.
+    Iso8601,
+    /// `2026-11-21T16:02:01.123456789Z stdout F …`, a container's log.
+    Cri,
+    /// `Nov 21 16:02:01`, syslog; year and zone are the node's.
+    Rfc3164,
+    /// `<34>1 2026-11-21T16:02:01Z`, syslog.
+    Rfc5424,
+    /// `I1121 16:02:01.123456`, Kubernetes; year and zone are the node's.
+    Klog,
+    /// `[21/Nov/2026:16:02:01 +0000]`, access logs.
+    Clf,
+    /// `2026/11/21 16:02:01`, nginx's error log and others.
+    Slashed,
+    /// `Sat Nov 21 16:02:01 2026`, Apache's error log and others.
+    Asctime,
+    /// A member of a JSON object.
+    Json,
+    /// Seconds since 1970 with a fraction, or milliseconds.
+    Epoch,
+    /// `msg=audit(1795276921.123:456)`.
+    Audit,
+    /// `[  123.456789]`, seconds since the node's boot.
+    Dmesg,
+    /// No time could be read: the file is whole, since it was last written in the window or after it.
+    Mtime,
+    /// A rule that this version does not know.
+    #[serde(other)]
+    Other,
+}
+
+/// How a log was cut to the request's window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slice {
+    /// By what its times were read.
+    pub rule: Rule,
+    /// Bytes of the source before the first that was taken; of what is in it where it is compressed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub from: u64,
+    /// Bytes of the source that lie outside of the window, those included.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_out: u64,
+}
+
+impl Slice {
+    /// One of which nothing is left out.
+    pub fn whole(rule: Rule) -> Self {
+        Self { rule, from: 0, left_out: 0 }
+    }
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
