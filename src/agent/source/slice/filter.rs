@@ -45,6 +45,24 @@ struct State {
     from: Option<u64>,
 }
 
+impl State {
+    /// Moves the rest to the buffer's start and reads until the buffer is full or the source ends.
+    fn fill(&mut self, source: &mut impl Read) -> io::Result<()> {
+        self.buffer.copy_within(self.rest.clone(), 0);
+        self.rest = 0..self.rest.len();
+        self.buffer.resize(BLOCK, 0);
+        while self.rest.end < BLOCK && !self.ended {
+            match source.read(&mut self.buffer[self.rest.end..]) {
+                Ok(0) => self.ended = true,
+                Ok(count) => self.rest.end += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
 impl<R: Read> Filter<R> {
     /// The lines of `source` that lie in `lens`.
     pub fn new(source: R, lens: Option<Lens>) -> Self {
@@ -89,10 +107,8 @@ impl<R: Read> Filter<R> {
         let Some(lens) = &self.lens else { return Ok(()) };
         let mut reader = Reader::new(lens.calendar.clone());
         let window = lens.window;
-        self.state.buffer = vec![0; BLOCK];
-        self.state.rest = 0..0;
-        self.fill()?;
         let state = &mut self.state;
+        state.fill(&mut self.source)?;
         let mut head = Head(&state.buffer[state.rest.clone()]);
         let size = state.rest.len() as u64;
         match search::first(&mut head, &mut reader, size)? {
@@ -116,30 +132,13 @@ impl<R: Read> Filter<R> {
         Ok(())
     }
 
-    /// Moves the rest to the buffer's start and reads until the buffer is full or the source ends.
-    fn fill(&mut self) -> io::Result<()> {
-        let state = &mut self.state;
-        state.buffer.copy_within(state.rest.clone(), 0);
-        state.rest = 0..state.rest.len();
-        state.buffer.resize(BLOCK, 0);
-        while state.rest.end < BLOCK && !state.ended {
-            match self.source.read(&mut state.buffer[state.rest.end..]) {
-                Ok(0) => state.ended = true,
-                Ok(count) => state.rest.end += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
     /// Looks at lines until some are to be handed out; `false` at the end.
     fn advance(&mut self) -> io::Result<bool> {
         loop {
             let known = self.state.inside || has_line(&self.state.buffer[self.state.rest.clone()]);
             if !known || self.state.rest.is_empty() {
                 if !self.state.ended {
-                    self.fill()?;
+                    self.state.fill(&mut self.source)?;
                 }
                 if self.state.rest.is_empty() {
                     return Ok(false);
