@@ -370,5 +370,6 @@ fn describe(row: &mut FileRow, note: &Note) {
     row.original = note.original.as_deref().map(|t| brief(t, NAME));
     row.mode = note.mode.as_deref().map(|t| brief(t, 8));
     row.link = note.link.as_deref().map(|t| brief(t, NAME));
+    row.window = note.window;
     row.redacted = note.redacted.iter().take(RULES).map(|(rule, count)| (brief(rule, 64), *count)).collect();
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::outcome::{Cut, Outcome, Verdict};
+use super::slice::Slice;
 use crate::window::Window;
 
 pub mod lines;
@@ -107,6 +108,9 @@ pub struct FileRow {
     /// Symbolic link that led to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
+    /// How it was cut to the request's window; none where no window counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Slice>,
     /// Replacements per redaction rule.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub redacted: BTreeMap<String, u64>,

@@ -152,6 +152,7 @@ pub mod scan;
 pub mod seal;
 pub mod seek;
 pub mod segment;
+pub mod slice;
 pub mod stream;
 pub mod tape;
 pub mod verify;

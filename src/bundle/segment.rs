@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::outcome::{Cut, Outcome};
 use super::path::EntryPath;
+use super::slice::Slice;
 use crate::id::TaskId;
 use crate::limits::{SEGMENT_HEAD, SEGMENT_WIRE};
 
@@ -79,6 +80,9 @@ pub struct Note {
     /// True bytes, where the entry was padded to a larger declared size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub length: Option<u64>,
+    /// How it was cut to the request's window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Slice>,
     /// Replacements per redaction rule.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub redacted: BTreeMap<String, u64>,

@@ -392,6 +392,7 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
             reason: report::brief(&report.reason, REASON),
             cut: report.cut,
             length: entry.length,
+            window: report.window,
             redacted: report.redacted,
             ..entry.note
         });

@@ -5,12 +5,13 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::packed::{Digests, Inflate, Repack, Same};
+use super::packed::{Digests, Inflate, Inside, Repack, Same};
 use super::stream::{Sizes, Stream};
 use super::{Shared, sniff};
-use crate::agent::source::{Content, Kind, Record};
+use crate::agent::source::{Content, Filter, Kind, Lens, Record};
 use crate::bundle::outcome::{Cut, Outcome};
 use crate::bundle::path::EntryPath;
+use crate::bundle::slice::Slice;
 use crate::report;
 
 /// Characters of a foreign error that go into a reason.
@@ -40,6 +41,7 @@ struct Head {
     size_hint: Option<u64>,
     original: Option<String>,
     link: Option<String>,
+    lens: Option<Lens>,
 }
 
 /// How the bytes come about.
@@ -63,8 +65,10 @@ enum Way {
 enum Known {
     /// Nothing to take out.
     Clean(Digests),
-    /// Something to take out.
+    /// Something to take out: a secret, or lines outside of the window.
     Secrets,
+    /// No line of it is in the window.
+    Outside,
     /// Why it is withheld.
     Withheld(String),
 }
@@ -78,14 +82,16 @@ pub struct CleanReport {
     pub reason: String,
     /// What the source left out of its middle.
     pub cut: Option<Cut>,
+    /// How the source was cut to the request's window.
+    pub window: Option<Slice>,
     /// Replacements per rule.
     pub redacted: BTreeMap<String, u64>,
 }
 
 impl Clean {
     pub(super) fn new(record: Record, shared: Arc<Shared>) -> Self {
-        let Record { path, collector, kind, mode, mtime_ns, size_hint, original, link, content } = record;
-        let head = Head { path, collector, kind, mode, mtime_ns, size_hint, original, link };
+        let Record { path, collector, kind, mode, mtime_ns, size_hint, original, link, lens, content } = record;
+        let head = Head { path, collector, kind, mode, mtime_ns, size_hint, original, link, lens };
         let again = content.again();
         let report = CleanReport::default();
         Self { head, shared, again, way: Way::Start(content), known: None, report, delivered: 0 }
@@ -146,7 +152,8 @@ impl Clean {
         }
         let content = self.stop().ok_or_else(|| io::Error::other("the source was lost"))?;
         self.way = Way::Start(content);
-        self.report = CleanReport::default();
+        // How it is cut was found by the first look, which is not taken again.
+        self.report = CleanReport { window: self.report.window, ..CleanReport::default() };
         self.delivered = 0;
         Ok(())
     }
@@ -221,7 +228,7 @@ impl Clean {
             None if self.again => {
                 let (known, mut content) = self.look(kind, content)?;
                 self.known = Some(known.clone());
-                if !matches!(known, Known::Withheld(_))
+                if !matches!(known, Known::Withheld(_) | Known::Outside)
                     && let Err(error) = content.open()
                 {
                     self.way = Way::End(Some(content));
@@ -238,11 +245,16 @@ impl Clean {
                 self.way = Way::End(Some(content));
                 self.say(Outcome::Failed, &reason);
             }
+            Known::Outside => {
+                content.after();
+                self.way = Way::End(Some(content));
+                self.say(Outcome::Skipped, "no line of it is in the window");
+            }
             Known::Secrets => {
-                let mut stream = self.stream(Inflate::new(kind, content)?);
-                if let Some(what) = sniff::inside(stream.peek()) {
-                    let (inflate, ..) = self.part(stream);
-                    self.way = Way::End(Some(inflate.into_parts().0));
+                let (mut stream, odd) = self.inside(kind, content)?;
+                if let Some(what) = odd.or_else(|| sniff::inside(stream.peek())) {
+                    let (inside, ..) = self.part(stream);
+                    self.way = Way::End(Some(inside.into_inner().into_parts().0));
                     self.say(Outcome::Failed, &format!("withheld: {what} inside"));
                 } else {
                     self.way = Way::Repack(Box::new(Repack::new(kind, stream)?));
@@ -253,19 +265,32 @@ impl Clean {
     }
 
     /// Reads a compressed source to its end, to know whether it holds a secret, and whether it can be read at all.
-    fn look(&self, kind: Kind, content: Box<dyn Content>) -> io::Result<(Known, Box<dyn Content>)> {
-        let mut stream = self.stream(Inflate::new(kind, content)?);
-        let odd = sniff::inside(stream.peek());
+    fn look(&mut self, kind: Kind, content: Box<dyn Content>) -> io::Result<(Known, Box<dyn Content>)> {
+        let (mut stream, odd) = self.inside(kind, content)?;
+        let odd = odd.or_else(|| sniff::inside(stream.peek()));
         let any = odd.is_none() && stream.look_through();
-        let (inflate, error) = self.part(stream);
-        let (content, digests) = inflate.into_parts();
+        let (inside, error) = self.part(stream);
+        let ((cut, all), window) = (inside.left_out(), inside.slice());
+        let (content, digests) = inside.into_inner().into_parts();
         let known = match (odd, error) {
             (Some(what), _) => Known::Withheld(format!("withheld: {what} inside")),
             (None, Some(error)) => Known::Withheld(format!("withheld: cannot be read inside: {}", told(&error))),
-            (None, None) if any => Known::Secrets,
+            (None, None) if all => Known::Outside,
+            (None, None) if any || cut => Known::Secrets,
             (None, None) => Known::Clean(digests),
         };
+        self.report.window = window;
         Ok((known, content))
+    }
+
+    /// What is in a compressed source, and what it is if not text; a window must not hide that.
+    fn inside(&self, kind: Kind, content: Box<dyn Content>) -> io::Result<(Stream<Inside>, Option<&'static str>)> {
+        let mut inside = Filter::new(Inflate::new(kind, content)?, self.head.lens.clone());
+        let odd = match self.head.lens {
+            Some(_) => sniff::inside(inside.head()),
+            None => None,
+        };
+        Ok((self.stream(inside), odd))
     }
 
     fn stream<R: io::Read>(&self, source: R) -> Stream<R> {
@@ -296,11 +321,12 @@ impl Clean {
             Way::Repack(repack) => {
                 let stream = repack.into_stream();
                 self.count(stream.counts());
-                let (inflate, error) = self.part(stream);
+                let (inside, error) = self.part(stream);
                 if let Some(error) = error {
                     self.fail(&error, "withheld: cannot be read inside: ");
                 }
-                Some(inflate.into_parts().0)
+                self.report.window = inside.slice();
+                Some(inside.into_inner().into_parts().0)
             }
         }
     }
@@ -311,6 +337,9 @@ impl Clean {
             return;
         }
         let mut content = self.stop();
+        if let Some(slice) = content.as_ref().and_then(|content| content.slice()) {
+            self.report.window = Some(slice);
+        }
         if let Some((outcome, reason)) = content.as_mut().and_then(|content| content.after()) {
             self.say(outcome, &reason);
         }

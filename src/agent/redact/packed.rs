@@ -7,7 +7,7 @@ use std::io::{self, BufReader, Read, Write};
 use std::mem;
 
 use super::stream::Stream;
-use crate::agent::source::{Content, Kind};
+use crate::agent::source::{Content, Filter, Kind};
 use crate::limits::FILE_BYTES;
 
 /// Bytes of the compressed file behind one digest.
@@ -23,6 +23,9 @@ const XZ_MEMORY: u64 = 72 << 20;
 const LEVELS: (u32, u32, i32) = (2, 1, 1);
 /// Bytes that go through the compressor at once.
 const STEP: usize = 64 << 10;
+
+/// What is in a compressed file, without the lines that the request's window leaves out.
+pub(super) type Inside = Filter<Inflate>;
 
 /// Digests of a file's pieces as they were when it was looked through.
 pub(super) type Digests = Vec<[u8; 16]>;
@@ -193,7 +196,7 @@ impl Encoder {
 
 /// Decompresses, redacts and compresses again.
 pub(super) struct Repack {
-    stream: Stream<Inflate>,
+    stream: Stream<Inside>,
     encoder: Option<Encoder>,
     plain: Vec<u8>,
     packed: Vec<u8>,
@@ -203,7 +206,7 @@ pub(super) struct Repack {
 
 impl Repack {
     /// Packs what `stream` gives as that kind.
-    pub(super) fn new(kind: Kind, stream: Stream<Inflate>) -> io::Result<Self> {
+    pub(super) fn new(kind: Kind, stream: Stream<Inside>) -> io::Result<Self> {
         let encoder = Some(Encoder::new(kind)?);
         Ok(Self { stream, encoder, plain: vec![0; STEP], packed: Vec::new(), at: 0, begun: false })
     }
@@ -231,7 +234,7 @@ impl Repack {
     }
 
     /// The stream behind it.
-    pub(super) fn into_stream(self) -> Stream<Inflate> {
+    pub(super) fn into_stream(self) -> Stream<Inside> {
         self.stream
     }
 }

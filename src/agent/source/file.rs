@@ -14,6 +14,7 @@ use super::Content;
 use super::budget::cut::Gap;
 use super::patience::Patient;
 use crate::bundle::outcome::{Cut, CutBy, Outcome};
+use crate::bundle::slice::Slice;
 
 /// `RWF_DONTCACHE`, Linux 6.14.
 const DONTCACHE: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x80);
@@ -26,6 +27,10 @@ const CHUNK: usize = 1 << 20;
 pub struct FileContent {
     file: File,
     extent: Extent,
+    /// Where it begins: places and sizes count from there.
+    base: u64,
+    /// How that came about.
+    slice: Option<Slice>,
     /// What its collector lets pass.
     most: u64,
     opened: bool,
@@ -54,12 +59,33 @@ impl FileContent {
     /// The content of an opened file, `most` bytes of it.
     pub fn new(file: File, extent: Extent, most: u64) -> Self {
         let (opened, place, gap, ended) = (false, 0, None, false);
-        Self { file, extent, most, opened, place, gap, ended, trouble: None, uncached: true, patient: None }
+        let (base, slice) = (0, None);
+        Self { file, extent, base, slice, most, opened, place, gap, ended, trouble: None, uncached: true, patient: None }
     }
 
     /// Reads on threads that can be left behind, where `patient` is given.
     pub fn patiently(mut self, patient: Option<Patient>) -> Self {
         self.patient = patient;
+        self
+    }
+
+    /// Its size when it was opened, or of the part that is given; `None` for one that gives other bytes each time.
+    pub fn size(&self) -> Option<u64> {
+        match self.extent {
+            Extent::Pinned(size) => Some(size),
+            Extent::Stream => None,
+        }
+    }
+
+    /// Gives only what stands between two places, both within its size; `slice` says so.
+    pub fn part(mut self, from: u64, to: u64, slice: Slice) -> Self {
+        (self.base, self.extent, self.slice) = (self.base + from, Extent::Pinned(to - from), Some(slice));
+        self
+    }
+
+    /// Says how it was judged by a window that leaves nothing of it out.
+    pub fn whole(mut self, slice: Slice) -> Self {
+        self.slice = Some(slice);
         self
     }
 
@@ -126,7 +152,9 @@ impl FileContent {
         count
     }
 
-    fn at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    /// Reads some bytes at a place; 0 behind its end, unless it has grown.
+    pub(super) fn at(&mut self, buffer: &mut [u8], place: u64) -> io::Result<usize> {
+        let offset = self.base + place;
         if let Some(patient) = self.patient {
             let (file, most) = (self.file.try_clone()?, buffer.len().min(CHUNK));
             let read = move || {
@@ -234,6 +262,10 @@ impl Content for FileContent {
 
     fn cut(&self) -> Option<Cut> {
         self.gap.as_ref().map(|(gap, _)| gap.cut)
+    }
+
+    fn slice(&self) -> Option<Slice> {
+        self.slice
     }
 }
 

@@ -25,6 +25,7 @@ use super::inventory::Inventory;
 use super::journal::{Journal as _, Journalctl};
 use super::mounts::Mounts;
 use super::patience::Patient;
+use super::slice::{self, Lens, Lenses, Outside};
 use super::vitals;
 use super::walk::{FoundFile, Ground, Met, Seen, Walk};
 use super::{Content, Found, Kind, Plan, Record, kind};
@@ -60,7 +61,9 @@ pub fn collect(
     let budget = Budget::new(plan.bounds.total_bytes, plan.bounds.entries);
     let path = command::path();
     let conditions = Conditions { host, mounts: &mounts, path: &path };
-    let mut gather = Gather { plan, host, stop, sink, path: &path, conditions, budget, left_out: 0, full: false };
+    let lenses = Lenses::of(host, plan.window_here());
+    let mut gather =
+        Gather { plan, host, stop, sink, path: &path, conditions, lenses, budget, left_out: 0, full: false };
     for note in &plan.notes {
         gather.missing(note.clone())?;
     }
@@ -96,6 +99,8 @@ struct Gather<'a> {
     /// Where programs are looked up.
     path: &'a [PathBuf],
     conditions: Conditions<'a>,
+    /// What logs are read through, where a window counts.
+    lenses: Option<Lenses>,
     budget: Budget,
     /// Sources that found no room, as far as each was said.
     left_out: u64,
@@ -343,10 +348,11 @@ impl<'a> Gather<'a> {
     fn files(&mut self, collector: &Collector, mounts: &'a Mounts, met: &mut Met) -> ControlFlow<()> {
         let ground = self.ground(mounts);
         for files in &collector.files {
+            let mut outside = Outside::default();
             let mut visit = |seen| match seen {
                 Seen::File(found) => {
                     let patient = mounts.patient(&found.path);
-                    self.file(collector, files, found, patient)
+                    self.file(collector, files, found, patient, &mut outside)
                 }
                 Seen::Sized { .. } => ControlFlow::Continue(()),
                 Seen::Missed { path, outcome, reason } => self.missed(collector, &path, outcome, &reason),
@@ -355,6 +361,9 @@ impl<'a> Gather<'a> {
             if !matched && let Some(first) = files.paths.first() {
                 let path = format!("files{}", report::brief(&first.to_string(), REASON));
                 self.missing(skipped(path, collector, "is not there".to_owned()))?;
+            }
+            if let Some(reason) = outside.reason() {
+                self.missing(skipped(outside.path(), collector, reason))?;
             }
             if self.full {
                 break;
@@ -369,7 +378,14 @@ impl<'a> Gather<'a> {
         files: &collector::Files,
         found: FoundFile,
         patient: Option<Patient>,
+        outside: &mut Outside,
     ) -> ControlFlow<()> {
+        let logs = files.window.unwrap_or_else(|| slice::is_log(&found.path));
+        let lens = self.lenses.as_ref().filter(|_| logs).map(|lenses| lenses.lens(mtime(&found.stat)));
+        if lens.as_ref().is_some_and(Lens::is_before) {
+            outside.add(&found.path, &found.stat);
+            return ControlFlow::Continue(());
+        }
         let most = files.max_bytes.unwrap_or(self.plan.bounds.file_bytes);
         let room = self.budget.room(&found.stat);
         // Asking what kind of file system it is may hang as well.
@@ -382,9 +398,16 @@ impl<'a> Gather<'a> {
             Ok(head) => head,
             Err(error) => return self.missed(collector, &found.path, Outcome::Failed, &error.to_string()),
         };
-        let name = found.path.file_name().unwrap_or_default();
-        let kind = kind::detect(&head, name.as_bytes(), files.binary);
-        match fit(&mut content, (extent, kind), most, (room, self.budget.total)) {
+        let kind = kind::detect(&head, found.path.file_name().unwrap_or_default().as_bytes(), files.binary);
+        let mut sliced = match slice::cut(content, kind, lens) {
+            Ok(Some(sliced)) => sliced,
+            Ok(None) => {
+                outside.add(&found.path, &found.stat);
+                return ControlFlow::Continue(());
+            }
+            Err(error) => return self.missed(collector, &found.path, Outcome::Failed, &error.to_string()),
+        };
+        match fit(&mut sliced.content, kind, most, (room, self.budget.total)) {
             Ok(None) => {}
             Ok(Some(size)) if room < size.min(most) => {
                 let (entry, _) = EntryPath::from_host("files", found.path.as_os_str().as_bytes());
@@ -403,10 +426,11 @@ impl<'a> Gather<'a> {
             kind,
             mode: Some(found.stat.st_mode & 0o7777),
             mtime_ns: mtime(&found.stat),
-            size_hint: content.size_hint(),
+            size_hint: sliced.content.size_hint(),
             original,
             link: found.link.map(|link| shown(&link)),
-            content: Box::new(content),
+            lens: sliced.lens.take(),
+            content: sliced.boxed(),
         })
     }
 
@@ -432,12 +456,12 @@ impl<'a> Gather<'a> {
 /// Cuts a file that is larger than it may be, in its middle, if it is any use in parts; else its size comes back.
 fn fit(
     content: &mut FileContent,
-    (extent, kind): (Extent, Kind),
+    kind: Kind,
     most: u64,
     (room, budget): (u64, u64),
 ) -> io::Result<Option<u64>> {
     let limit = most.min(room);
-    let Extent::Pinned(size) = extent else { return Ok(None) };
+    let Some(size) = content.size() else { return Ok(None) };
     if size <= limit || (kind == (Kind::Binary { declared: false })) {
         // What is withheld anyway says so itself.
         return Ok(None);

@@ -34,6 +34,7 @@ pub mod plan;
 pub mod property;
 mod rotated;
 mod running;
+pub mod slice;
 pub mod template;
 pub mod units;
 pub mod vitals;
@@ -44,6 +45,7 @@ use std::io::{self, Read};
 use crate::bundle::outcome::{Cut, Outcome};
 use crate::bundle::path::EntryPath;
 use crate::bundle::segment::Note;
+use crate::bundle::slice::Slice;
 
 pub use check::{Access, Row, check};
 pub use declared::declared;
@@ -51,6 +53,7 @@ pub use gather::collect;
 pub use library::Library;
 pub use lint::{Finding, Level, lint};
 pub use plan::Plan;
+pub use slice::{Filter, Lens};
 
 /// What a record's bytes are, by their first bytes and their name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +91,8 @@ pub struct Record {
     pub original: Option<String>,
     /// Symbolic link that led to it.
     pub link: Option<String>,
+    /// What its lines are looked at through, where that takes decompressing it.
+    pub lens: Option<Lens>,
     /// Where its bytes come from.
     pub content: Box<dyn Content>,
 }
@@ -112,6 +117,11 @@ pub trait Content: Read + Send {
 
     /// What it left out of its middle.
     fn cut(&self) -> Option<Cut> {
+        None
+    }
+
+    /// How it was cut to the request's window; `None` where no window counts.
+    fn slice(&self) -> Option<Slice> {
         None
     }
 }
@@ -139,6 +149,7 @@ impl Record {
             size_hint: Some(bytes.len() as u64),
             original: None,
             link: None,
+            lens: None,
             content: Box::new(io::Cursor::new(bytes)),
         }
     }

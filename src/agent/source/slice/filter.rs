@@ -10,7 +10,7 @@ use super::lines::Place;
 use super::reader::{LOOK, Reader};
 use super::{Lens, search};
 use crate::agent::source::Content;
-use crate::bundle::outcome::Outcome;
+use crate::bundle::outcome::{Cut, Outcome};
 use crate::bundle::slice::{Rule, Slice};
 
 /// Bytes that are looked at together.
@@ -39,6 +39,7 @@ struct State {
     /// Whether all that follows is let through.
     pass: bool,
     ended: bool,
+    broken: Option<io::Error>,
     /// Bytes of the source that were looked at, those that were left out, and where the first of the others begins.
     seen: u64,
     left_out: u64,
@@ -75,14 +76,15 @@ impl<R: Read> Filter<R> {
     }
 
     /// What the source begins with, whether that is let through or not; nothing without a lens.
-    ///
-    /// # Errors
-    /// Any error of the source.
-    pub fn head(&mut self) -> io::Result<&[u8]> {
-        if self.lens.is_some() && self.state.reader.is_none() {
-            self.begin()?;
+    /// An error of the source comes with the first reading.
+    pub fn head(&mut self) -> &[u8] {
+        if self.lens.is_some()
+            && self.state.reader.is_none()
+            && let Err(error) = self.begin()
+        {
+            self.state.broken = Some(error);
         }
-        Ok(&self.state.buffer)
+        &self.state.buffer
     }
 
     /// How the source was cut, as far as it was read; `None` without a lens.
@@ -115,7 +117,7 @@ impl<R: Read> Filter<R> {
             None => state.pass = true,
             Some((_, first)) => {
                 state.keep = lens.holds(first);
-                state.pass = window.until.is_none() && state.keep;
+                state.pass = self.rising && window.until.is_none() && state.keep;
                 if self.rising && window.until.is_some_and(|until| first.earliest > until) {
                     state.left_out = size;
                     (state.rest, state.ended) = (0..0, true);
@@ -200,6 +202,9 @@ impl<R: Read> Read for Filter<R> {
         if self.lens.is_none() {
             return self.source.read(out);
         }
+        if let Some(error) = self.state.broken.take() {
+            return Err(error);
+        }
         if self.state.reader.is_none() {
             self.begin()?;
         }
@@ -232,6 +237,10 @@ impl<C: Content> Content for Filter<C> {
 
     fn after(&mut self) -> Option<(Outcome, String)> {
         self.source.after()
+    }
+
+    fn cut(&self) -> Option<Cut> {
+        self.source.cut()
     }
 
     fn slice(&self) -> Option<Slice> {

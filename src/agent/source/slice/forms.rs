@@ -290,7 +290,7 @@ impl Text<'_> {
     fn priority(&mut self) -> Option<(Rule, Written)> {
         self.byte(b'<')?;
         let digits = self.0.iter().take(3).take_while(|byte| byte.is_ascii_digit()).count();
-        self.0 = &self.0[digits..];
+        self.digits(digits).filter(|_| digits > 0)?;
         self.byte(b'>')?;
         if self.byte(b'1').is_some() {
             self.byte(b' ')?;

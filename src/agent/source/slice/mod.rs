@@ -24,16 +24,22 @@ use self::civil::{Calendar, Stamp, Unsaid};
 use self::lines::{Lines, Place};
 use self::reader::Reader;
 use self::search::Unsure;
+use rustix::fs::Stat;
+
 use super::file::FileContent;
-use super::rotated;
+use super::{Content, Kind, rotated};
 use crate::agent::host::Host;
+use crate::bundle::path::EntryPath;
 use crate::bundle::slice::{Rule, Slice};
+use crate::report;
 use crate::window::Window;
 
 pub use filter::Filter;
 
 /// Bytes of a file of which every line is looked at: it costs no more than a search.
 const SMALL: u64 = 2 * search::LINEAR;
+/// Characters of a reason.
+const REASON: usize = 600;
 /// Bytes of a zone's file at most.
 const ZONE: u64 = 64 << 10;
 
@@ -141,13 +147,7 @@ impl Lens {
     }
 
     /// Looks at every line: mostly those inside stand together.
-    fn every_line(
-        &self,
-        place: &mut impl Place,
-        reader: &mut Reader,
-        size: u64,
-        first: Stamp,
-    ) -> io::Result<Verdict> {
+    fn every_line(&self, place: &mut impl Place, reader: &mut Reader, size: u64, first: Stamp) -> io::Result<Verdict> {
         let mut keep = self.holds(first);
         let (mut from, mut to) = (keep.then_some(0), None);
         let mut lines = Lines::new(place, 0, size, size);
@@ -170,14 +170,90 @@ impl Lens {
     }
 }
 
-impl Verdict {
-    /// What the manifest says of it, where that is known before the file is read.
-    pub fn slice(self, size: u64) -> Option<Slice> {
-        match self {
-            Self::Whole(rule) => Some(Slice::whole(rule)),
-            Self::Part(rule, from, to) => Some(Slice { rule, from, left_out: size - (to - from) }),
-            Self::Lines | Self::Nothing => None,
+/// A file's content as a window leaves it.
+pub(super) struct Sliced {
+    pub(super) content: FileContent,
+    /// What each line is looked at through, where those inside do not stand together.
+    each: Option<Lens>,
+    /// The same, where redaction has to decompress it first.
+    pub(super) lens: Option<Lens>,
+}
+
+impl Sliced {
+    /// The content with nothing in it but the lines of the window.
+    pub(super) fn boxed(self) -> Box<dyn Content> {
+        match self.each {
+            Some(lens) => Box::new(Filter::unsorted(self.content, lens)),
+            None => Box::new(self.content),
         }
+    }
+}
+
+/// What a lens leaves of a file; `None` for nothing. What gives other bytes each time is no log.
+///
+/// # Errors
+/// Any error of the file system.
+pub(super) fn cut(mut content: FileContent, kind: Kind, lens: Option<Lens>) -> io::Result<Option<Sliced>> {
+    let (Some(mut lens), Some(size)) = (lens, content.size()) else {
+        return Ok(Some(Sliced { content, each: None, lens: None }));
+    };
+    let verdict = match kind {
+        Kind::Text => lens.judge(&mut content, size)?,
+        Kind::Binary { .. } => Verdict::Whole(Rule::Mtime),
+        Kind::Gzip | Kind::Xz | Kind::Zstd => {
+            return Ok(Some(Sliced { content, each: None, lens: Some(lens.open_zone()) }));
+        }
+    };
+    let content = match verdict {
+        Verdict::Nothing => return Ok(None),
+        Verdict::Whole(rule) => content.whole(Slice::whole(rule)),
+        Verdict::Part(rule, from, to) => content.part(from, to, Slice { rule, from, left_out: size - (to - from) }),
+        Verdict::Lines => return Ok(Some(Sliced { content, each: Some(lens), lens: None })),
+    };
+    Ok(Some(Sliced { content, each: None, lens: None }))
+}
+
+/// Files of which nothing lies in the window, to be told of together: a node has many rotated logs.
+#[derive(Default)]
+pub(super) struct Outside {
+    files: u64,
+    bytes: u64,
+    /// The first of them.
+    names: Vec<String>,
+    folder: String,
+}
+
+impl Outside {
+    /// Names that are told.
+    const NAMES: usize = 8;
+
+    pub(super) fn add(&mut self, path: &Path, stat: &Stat) {
+        self.files += 1;
+        self.bytes = self.bytes.saturating_add(u64::try_from(stat.st_size).unwrap_or(0));
+        if self.names.is_empty() {
+            self.folder = path.parent().unwrap_or(Path::new("/")).to_string_lossy().into_owned();
+        }
+        if self.names.len() < Self::NAMES {
+            self.names.push(path.to_string_lossy().into_owned());
+        }
+    }
+
+    /// Where they would be.
+    pub(super) fn path(&self) -> String {
+        let (path, _) = EntryPath::from_host("files", format!("{}/*", self.folder).as_bytes());
+        path.to_string()
+    }
+
+    /// What is to be said of them; `None` when there are none.
+    pub(super) fn reason(&self) -> Option<String> {
+        let files = match self.files {
+            0 => return None,
+            1 => "1 file".to_owned(),
+            files => format!("{files} files"),
+        };
+        let more = if self.files > self.names.len() as u64 { ", …" } else { "" };
+        let reason = format!("nothing in the window: {files}, {} bytes: {}{more}", self.bytes, self.names.join(", "));
+        Some(report::brief(&reason, REASON))
     }
 }
 
@@ -199,6 +275,6 @@ pub fn is_log(path: &Path) -> bool {
 
 impl Place for FileContent {
     fn at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.read_some(buffer, offset)
+        FileContent::at(self, buffer, offset)
     }
 }

@@ -16,6 +16,8 @@ pub(super) const LINEAR: u64 = 128 << 10;
 const SILENT: u64 = 4 << 20;
 /// Bytes, and lines, at a file's start in which the first time must stand.
 const HEAD: (u64, usize) = (64 << 10, 200);
+/// Places that are looked at in what is to be left out.
+const LOOKS: u64 = 7;
 /// Milliseconds that a line may be earlier than one before it: as much as windows are padded with, so that nothing is lost by it.
 const STEP: i64 = 300_000;
 
@@ -80,6 +82,8 @@ pub(super) fn part(
         (Some(until), Some(stamp)) => search.find((from.0.max(first.0), stamp), &|s| s.earliest > until)?.0,
         _ => size,
     };
+    search.look(first.0, from.0)?;
+    search.look(to, size)?;
     Ok((from.0, to))
 }
 
@@ -107,6 +111,15 @@ impl<P: Place> Search<'_, P> {
         Ok(self.walk(low, high, is)?.map_or(answer, |(offset, stamp)| (offset, Some(stamp))))
     }
 
+    /// Looks here and there into what is to be left out: it may hold another log, as after a restore.
+    fn look(&mut self, from: u64, to: u64) -> Result<(), Unsure> {
+        let step = to.saturating_sub(from) / (LOOKS + 1);
+        for number in (1..=LOOKS).filter(|_| step > LINEAR / LOOKS) {
+            self.probe(from + number * step, to)?;
+        }
+        Ok(())
+    }
+
     /// The first line with a time that begins in there.
     fn probe(&mut self, from: u64, limit: u64) -> Result<Option<(u64, Stamp)>, Unsure> {
         let found = {
@@ -128,12 +141,7 @@ impl<P: Place> Search<'_, P> {
     }
 
     /// The first line in there for which `is` holds, by looking at each.
-    fn walk(
-        &mut self,
-        low: u64,
-        high: u64,
-        is: &dyn Fn(Stamp) -> bool,
-    ) -> Result<Option<(u64, Stamp)>, Unsure> {
+    fn walk(&mut self, low: u64, high: u64, is: &dyn Fn(Stamp) -> bool) -> Result<Option<(u64, Stamp)>, Unsure> {
         let (mut found, mut newest) = (None, i64::MIN);
         let mut lines = Lines::new(self.place, low, high, self.size);
         while let Some((offset, line)) = lines.next()? {

@@ -199,9 +199,16 @@ fn no_cut_of_a_line_is_read_as_another_time() {
 
 #[test]
 fn fractions_have_any_number_of_digits() {
-    for (fraction, expected) in
-        [("", 0), (".", 0), (".1", 100), (".12", 120), (".123", 123), (",123", 123), (".1239", 123), (".123456789012", 123)]
-    {
+    for (fraction, expected) in [
+        ("", 0),
+        (".", 0),
+        (".1", 100),
+        (".12", 120),
+        (".123", 123),
+        (",123", 123),
+        (".1239", 123),
+        (".123456789012", 123),
+    ] {
         let line = format!("2026-11-21T16:02:01{fraction}");
         assert_eq!(utc(&line), Some((Rule::Iso8601, NOON + expected)), "{line}");
     }
