@@ -98,6 +98,8 @@ impl Node {
             state_dir: self.path("state"),
             secret_file: self.path("secret"),
             collectors_dirs: Vec::new(),
+            // What the fixtures hold was written on one day.
+            window: sheaf::window::Lookback::ALL,
             ..AgentConfig::default()
         }
     }

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use sheaf::agent::local::{Collection, Finished, LocalError, Wanted};
 use sheaf::bundle::outcome::Verdict;
+use sheaf::window::Asked;
 
 use crate::kit::{Node, manifest, node_row, verdict};
 
@@ -102,4 +103,57 @@ fn without_a_folder_for_state_or_spool_it_collects_all_the_same() {
     collection.into_file(&path, &CancellationToken::new(), &mut |_| ()).expect("collected");
     assert_eq!(verdict(&path), Verdict::Complete);
     node.stands_in(&path, "fixture");
+}
+
+#[test]
+fn a_window_cuts_the_logs_and_the_bundle_says_so() {
+    let node = Node::new();
+    let now = jiff::Timestamp::now();
+    let line = |minutes: i64| format!("{} {minutes} minutes ago\n", now - jiff::SignedDuration::from_mins(minutes));
+    let text: String = (0..=240).rev().map(line).collect();
+    fs::write(node.path("root/var/log/a.log"), &text).expect("a log");
+    fs::write(node.path("root/var/log/b.log"), "no time in it\n").expect("a log");
+    let window = Asked { since: Some("2h".parse().expect("a moment")), until: Some("1h".parse().expect("a moment")) };
+    let wanted = Wanted { window, ..Wanted::default() };
+    let collection = Collection::prepare(node.config(), wanted).expect("prepared");
+    let path = node.path("own.tar.zst");
+    collection.into_file(&path, &CancellationToken::new(), &mut |_| ()).expect("collected");
+    assert_eq!(verdict(&path), Verdict::Complete);
+
+    let mut reader = sheaf::bundle::reader::Reader::open(fs::File::open(&path).expect("opened")).expect("a bundle");
+    let asked = reader.request().expect("a request").window;
+    assert_eq!(asked.until.zip(asked.since).map(|(until, since)| until - since), Some(3_600_000));
+    let row = reader.find("nodes/fixture/files/var/log/a.log").expect("a row");
+    let mut copy = Vec::new();
+    reader.copy(&row, &mut copy).expect("copied");
+    let (first, last) = (copy.split(|b| *b == b'\n').next(), copy.trim_ascii_end().rsplit(|b| *b == b'\n').next());
+    let ago = |line: Option<&[u8]>| {
+        let line = String::from_utf8_lossy(line.expect("a line")).into_owned();
+        line.split(' ').nth(1).and_then(|word| word.parse::<i64>().ok()).expect("minutes")
+    };
+    // Padded by five minutes at both ends, and the test takes its time.
+    assert!((124..=126).contains(&ago(first)) && (54..=56).contains(&ago(last)), "{first:?} {last:?}");
+    let rows = manifest(&path)["files"].clone();
+    let row = |name: &str| {
+        let mut rows = rows.as_array().expect("rows").iter();
+        rows.find(|row| row["path"].as_str().is_some_and(|path| path.ends_with(name))).expect("a row").clone()
+    };
+    let cut = &row("a.log")["window"];
+    assert_eq!((&cut["rule"], &cut["left_out"]), (&"rfc3339".into(), &(text.len() - copy.len()).into()));
+    assert!(cut["from"].as_u64().is_some_and(|from| from > 0), "{cut}");
+    assert_eq!(row("b.log")["window"], serde_json::json!({ "rule": "mtime" }));
+    assert!(row("etc/hostname")["window"].is_null(), "state is never cut");
+}
+
+#[test]
+fn a_window_that_cannot_be_meant_is_refused() {
+    let node = Node::new();
+    for (since, until, words) in
+        [("1h", "2h", "after its end"), ("2999-01-01T00:00:00Z", "now", "yet to come"), ("1h", "all", "`all`")]
+    {
+        let moment = |text: &str| Some(text.parse().expect("a moment"));
+        let wanted = Wanted { window: Asked { since: moment(since), until: moment(until) }, ..Wanted::default() };
+        let error = Collection::prepare(node.config(), wanted).err().expect("refused").to_string();
+        assert!(error.contains(words), "{error}");
+    }
 }

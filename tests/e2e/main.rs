@@ -11,3 +11,4 @@ mod resume;
 mod tasks;
 mod trust;
 mod unready;
+mod windows;

@@ -119,13 +119,13 @@ impl Verbs {
     async fn wanted(&self, who: &Principal, request: BundleRequest) -> Result<Wanted, Refusal> {
         who.needs(Role::Operator)?;
         check_request(&request)?;
+        let window = self.window(request.window)?;
         let cluster = self.cluster_of(who, &request.cluster).await?.row;
         let nodes = self.matching_nodes(who, &request.cluster, &request.nodes).await?;
         if nodes.is_empty() {
             let all = if request.nodes.is_empty() { "has no nodes yet" } else { "has no node of these names" };
             return Err(Refusal::Invalid(format!("cluster `{}` {all}", cluster.name)));
         }
-        let window = self.window(request.window)?;
         Ok(Wanted {
             task: NewTask {
                 kind: "bundle".into(),

@@ -239,3 +239,83 @@ fn what_changes_after_the_look_is_withheld() {
         }
     }
 }
+
+/// What is left of a packed log for a window that begins at ten o'clock, and perhaps ends at half past.
+fn windowed(kind: Kind, plain: &[u8], until: bool, name: Option<Kind>) -> (Vec<u8>, CleanReport) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let host = crate::agent::host::Host::open(folder.path()).expect("opened");
+    let ten: i64 = 1_777_629_600_000;
+    let window = crate::window::Window { since: Some(ten), until: until.then_some(ten + 30 * 60_000) };
+    let lenses = crate::agent::source::slice::Lenses::of(&host, window).expect("a window");
+    let lens = lenses.lens(i128::from(ten + 3_600_000) * 1_000_000);
+    let content = Box::new(io::Cursor::new(pack(kind, plain)));
+    let record = Record { lens: Some(lens), ..record(name.unwrap_or(kind), content) };
+    let mut redactor = Redactor::new(Profile::Secrets, &[]).expect("builds");
+    read_all(redactor.clean(record))
+}
+
+/// A line a minute, from nine to eleven on the first of May 2026.
+fn morning() -> Vec<String> {
+    (0..120).map(|n| format!("May  1 {:02}:{:02}:00 host app[1]: line {n}\n", 9 + n / 60, n % 60)).collect()
+}
+
+#[test]
+fn lines_outside_of_the_window_are_left_out_inside() {
+    let lines = morning();
+    for kind in KINDS {
+        let (out, report) = windowed(kind, lines.concat().as_bytes(), true, None);
+        assert_eq!(text(&unpack(kind, &out)), lines[60..=90].concat(), "{kind:?}");
+        assert_eq!(failed(&report), ("", Outcome::Collected));
+        let slice = report.window.expect("a slice");
+        assert_eq!(slice.from, lines[..60].concat().len() as u64);
+        assert_eq!(slice.left_out, (lines.concat().len() - lines[60..=90].concat().len()) as u64);
+        // A secret that is left out is none that was redacted.
+        let mut secret = morning();
+        for at in [10, 70] {
+            secret[at] = secret[at].replace('\n', " password=hunter2!x\n");
+        }
+        let (out, report) = windowed(kind, secret.concat().as_bytes(), false, None);
+        let plain = text(&unpack(kind, &out));
+        assert!(!plain.contains("hunter2") && plain.starts_with("May  1 10:00:00"), "{plain}");
+        assert_eq!(report.redacted.values().sum::<u64>(), 1);
+    }
+}
+
+#[test]
+fn a_packed_log_that_lies_in_the_window_passes_as_it_is() {
+    for kind in KINDS {
+        let plain = morning()[60..].concat();
+        let (out, report) = windowed(kind, plain.as_bytes(), false, None);
+        assert!(out == pack(kind, plain.as_bytes()), "{kind:?}");
+        let slice = report.window.expect("a slice");
+        assert_eq!((slice.from, slice.left_out), (0, 0));
+    }
+}
+
+#[test]
+fn a_packed_log_of_another_time_is_skipped() {
+    for kind in KINDS {
+        for (plain, until) in [(morning()[..60].concat(), false), (morning()[100..].concat(), true)] {
+            let (out, report) = windowed(kind, plain.as_bytes(), until, None);
+            assert_eq!((out.len(), failed(&report)), (0, ("no line of it is in the window", Outcome::Skipped)));
+        }
+    }
+}
+
+#[test]
+fn a_window_hides_nothing_that_must_be_withheld() {
+    let mut tar = vec![0; 512];
+    tar[257..262].copy_from_slice(b"ustar");
+    tar.extend_from_slice(morning().concat().as_bytes());
+    for kind in KINDS {
+        let (out, report) = windowed(kind, &tar, true, None);
+        assert_eq!((out.len(), failed(&report)), (0, ("withheld: a tar archive inside", Outcome::Failed)), "{kind:?}");
+        let mut packed = pack(kind, morning().concat().as_bytes());
+        packed.truncate(packed.len() / 2);
+        let (out, report) = cleaned(kind, &packed);
+        assert_eq!((out.len(), report.outcome), (0, Outcome::Failed));
+    }
+    // What is not what it says it is.
+    let (out, report) = windowed(Kind::Gzip, b"x", true, Some(Kind::Xz));
+    assert_eq!((out.len(), report.outcome), (0, Outcome::Failed));
+}

@@ -4,6 +4,7 @@ mod budget;
 mod files;
 mod hung;
 mod programs;
+mod windows;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,6 +21,7 @@ use crate::agent::config::AgentConfig;
 use crate::agent::host::Host;
 use crate::bundle::outcome::Outcome;
 use crate::bundle::segment::Note;
+use crate::bundle::slice::Slice;
 
 /// A host's root in a temporary folder.
 struct Fixture {
@@ -72,6 +74,9 @@ struct Read {
     original: Option<String>,
     mode: Option<u32>,
     trouble: Option<(Outcome, String)>,
+    slice: Option<Slice>,
+    /// Whether lines are yet to be left out of it.
+    lens: bool,
 }
 
 /// What a collection gave, node.json left out.
@@ -125,9 +130,10 @@ fn read(mut record: Record, disturb: &mut dyn FnMut(&mut Record), taken: &mut Ta
     }
     let path = record.path.to_string();
     taken.order.push(path.clone());
-    let Record { kind, link, original, mode, .. } = record;
+    let Record { kind, link, original, mode, lens, .. } = record;
+    let (slice, lens) = (record.content.slice(), lens.is_some());
     let trouble = record.content.after();
-    let before = taken.records.insert(path.clone(), Read { content, kind, link, original, mode, trouble });
+    let before = taken.records.insert(path.clone(), Read { content, kind, link, original, mode, trouble, slice, lens });
     assert!(before.is_none(), "{path} came twice");
 }
 

@@ -266,3 +266,23 @@ fn what_is_asked_of_journalctl() {
     }
     assert_eq!((wanted("").boot, wanted("priority = \"err\"").priority), (Boot::All, Some(Priority::Err)));
 }
+
+#[test]
+fn a_window_bounds_the_journal_in_place_of_what_its_collector_says() {
+    let fixture = Fixture::new();
+    fixture.put("/var/log/journal/machine/system.journal", "");
+    chmod(&fixture.put("/tools/journalctl", "#!/bin/sh\n"), 0o755);
+    let (host, path, bounds) = (fixture.host(), [fixture.path("/tools")], AgentLimits::default());
+    let times = |lines: &str, window| {
+        let journal = Journalctl { host: &host, path: &path, bounds: &bounds, window };
+        let arguments = journal.program(&wanted(lines)).expect("a program").arguments;
+        let times = arguments.into_iter().filter(|word| word.starts_with("--since") || word.starts_with("--until"));
+        times.collect::<Vec<_>>().join(" ")
+    };
+    let both = Window { since: Some(1_795_276_800_999), until: Some(1_795_280_400_001) };
+    assert_eq!(times("", both), "--since=@1795276800 --until=@1795280401");
+    assert_eq!(times("since = \"1h\"", both), "--since=@1795276800 --until=@1795280401");
+    assert_eq!(times("since = \"1h\"", Window::ALL), "--since=-3600s");
+    assert_eq!(times("since = \"1h\"\nwindow = false", both), "--since=-3600s");
+    assert_eq!(times("", Window::ALL), "");
+}

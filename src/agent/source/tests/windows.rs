@@ -1,0 +1,192 @@
+//! Windows of time over fixture trees: which files are cut, where, and what is said of those left out.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use super::{Fixture, Taken, plan, take};
+use crate::agent::source::{Kind, Plan};
+use crate::bundle::outcome::Outcome;
+use crate::bundle::slice::{Rule, Slice};
+use crate::window::Window;
+
+const LOGS: &str =
+    "roots = [\"/var/log\", \"/srv\", \"/etc\"]\n[[files]]\npaths = [\"/var/log/**\", \"/srv/**\", \"/etc/**\"]\n";
+/// 2026-11-21T16:00:00Z.
+const NOON: i64 = 1_795_276_800_000;
+const MINUTE: i64 = 60_000;
+const HOUR: i64 = 60 * MINUTE;
+
+fn windowed(lines: &str, since: i64, until: Option<i64>) -> Plan {
+    Plan { window: Window { since: Some(since), until }, ..plan(lines) }
+}
+
+fn collect(fixture: &Fixture, since: i64, until: Option<i64>) -> Taken {
+    take(&fixture.host(), &windowed(LOGS, since, until), &mut |_| {})
+}
+
+/// A file that was last written then.
+fn put(fixture: &Fixture, path: &str, content: impl AsRef<[u8]>, mtime: i64) {
+    let path = fixture.put(path, content);
+    touch(&path, mtime);
+}
+
+fn touch(path: &Path, mtime: i64) {
+    let at = SystemTime::UNIX_EPOCH + Duration::from_millis(mtime.cast_unsigned());
+    File::options().write(true).open(path).expect("opened").set_modified(at).expect("touched");
+}
+
+/// A line a minute, from an hour before noon to an hour after.
+fn two_hours(form: &str) -> Vec<String> {
+    let line = |n: i64| {
+        let at = jiff::Timestamp::from_millisecond(NOON + (n - 60) * MINUTE).expect("in range");
+        format!("{} line {n}\n", at.strftime(form))
+    };
+    (0..=120).map(line).collect()
+}
+
+#[test]
+fn lines_of_the_window_are_taken_with_its_padding() {
+    let fixture = Fixture::new();
+    let lines = two_hours("%b %e %H:%M:%S host app:");
+    put(&fixture, "/var/log/syslog", lines.concat(), NOON + HOUR);
+    let taken = collect(&fixture, NOON, Some(NOON + 30 * MINUTE));
+    // Five minutes more at each end.
+    let expected = lines[55..=95].concat();
+    let read = &taken.records["files/var/log/syslog"];
+    assert_eq!(String::from_utf8_lossy(&read.content), expected);
+    let from = lines[..55].concat().len() as u64;
+    let left_out = (lines.concat().len() - expected.len()) as u64;
+    assert_eq!(read.slice, Some(Slice { rule: Rule::Rfc3164, from, left_out }));
+    assert_eq!((read.trouble.clone(), taken.notes), (None, Vec::new()));
+}
+
+#[test]
+fn a_clock_that_is_off_makes_the_window_wider() {
+    let fixture = Fixture::new();
+    let lines = two_hours("%Y-%m-%dT%H:%M:%SZ");
+    put(&fixture, "/var/log/a.log", lines.concat(), NOON + HOUR);
+    for (offset, from, to) in [(0, 55, 65), (20 * MINUTE, 55, 85), (-20 * MINUTE, 35, 65)] {
+        let mut plan = windowed(LOGS, NOON, Some(NOON));
+        plan.known.clock_offset_ms = Some(offset);
+        let taken = take(&fixture.host(), &plan, &mut |_| {});
+        let content = taken.content("files/var/log/a.log").map(String::from_utf8_lossy);
+        assert_eq!(content, Some(lines[from..=to].concat().into()), "{offset}");
+    }
+}
+
+#[test]
+fn what_was_not_written_in_the_window_is_left_out_and_told_of_together() {
+    let fixture = Fixture::new();
+    put(&fixture, "/var/log/new.log", "no time in it\n", NOON + 1);
+    for number in 1..=12 {
+        put(&fixture, &format!("/var/log/old.log.{number}"), "0123456789", NOON - HOUR);
+    }
+    put(&fixture, "/var/log/zz.log", two_hours("%Y-%m-%dT%H:%M:%SZ")[..3].concat(), NOON + HOUR);
+    let taken = collect(&fixture, NOON, None);
+    assert_eq!(taken.order, ["files/var/log/new.log"]);
+    assert_eq!(taken.records["files/var/log/new.log"].slice, Some(Slice::whole(Rule::Mtime)));
+    let (outcome, reason) = taken.note("files/var/log/*").expect("a note");
+    assert_eq!((outcome, taken.notes.len()), (Outcome::Skipped, 1));
+    assert!(reason.starts_with("nothing in the window: 13 files, ") && reason.ends_with(", …"), "{reason}");
+    assert!(reason.contains("/var/log/old.log.1"), "{reason}");
+}
+
+#[test]
+fn state_and_what_its_collector_exempts_is_never_cut() {
+    let fixture = Fixture::new();
+    let old = "2020-01-01T00:00:00Z an old line\n2020-01-01T00:00:01Z another\n";
+    for path in ["/etc/app.log", "/srv/app/data.txt", "/srv/app/app.log", "/var/log/app"] {
+        put(&fixture, path, old, NOON - 24 * HOUR);
+    }
+    let taken = collect(&fixture, NOON, None);
+    assert_eq!(taken.order, ["files/etc/app.log", "files/srv/app/data.txt"]);
+    assert!(taken.records.values().all(|read| read.slice.is_none()), "no window counts for them");
+    let exempt = take(&fixture.host(), &windowed(&format!("{LOGS}window = false\n"), NOON, None), &mut |_| {});
+    assert_eq!((exempt.order.len(), exempt.notes.len()), (4, 0));
+    let all = take(&fixture.host(), &windowed(&format!("{LOGS}window = true\n"), NOON, None), &mut |_| {});
+    assert_eq!(all.order.len(), 0, "even state, where its collector says so");
+    assert_eq!(fixture.collect(LOGS).order.len(), 4, "no window was asked for");
+}
+
+#[test]
+fn compressed_and_binary_files_are_judged_by_when_they_were_written() {
+    let fixture = Fixture::new();
+    put(&fixture, "/var/log/a.log.1.gz", b"\x1f\x8b\x08\0not looked into here", NOON + HOUR);
+    put(&fixture, "/var/log/a.log.2.gz", b"\x1f\x8b\x08\0", NOON - HOUR);
+    put(&fixture, "/var/log/wtmp", b"\0\x01\x02", NOON + HOUR);
+    let taken = collect(&fixture, NOON, None);
+    let gzipped = &taken.records["files/var/log/a.log.1.gz"];
+    assert_eq!((gzipped.kind, gzipped.lens, gzipped.slice), (Kind::Gzip, true, None), "redaction looks inside");
+    assert_eq!(taken.records["files/var/log/wtmp"].slice, Some(Slice::whole(Rule::Mtime)));
+    assert_eq!(taken.records.len(), 2);
+    assert!(
+        taken
+            .note("files/var/log/*")
+            .is_some_and(|(_, reason)| reason.contains("1 file, 4 bytes: /var/log/a.log.2.gz"))
+    );
+}
+
+#[test]
+fn times_without_a_zone_are_those_of_the_hosts_zone() {
+    let fixture = Fixture::new();
+    // TZif, version 2, with nothing but its footer: two hours east of Greenwich.
+    let header = |version: u8| {
+        [
+            b"TZif".as_slice(),
+            &[version],
+            &[0; 15],
+            &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 4],
+        ]
+        .concat()
+    };
+    let body = [&[0, 0, 0x1c, 0x20, 0, 0], b"EET\0".as_slice()].concat();
+    let zone = [header(b'2'), body.clone(), header(b'2'), body, b"\nEET-2\n".to_vec()].concat();
+    fixture.put("/usr/share/zoneinfo/Fixture", zone);
+    std::os::unix::fs::symlink("/usr/share/zoneinfo/Fixture", fixture.path("/etc-localtime")).expect("a link");
+    std::fs::create_dir_all(fixture.path("/etc")).expect("a folder");
+    std::fs::rename(fixture.path("/etc-localtime"), fixture.path("/etc/localtime")).expect("renamed");
+    let local = |hour: i64| format!("Nov 21 {:02}:00:00 host app: x\n", hour + 2);
+    put(&fixture, "/var/log/syslog", [local(14), local(15), local(16), local(17)].concat(), NOON + HOUR);
+    let lines = "roots = [\"/var/log\"]\n[[files]]\npaths = [\"/var/log/**\"]\n";
+    let taken = take(&fixture.host(), &windowed(lines, NOON, None), &mut |_| {});
+    let content = taken.content("files/var/log/syslog").map(String::from_utf8_lossy);
+    assert_eq!(content, Some([local(16), local(17)].concat().into()));
+}
+
+#[test]
+fn a_log_that_jumps_is_cut_line_by_line() {
+    let fixture = Fixture::new();
+    let at = |minutes: i64| {
+        let at = jiff::Timestamp::from_millisecond(NOON + minutes * MINUTE).expect("in range");
+        format!("{} x\n  and more of it\n", at.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    };
+    let text = [at(-60), at(10), at(-50), at(20)].concat();
+    put(&fixture, "/var/log/a.log", &text, NOON + HOUR);
+    let taken = collect(&fixture, NOON, None);
+    let read = &taken.records["files/var/log/a.log"];
+    assert_eq!(String::from_utf8_lossy(&read.content), [at(10), at(20)].concat());
+    let (from, left_out) = (at(0).len() as u64, 2 * at(0).len() as u64);
+    assert_eq!(read.slice, Some(Slice { rule: Rule::Rfc3339, from, left_out }));
+}
+
+#[test]
+fn a_cut_file_keeps_to_its_limit_and_to_its_size() {
+    let fixture = Fixture::new();
+    let lines = two_hours("%Y-%m-%dT%H:%M:%SZ");
+    put(&fixture, "/var/log/a.log", lines.concat(), NOON + HOUR);
+    let capped = take(&fixture.host(), &windowed(&format!("{LOGS}max_bytes = 50\n"), NOON, None), &mut |_| {});
+    let read = &capped.records["files/var/log/a.log"];
+    let inside = lines[55..].concat();
+    assert_eq!(read.content, inside.as_bytes()[..50]);
+    let expected = format!("cut at the limit: 50 of {} bytes", inside.len());
+    assert_eq!(read.trouble, Some((Outcome::Truncated, expected)));
+    // It goes on growing while it is read.
+    let path = fixture.path("/var/log/a.log");
+    let grown = take(&fixture.host(), &windowed(LOGS, NOON, None), &mut |_| {
+        use std::io::Write as _;
+        let mut file = File::options().append(true).open(&path).expect("opened");
+        file.write_all(b"2026-11-21T17:30:00Z later\n").expect("written");
+    });
+    assert_eq!(grown.content("files/var/log/a.log"), Some(inside.as_bytes()));
+}
