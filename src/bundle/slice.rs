@@ -1,5 +1,7 @@
 //! How a log was cut to the request's window: a node says it in a note, and the manifest's row of the file keeps it.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// By what a file's times were read; the first of it that was met.
@@ -39,6 +41,28 @@ pub enum Rule {
     Other,
 }
 
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rfc3339 => "rfc3339",
+            Self::Iso8601 => "iso8601",
+            Self::Cri => "cri",
+            Self::Rfc3164 => "rfc3164",
+            Self::Rfc5424 => "rfc5424",
+            Self::Klog => "klog",
+            Self::Clf => "clf",
+            Self::Slashed => "slashed",
+            Self::Asctime => "asctime",
+            Self::Json => "json",
+            Self::Epoch => "epoch",
+            Self::Audit => "audit",
+            Self::Dmesg => "dmesg",
+            Self::Mtime => "mtime",
+            Self::Other => "other",
+        })
+    }
+}
+
 /// How a log was cut to the request's window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slice {
@@ -61,4 +85,20 @@ impl Slice {
 
 fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_are_called_the_same_everywhere_and_new_ones_are_read() {
+        for rule in [Rule::Rfc3339, Rule::Iso8601, Rule::Rfc3164, Rule::Klog, Rule::Mtime, Rule::Other] {
+            assert_eq!(serde_json::to_value(rule).expect("json"), *rule.to_string());
+        }
+        let newer: Slice = serde_json::from_str(r#"{"rule":"sundial","left_out":7,"more":1}"#).expect("read");
+        assert_eq!(newer, Slice { rule: Rule::Other, from: 0, left_out: 7 });
+        let whole = serde_json::to_string(&Slice::whole(Rule::Cri)).expect("json");
+        assert_eq!(whole, r#"{"rule":"cri"}"#);
+    }
 }

@@ -401,6 +401,17 @@ async fn every_error_has_the_directors_words() {
             400,
             coded(40_000, "there are no logs of the type `x`"),
         ),
+        (
+            "GET",
+            "/deployments/no/jobs/*/*/logs?type=job&since=2y",
+            "",
+            "",
+            400,
+            coded(
+                40_000,
+                "`since`: `2y` is no time: write one as 2026-11-21T16:02:00Z, how long ago it was as 45m, 2h or 3d, or now",
+            ),
+        ),
         ("GET", "/resources/x", "", "", 404, coded(100_001, "Resource 'x' not found")),
         ("POST", "/deployments", "", "name: a", 404, "Endpoint '/deployments' not found.".into()),
         ("POST", "/deployments", "application/json", "{}", 404, "Endpoint '/deployments' not found.".into()),

@@ -235,7 +235,7 @@ async fn a_wrong_token_costs_nothing_and_the_right_one_is_spent() {
         is_error(&answer, expected, "INVALID_REQUEST", &path);
     }
     let header = [("wcp-support-bundle-token", token.as_str())];
-    for query in ["format=zip", "collectors=..%2Fx", "since=1h"] {
+    for query in ["format=zip", "collectors=..%2Fx", "since=yesterday", "since=1h&until=2h"] {
         is_error(&house.call("GET", &format!("{path}?{query}"), &header, "").await, 400, "INVALID_ARGUMENT", query);
     }
     // HEAD must not spend it either.

@@ -130,7 +130,8 @@ fn files(
     met: &mut Met,
     show: &mut dyn FnMut(Row) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
-    let ground = Ground { host, mounts, stop, never: &plan.never, file_bytes: plan.bounds.file_bytes };
+    let (never, file_bytes) = (&plan.never, plan.bounds.file_bytes);
+    let ground = Ground { host, mounts, stop, never, file_bytes, window: Window::ALL };
     for files in &collector.files {
         let mut visit = |seen| match seen {
             Seen::File(found) => {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::Stat;
 
 use super::collector::{Collector, Files};
+use super::slice;
 use super::walk::{Ground, Met, Seen, Walk};
 
 /// How much is looked at before it is given up.
@@ -40,7 +41,9 @@ pub(super) fn sizes(
         for files in &collector.files {
             let mut visit = |what| {
                 seen += 1;
-                if let Seen::Sized { path, stat } = what {
+                if let Seen::Sized { path, stat } = what
+                    && !slice::is_outside(ground.window, files.window, &path, &stat)
+                {
                     each(collector, files, &path, &stat)?;
                 }
                 let late = seen > patience.files || began.elapsed() > patience.time;

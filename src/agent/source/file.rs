@@ -60,7 +60,20 @@ impl FileContent {
     pub fn new(file: File, extent: Extent, most: u64) -> Self {
         let (opened, place, gap, ended) = (false, 0, None, false);
         let (base, slice) = (0, None);
-        Self { file, extent, base, slice, most, opened, place, gap, ended, trouble: None, uncached: true, patient: None }
+        Self {
+            file,
+            extent,
+            base,
+            slice,
+            most,
+            opened,
+            place,
+            gap,
+            ended,
+            trouble: None,
+            uncached: true,
+            patient: None,
+        }
     }
 
     /// Reads on threads that can be left behind, where `patient` is given.

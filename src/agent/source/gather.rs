@@ -324,7 +324,8 @@ impl<'a> Gather<'a> {
 
     fn ground(&self, mounts: &'a Mounts) -> Ground<'a> {
         let plan = self.plan;
-        Ground { host: self.host, mounts, stop: self.stop, never: &plan.never, file_bytes: plan.bounds.file_bytes }
+        let (never, file_bytes, window) = (&plan.never, plan.bounds.file_bytes, plan.window_here());
+        Ground { host: self.host, mounts, stop: self.stop, never, file_bytes, window }
     }
 
     /// Looks at how much the files are: says it where that was asked for, and shares out what there is room for where that is less.
@@ -454,12 +455,7 @@ impl<'a> Gather<'a> {
 }
 
 /// Cuts a file that is larger than it may be, in its middle, if it is any use in parts; else its size comes back.
-fn fit(
-    content: &mut FileContent,
-    kind: Kind,
-    most: u64,
-    (room, budget): (u64, u64),
-) -> io::Result<Option<u64>> {
+fn fit(content: &mut FileContent, kind: Kind, most: u64, (room, budget): (u64, u64)) -> io::Result<Option<u64>> {
     let limit = most.min(room);
     let Some(size) = content.size() else { return Ok(None) };
     if size <= limit || (kind == (Kind::Binary { declared: false })) {

@@ -23,6 +23,7 @@ use super::glob::{self, Progress, Step};
 use super::mounts::Mounts;
 use crate::agent::host::{Host, READ, Touch};
 use crate::bundle::outcome::Outcome;
+use crate::window::Window;
 
 /// Names that one folder may have for us, since they are sorted in memory.
 const NAMES: usize = 200_000;
@@ -82,6 +83,8 @@ pub struct Ground<'a> {
     pub never: &'a [PathBuf],
     /// Bytes of a file at most, where its block does not say.
     pub file_bytes: u64,
+    /// The time that logs are taken from, by this node's clock.
+    pub window: Window,
 }
 
 /// A walk over one block of files.

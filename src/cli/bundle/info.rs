@@ -17,6 +17,7 @@ use crate::bundle::manifest::lines::Row;
 use crate::bundle::manifest::{NodeRow, Request};
 use crate::bundle::reader::{ReadError, Reader};
 use crate::bundle::scan::{Visitor, scan};
+use crate::bundle::slice::Slice;
 use crate::report::escape;
 
 /// Show who asked for a bundle, when, and what became of each node
@@ -42,6 +43,25 @@ struct Told {
     outcomes: BTreeMap<String, u64>,
     files: u64,
     bytes: u64,
+    windows: Windows,
+}
+
+/// How logs were cut to the request's window.
+#[derive(Default, serde::Serialize)]
+struct Windows {
+    /// Files by the rule by which their times were read.
+    rules: BTreeMap<String, u64>,
+    /// Files of which something is left out, and bytes of that.
+    cut: u64,
+    left_out: u64,
+}
+
+impl Windows {
+    fn add(&mut self, slice: &Slice) {
+        *self.rules.entry(slice.rule.to_string()).or_default() += 1;
+        self.cut += u64::from(slice.left_out > 0);
+        self.left_out = self.left_out.saturating_add(slice.left_out);
+    }
 }
 
 impl InfoCommand {
@@ -83,6 +103,7 @@ fn told(reader: &mut Reader) -> Result<Told, ReadError> {
             Row::File(row) => {
                 told.files += 1;
                 told.bytes += row.size;
+                row.window.iter().for_each(|slice| told.windows.add(slice));
                 *told.outcomes.entry(row.outcome.to_string()).or_default() += 1;
             }
             Row::Source(row) => *told.outcomes.entry(row.outcome.to_string()).or_default() += 1,
@@ -102,6 +123,7 @@ fn whole_json(reader: &Reader, told: &Told) -> Value {
         "files": told.files,
         "bytes": told.bytes,
         "outcomes": told.outcomes,
+        "windows": told.windows,
         "nodes": told.nodes,
         "request": told.request,
         "statement": reader.statement(),
@@ -123,6 +145,11 @@ fn whole_text(reader: &Reader, told: &Told) -> String {
     field(&mut text, "files", &format!("{}, {}", told.files, HumanBytes(told.bytes)));
     let outcomes: Vec<_> = told.outcomes.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
     field(&mut text, "sources", &outcomes.join(", "));
+    let rules: Vec<_> = told.windows.rules.iter().map(|(rule, count)| format!("{count} {rule}")).collect();
+    if !rules.is_empty() {
+        let (cut, left_out) = (told.windows.cut, HumanBytes(told.windows.left_out));
+        field(&mut text, "logs", &format!("{}; {cut} cut, {left_out} left out", rules.join(", ")));
+    }
     field(&mut text, "sealed", &format!("{} as {}", statement.sealed_at, statement.verdict));
     field(&mut text, "reason", &statement.reason);
     field(&mut text, "key", &reader.key().to_string());

@@ -257,6 +257,12 @@ impl Outside {
     }
 }
 
+/// Whether a file is a log that was last written before the window; `said` is what its collector says of windows.
+pub(super) fn is_outside(window: Window, said: Option<bool>, path: &Path, stat: &Stat) -> bool {
+    let before = window.since.is_some_and(|since| stat.st_mtime.saturating_mul(1000).saturating_add(999) < since);
+    before && said.unwrap_or_else(|| is_log(path))
+}
+
 /// Whether a file is a log by its path: one below /var/log, in a folder of logs, or with a log's name. What says how a node is set up, or
 /// how it is now, is none.
 pub fn is_log(path: &Path) -> bool {
