@@ -31,6 +31,7 @@ pub(super) fn record(file: &Path, path: EntryPath, collector: &str) -> Result<Re
         size_hint: None,
         original: None,
         link: None,
+        lens: None,
         content: Box::new(content),
     })
 }
