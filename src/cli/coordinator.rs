@@ -8,15 +8,17 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use sd_notify::NotifyState;
-use tracing::{info, warn};
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
 
 use crate::api;
 use crate::clock::Clock;
 use crate::config;
 use crate::coordinator::config::CoordinatorConfig;
-use crate::coordinator::init::{self, Bound, Initialised};
+use crate::coordinator::init::{self, Bound, Initialised, Reloader};
 use crate::coordinator::verbs::Verbs;
 use crate::limits;
+use crate::report;
 use crate::secret::Secret;
 use crate::shutdown::Shutdown;
 
@@ -93,10 +95,13 @@ impl RunCommand {
         raise_file_limit();
         let shutdown = Shutdown::new();
         shutdown.on_signals()?;
+        // Watched before anything takes its time: unwatched, the signal would end the process.
+        let hangups = shutdown.on_hangup()?;
         let bound = init::start(&config, Clock::system(), shutdown.clone()).await?;
         let verbs = bound.verbs.clone();
-        open(bound);
+        let reloader = open(bound);
         notify(&[NotifyState::Ready]);
+        shutdown.spawn(reload(reloader, self.config, hangups, shutdown.clone()));
         shutdown.spawn(watchdog(verbs, shutdown.clone()));
         shutdown.stopping().await;
         info!("stopping");
@@ -120,9 +125,39 @@ fn raise_file_limit() {
 }
 
 /// Serves all APIs on a coordinator's listeners.
-pub(super) fn open(bound: Bound) {
+pub(super) fn open(bound: Bound) -> Reloader {
     let (router, exchange) = (api::mount(bound.verbs.clone()), api::exchange(bound.verbs.clone()));
-    bound.serve(router, exchange);
+    bound.serve(router, exchange)
+}
+
+/// Takes the configuration anew at each SIGHUP, which `systemctl reload` sends. One that cannot be used changes nothing.
+async fn reload(mut reloader: Reloader, path: Option<PathBuf>, mut hangups: mpsc::Receiver<()>, stop: Shutdown) {
+    loop {
+        tokio::select! {
+            asked = hangups.recv() => if asked.is_none() { return },
+            () = stop.stopping() => return,
+        }
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => notify(&[NotifyState::Reloading, now]),
+            Err(error) => warn!(%error, "systemd could not be told"),
+        }
+        let taken = load(path.as_deref()).and_then(|config| Ok(reloader.take(&config)?));
+        let status = match taken {
+            Ok(needs_restart) => {
+                info!(needs_restart = needs_restart.join(", "), "configuration reloaded");
+                match needs_restart.is_empty() {
+                    true => String::new(),
+                    false => format!("these keys wait for a restart: {}", needs_restart.join(", ")),
+                }
+            }
+            Err(error) => {
+                let reason = report::chain(error.as_ref());
+                error!(reason, "the new configuration is refused; the one before stays in force");
+                format!("the new configuration is refused: {}", report::brief(&reason, 700))
+            }
+        };
+        notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
+    }
 }
 
 impl InitCommand {

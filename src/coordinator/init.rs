@@ -3,6 +3,9 @@
 //! The configuration comes from the roof; what is built goes back as [`Bound`], with real addresses and the verbs to mount APIs
 //! on. It opens no API itself: the roof brings the routers.
 
+mod certificates;
+mod reload;
+
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::net::SocketAddr;
@@ -16,13 +19,15 @@ use axum::routing::MethodRouter;
 use rustix::fs::{FlockOperation, flock};
 use tracing::{info, warn};
 
+use self::certificates::Certificates;
+pub use self::reload::Reloader;
 use super::audit::{Actor, Audit, Outcome};
 use super::bundles::Bundles;
 use super::config::CoordinatorConfig;
 use super::deployments::Deployments;
 use super::endpoints::Endpoints;
 use super::keys::Keys;
-use super::pki::{Names, Pki, PkiError, renew_after};
+use super::pki::{Pki, PkiError};
 use super::principal::Role;
 use super::refusal::Refusal;
 use super::roster::{ClusterKind, ClusterRow, DEFAULT_CLUSTER};
@@ -38,13 +43,12 @@ use super::verbs::{Rooms, Verbs};
 use crate::clock::Clock;
 use crate::id::ClusterId;
 use crate::net::serve::{Listener, ServeLimits, serve};
-use crate::net::tls::{H2_AND_H1, Identity, TlsError, TlsHandle, server_config};
-use crate::report;
+use crate::net::tls::TlsError;
 use crate::secret::Secret;
 use crate::shutdown::Shutdown;
 use crate::state;
 
-/// How often the server certificate is looked at.
+/// How often certificates are looked at.
 const LOOK: Duration = Duration::from_secs(3600);
 /// Under this name a known text is sealed, so that a wrong master key shows at once.
 const CHECK: &str = "master.check";
@@ -91,6 +95,14 @@ pub enum SetupError {
     /// The brought certificate, or the settings made of it.
     #[error("the server certificate cannot be used")]
     Tls(#[from] TlsError),
+    /// The server certificate is over, or not yet good.
+    #[error("the server certificate is good from {from} to {end}, and not now")]
+    OutOfTime {
+        /// From when.
+        from: String,
+        /// Until when.
+        end: String,
+    },
     /// There is an admin already.
     #[error("there is an admin already; --reset gives `{0}` a new password")]
     Initialised(String),
@@ -170,13 +182,12 @@ pub struct Bound {
     pub agents_addr: SocketAddr,
     /// The CA that people and agents trust.
     pub ca_file: PathBuf,
-    public: (Listener, TlsHandle),
-    agents: (Listener, TlsHandle),
-    engine: Engine,
+    public: Listener,
+    agents: Listener,
     audit: Audit,
     users: Users,
-    certificates: Certificates,
-    connections: usize,
+    reloader: Reloader,
+    look_every: Duration,
     shutdown: Shutdown,
     // Released when the process or the last part of the coordinator ends.
     lock: File,
@@ -225,7 +236,7 @@ pub async fn start(config: &CoordinatorConfig, clock: Clock, shutdown: Shutdown)
         engine: engine.clone(),
         seal: seal.public(),
         pki: Arc::clone(&ground.pki),
-        ca: ground.ca,
+        ca: ground.ca.clone(),
         endpoints: Endpoints {
             access: config.access.clone(),
             federation: config.federation.clone(),
@@ -236,20 +247,19 @@ pub async fn start(config: &CoordinatorConfig, clock: Clock, shutdown: Shutdown)
         clock: clock.clone(),
         shutdown: shutdown.clone(),
     });
-    let certificates = Certificates { config: config.clone(), pki: ground.pki, clock };
-    let tls = certificates.settings(&[public_addr, agents_addr])?;
+    let certificates = Arc::new(Certificates::new(config, Arc::clone(&ground.pki), clock, [public_addr, agents_addr])?);
+    let reloader = Reloader { config: config.clone(), engine, certificates, pki: ground.pki, ca: ground.ca };
     Ok(Bound {
         verbs,
         public_addr,
         agents_addr,
         ca_file: ground.ca_file,
-        public: (public, TlsHandle::new(tls.public)),
-        agents: (agents, TlsHandle::new(tls.agents)),
-        engine,
+        public,
+        agents,
         audit,
         users,
-        certificates,
-        connections: config.limits.connections,
+        reloader,
+        look_every: LOOK,
         shutdown,
         lock,
     })
@@ -258,95 +268,37 @@ pub async fn start(config: &CoordinatorConfig, clock: Clock, shutdown: Shutdown)
 impl Bound {
     /// The engine below the verbs, for whoever embeds a coordinator and asks its agents itself.
     pub fn engine(&self) -> &Engine {
-        &self.engine
+        &self.reloader.engine
+    }
+
+    /// Has certificates looked at more often than every hour.
+    #[must_use]
+    pub fn look_every(self, every: Duration) -> Self {
+        Self { look_every: every, ..self }
     }
 
     /// Serves until the stop is asked for: `public` on the public listener; on the agents' its own routes, and `exchange` for
-    /// agents to log in by. What it starts takes part in the shutdown that [`start`] was given.
-    pub fn serve(self, public: Router, exchange: MethodRouter) {
-        let agents = session::router(self.engine, Arc::new(self.verbs), exchange);
+    /// agents to log in by. What it starts takes part in the shutdown that [`start`] was given. What comes back takes new
+    /// configurations.
+    pub fn serve(self, public: Router, exchange: MethodRouter) -> Reloader {
+        let agents = session::router(self.reloader.engine.clone(), Arc::new(self.verbs), exchange);
         let at = [self.public_addr, self.agents_addr];
         info!(public = %at[0], agents = %at[1], "serving");
-        let (to_public, to_agents) = (self.public.1.clone(), self.agents.1.clone());
-        let public_limits = ServeLimits { connections: self.connections, ..ServeLimits::public() };
-        let agent_limits = ServeLimits { connections: self.connections, ..ServeLimits::agents() };
+        let certificates = Arc::clone(&self.reloader.certificates);
+        let connections = self.reloader.config.limits.connections;
+        let public_limits = ServeLimits { connections, ..ServeLimits::public() };
+        let agent_limits = ServeLimits { connections, ..ServeLimits::agents() };
         let stop = &self.shutdown;
         stop.spawn(self.audit.keep_synced(stop.clone()));
         stop.spawn(self.users.sweep(stop.clone()));
-        stop.spawn(serve(self.public.0, self.public.1, public, public_limits, stop.clone()));
-        stop.spawn(serve(self.agents.0, self.agents.1, agents, agent_limits, stop.clone()));
-        stop.spawn(renew(self.certificates, at, to_public, to_agents, stop.clone(), self.lock));
-    }
-}
-
-/// TLS settings of both listeners.
-struct BothTls {
-    public: Arc<rustls::ServerConfig>,
-    agents: Arc<rustls::ServerConfig>,
-}
-
-/// Where server certificates come from.
-struct Certificates {
-    config: CoordinatorConfig,
-    pki: Arc<Pki>,
-    clock: Clock,
-}
-
-impl Certificates {
-    fn settings(&self, listening: &[SocketAddr]) -> Result<BothTls, SetupError> {
-        let (one, other) = match &self.config.tls {
-            Some(brought) => {
-                let (chain, key) = (read(&brought.certificate)?, read(&brought.key)?);
-                (Identity::from_pem(&chain, &key)?, Identity::from_pem(&chain, &key)?)
-            }
-            None => {
-                let names = self.names(listening);
-                (self.pki.server_identity(&names)?, self.pki.server_identity(&names)?)
-            }
-        };
-        Ok(BothTls {
-            public: server_config(one, H2_AND_H1, Some(self.pki.operators_ca().as_bytes()))?,
-            agents: server_config(other, H2_AND_H1, Some(self.pki.joins_ca().as_bytes()))?,
-        })
-    }
-
-    fn names(&self, listening: &[SocketAddr]) -> Names {
-        let config = &self.config;
-        let urls =
-            config.external_url.as_deref().into_iter().chain(Endpoints::urls(&config.access, &config.federation));
-        let urls: Vec<http::Uri> = urls.filter_map(|url| url.parse().ok()).collect();
-        let hosts = urls.iter().filter_map(http::Uri::host);
-        Names::of_host(config.names.iter().map(String::as_str).chain(hosts), listening)
-    }
-}
-
-/// Makes a new certificate in time, and takes up brought files that were replaced.
-async fn renew(
-    certificates: Certificates,
-    at: [SocketAddr; 2],
-    public: TlsHandle,
-    agents: TlsHandle,
-    stop: Shutdown,
-    _lock: File,
-) {
-    let mut made = certificates.clock.now();
-    loop {
-        tokio::select! {
-            () = stop.stopping() => return,
-            () = tokio::time::sleep(LOOK) => {}
-        }
-        let now = certificates.clock.now();
-        if certificates.config.tls.is_none() && !renew_after(made, now) {
-            continue;
-        }
-        match certificates.settings(&at) {
-            Ok(tls) => {
-                public.replace(tls.public);
-                agents.replace(tls.agents);
-                made = now;
-            }
-            Err(error) => warn!(error = report::chain(&error), "the server certificate stays as it is"),
-        }
+        stop.spawn(serve(self.public, certificates.public(), public, public_limits, stop.clone()));
+        stop.spawn(serve(self.agents, certificates.agents(), agents, agent_limits, stop.clone()));
+        let (every, until, lock) = (self.look_every, stop.clone(), self.lock);
+        stop.spawn(async move {
+            certificates.watch(every, until).await;
+            drop(lock);
+        });
+        self.reloader
     }
 }
 

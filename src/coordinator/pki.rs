@@ -1,15 +1,16 @@
 //! The coordinator's own keys: a CA each for servers, operators and joins, and the key that seals bundles.
 //!
 //! All are made at the first start and kept in the state, sealed under the master key. A CA signs for its own purpose only, and
-//! each listener trusts only the one that is meant for it. Server certificates are short-lived and made anew at every start, for
-//! all names by which this host may be reached. No private key leaves this room but to TLS and to the assembler.
+//! each listener trusts only the one that is meant for it. Server certificates are short-lived and made anew at every start and in time,
+//! for all names by which this host may be reached. No private key leaves this room but to TLS and to the assembler.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use jiff::{Timestamp, ToSpan as _};
+use jiff::ToSpan as _;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType, SerialNumber, date_time_ymd,
@@ -111,6 +112,8 @@ pub struct Pki {
     operators: Authority,
     joins: Authority,
     seal: Arc<SealKey>,
+    /// The end of the certificate that the listeners show, milliseconds since 1970.
+    serving_end: AtomicI64,
     clock: Clock,
 }
 
@@ -125,6 +128,7 @@ impl Pki {
             operators: authority(store, vault, &clock, Purpose::Operators).await?,
             joins: authority(store, vault, &clock, Purpose::Joins).await?,
             seal: Arc::new(seal_key(store, vault).await?),
+            serving_end: AtomicI64::new(i64::MAX),
             clock,
         })
     }
@@ -142,6 +146,21 @@ impl Pki {
     /// The CA whose client certificates the agents' listener trusts, PEM.
     pub fn joins_ca(&self) -> &str {
         &self.joins.pem
+    }
+
+    /// Notes until when the certificate that the listeners show is good.
+    pub fn serves_until(&self, end_ms: i64) {
+        self.serving_end.store(end_ms, Ordering::Relaxed);
+    }
+
+    /// Until when each certificate is good, milliseconds since 1970: that of the listeners, and the CAs' own.
+    pub fn ends(&self) -> [(&'static str, i64); 4] {
+        [
+            ("server", self.serving_end.load(Ordering::Relaxed)),
+            ("servers_ca", self.servers.end_ms),
+            ("operators_ca", self.operators.end_ms),
+            ("joins_ca", self.joins.end_ms),
+        ]
     }
 
     /// Until when the operators' CA is good, milliseconds since 1970: no certificate of it outlives it.
@@ -175,8 +194,7 @@ impl Pki {
         let key = KeyPair::generate()?;
         // The days are replaced: a client's certificate ends to the second when it was said that it would.
         let mut params = params(&self.clock, 1, subject);
-        params.not_after =
-            date_time_ymd(1970, 1, 1) + Duration::from_secs(u64::try_from(expires_ms / 1000).unwrap_or(0));
+        end_at(&mut params, expires_ms);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
@@ -198,6 +216,10 @@ impl Pki {
         let issuer = Issuer::from_ca_cert_der(&self.servers.der, KeyPair::from_pem(&self.servers.key)?)?;
         let key = KeyPair::generate()?;
         let mut params = params(&self.clock, SERVER_DAYS, names.dns.first().map_or("sheaf", String::as_str));
+        // What outlives its CA is good for nothing.
+        let planned = params.not_after;
+        end_at(&mut params, self.servers.end_ms);
+        params.not_after = params.not_after.min(planned);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
@@ -206,6 +228,11 @@ impl Pki {
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         Ok(Identity { chain: vec![certificate.der().clone()], key })
     }
+}
+
+/// Has a certificate end at `ms`, to the second.
+fn end_at(params: &mut CertificateParams, ms: i64) {
+    params.not_after = date_time_ymd(1970, 1, 1) + Duration::from_secs(u64::try_from(ms / 1000).unwrap_or(0));
 }
 
 async fn authority(store: &Store, vault: &Vault, clock: &Clock, purpose: Purpose) -> Result<Authority, PkiError> {
@@ -324,9 +351,10 @@ impl Names {
     }
 }
 
-/// Whether a server certificate of `made` should be made anew: a third of its life before its end.
-pub fn renew_after(made: Timestamp, now: Timestamp) -> bool {
-    (now.as_second() - made.as_second()) > SERVER_DAYS * 86_400 / 3 * 2
+/// Whether a certificate should be made anew: two thirds of its life are over, or a clock that was wrong made it for later.
+pub fn is_due((from_ms, end_ms): (i64, i64), now_ms: i64) -> bool {
+    let life = end_ms.saturating_sub(from_ms);
+    now_ms < from_ms || now_ms >= from_ms.saturating_add(life / 3 * 2)
 }
 
 #[cfg(test)]

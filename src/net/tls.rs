@@ -48,6 +48,11 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// The same once more.
+    pub fn copy(&self) -> Self {
+        Self { chain: self.chain.clone(), key: self.key.clone_key() }
+    }
+
     /// Reads a chain and a key out of PEM texts.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ mod canary;
 mod full_disk;
 mod partial;
 mod quickstart;
+mod reload;
 mod resume;
 mod tasks;
 mod trust;

@@ -170,7 +170,11 @@ impl Connection {
                     beat = None;
                     self.felt(done);
                 }
-                Ok(()) = self.setups.changed() => session = self.renew(bare).await?,
+                Ok(()) = self.setups.changed() => {
+                    session = self.renew(bare).await?;
+                    // The new session knows nothing of this node's vitals and clock.
+                    beats.reset_immediately();
+                }
                 Some(version) = self.stale.recv() => if version == self.version { self.log_in(bare).await? },
                 () = tokio::time::sleep_until(renew_at) => self.log_in(bare).await?,
             }

@@ -74,6 +74,11 @@ fn registry(numbers: &Numbers, counts: Counts) -> Registry {
     for (state, count) in &numbers.tasks {
         tasks.get_or_create(&vec![("state", state.as_str())]).set(i64::try_from(*count).unwrap_or(i64::MAX));
     }
+    let certificates = Family::<Labels, Gauge>::default();
+    for (certificate, days) in &numbers.certificate_days {
+        certificates.get_or_create(&vec![("certificate", *certificate)]).set(*days);
+    }
+    registry.register("certificate_days_left", "Days until a certificate ends", certificates);
     registry.register("tasks", "Tasks that are kept, by state", tasks);
     registry.register("http_answers", "Answers of the public listener", counts.answers);
     registry
@@ -88,12 +93,18 @@ mod tests {
     fn figures_are_written_as_prometheus_reads_them() {
         let counts = Counts::default();
         counts.answered("vcenter", StatusCode::UNAUTHORIZED);
-        let numbers = Numbers { nodes: 3, tasks: vec![(TaskState::Done, 2)], ..Numbers::default() };
+        let numbers = Numbers {
+            nodes: 3,
+            tasks: vec![(TaskState::Done, 2)],
+            certificate_days: vec![("server", 30)],
+            ..Numbers::default()
+        };
         let mut text = String::new();
         encode(&mut text, &registry(&numbers, counts)).expect("written");
         for line in [
             "sheaf_nodes 3",
             "sheaf_downloads_total 0",
+            "sheaf_certificate_days_left{certificate=\"server\"} 30",
             "sheaf_tasks{state=\"done\"} 2",
             "sheaf_http_answers_total{api=\"vcenter\",status=\"4xx\"} 1",
         ] {

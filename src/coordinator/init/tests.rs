@@ -7,6 +7,7 @@ use super::*;
 use crate::coordinator::credential::Credential;
 use crate::coordinator::kit::{Kit, PASSWORD, config};
 use crate::net::client::Client;
+use crate::net::tls;
 
 fn clock() -> Clock {
     Clock::system()
@@ -143,4 +144,122 @@ async fn a_brought_certificate_is_used() {
     };
     let other = CoordinatorConfig { state_dir: file("other"), ..broken };
     assert!(matches!(start(&other, clock(), Shutdown::new()).await.map(drop), Err(SetupError::Tls(_))));
+}
+
+/// The serial number of the certificate that a listener shows to a new connection.
+async fn shown(at: SocketAddr, ca: &[u8]) -> Result<String, String> {
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(tls::client_config(ca, tls::H1).expect("settings")));
+    let tcp = tokio::net::TcpStream::connect(at).await.expect("connected");
+    let name = rustls_pki_types::ServerName::try_from("127.0.0.1").expect("a name");
+    let stream = connector.connect(name, tcp).await.map_err(|error| error.to_string())?;
+    let chain = stream.get_ref().1.peer_certificates().expect("a certificate");
+    Ok(tls::serial(&chain[0]).expect("a serial number"))
+}
+
+#[tokio::test]
+async fn server_certificates_are_renewed_in_time_while_connections_stand() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let config = config(&folder);
+    // Certificates are short-lived to whoever looks from the present: this one is over already.
+    let clock = Clock::manual(jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24 * 95));
+    let shutdown = Shutdown::new();
+    let bound = start(&config, clock.clone(), shutdown.clone()).await.expect("started");
+    let ca = std::fs::read(&bound.ca_file).expect("read");
+    let (public, agents, verbs) = (bound.public_addr, bound.agents_addr, bound.verbs.clone());
+    let bound = bound.look_every(Duration::from_millis(10));
+    let _reloader =
+        bound.serve(Router::new().route("/", get(|| async { "\"public\"" })), post(|| async { "\"agents\"" }));
+    for at in [public, agents] {
+        let error = shown(at, &ca).await.expect_err("over");
+        assert!(error.contains("expired"), "{error}");
+    }
+    // Two thirds of its life are over after 61 days: the next one is good today.
+    clock.advance(Duration::from_secs(61 * 86_400));
+    let changed = async {
+        while shown(public, &ca).await.is_err() || shown(agents, &ca).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), changed).await.expect("renewed");
+    let client = Client::new(&format!("https://{public}"), &ca).expect("a client");
+    let ask = async || client.json::<String>(Method::GET, "/", Default::default(), None::<&()>).await;
+    assert_eq!(ask().await.expect("answered"), "public");
+    let before = shown(public, &ca).await.expect("good");
+    let days = async || verbs.numbers().await.expect("numbers").certificate_days;
+    assert!(
+        days().await.iter().any(|(name, days)| *name == "server" && (88..=91).contains(days)),
+        "{:?}",
+        days().await
+    );
+    clock.advance(Duration::from_secs(62 * 86_400));
+    // What is shown now is made for a later time; the connection that stands is as good as ever.
+    let changed = async {
+        while shown(public, &ca).await.is_ok_and(|serial| serial == before) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), changed).await.expect("renewed again");
+    assert_eq!(ask().await.expect("answered"), "public");
+    assert!(shutdown.finish(Duration::from_secs(20)).await, "it stops");
+}
+
+#[tokio::test]
+async fn a_brought_certificate_is_read_again_and_a_broken_one_is_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (ca, file) = (crate::net::kit::Ca::new(), |name: &str| folder.path().join(name));
+    let bring = || {
+        let (chain, key) = ca.pem_identity(&["127.0.0.1"]);
+        std::fs::write(file("chain.pem"), chain).expect("written");
+        std::fs::write(file("key.pem"), key).expect("written");
+    };
+    bring();
+    let brought = |key: &str, ca: Option<PathBuf>| {
+        let (certificate, key) = (file("chain.pem"), file(key));
+        Some(crate::coordinator::config::BroughtTls { certificate, key, ca })
+    };
+    std::fs::write(file("ca-of-it.pem"), ca.pem()).expect("written");
+    let trusted = Some(file("ca-of-it.pem"));
+    let config = CoordinatorConfig { tls: brought("key.pem", trusted.clone()), ..config(&folder) };
+    let shutdown = Shutdown::new();
+    let bound = start(&config, clock(), shutdown.clone()).await.expect("started");
+    let (public, agents, engine) = (bound.public_addr, bound.agents_addr, bound.engine().clone());
+    let mut reloader = bound.serve(Router::new(), post(|| async {}));
+    let first = shown(public, ca.pem()).await.expect("good");
+    bring();
+    assert_eq!(reloader.take(&config).expect("taken"), Vec::<&str>::new());
+    let second = shown(public, ca.pem()).await.expect("good");
+    assert_ne!(first, second);
+    assert_eq!(shown(agents, ca.pem()).await.expect("good"), second);
+
+    // Nothing of what follows can be used, and nothing of it changes anything.
+    std::fs::write(file("broken.pem"), "no key").expect("written");
+    let (_, other) = ca.pem_identity(&["127.0.0.1"]);
+    std::fs::write(file("other.pem"), other).expect("written");
+    let zero = crate::coordinator::config::Limits { active_nodes: 0, ..Default::default() };
+    for broken in [
+        CoordinatorConfig { tls: brought("broken.pem", trusted.clone()), ..config.clone() },
+        CoordinatorConfig { tls: brought("absent.pem", trusted.clone()), ..config.clone() },
+        CoordinatorConfig { tls: brought("other.pem", trusted.clone()), ..config.clone() },
+        CoordinatorConfig { tls: brought("key.pem", Some(file("absent-ca.pem"))), ..config.clone() },
+        CoordinatorConfig { limits: zero, ..config.clone() },
+    ] {
+        reloader.take(&broken).expect_err("refused");
+        assert_eq!(shown(public, ca.pem()).await.expect("good"), second);
+    }
+    let mut old = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("names");
+    old.not_after = rcgen::date_time_ymd(2001, 1, 1);
+    let key = rcgen::KeyPair::generate().expect("a key");
+    std::fs::write(file("chain.pem"), old.self_signed(&key).expect("signed").pem()).expect("written");
+    std::fs::write(file("key.pem"), key.serialize_pem()).expect("written");
+    let error = reloader.take(&config).expect_err("over");
+    assert!(matches!(error, SetupError::OutOfTime { .. }), "{error}");
+    assert_eq!(shown(public, ca.pem()).await.expect("good"), second);
+
+    // Our own again, which is another CA: whoever is told of it is told after a restart.
+    let limits = crate::coordinator::config::Limits { active_nodes: 3, connections: 9, ..Default::default() };
+    let own = CoordinatorConfig { tls: None, limits, ..config };
+    assert_eq!(reloader.take(&own).expect("taken"), ["limits.connections", "tls.ca"]);
+    assert_eq!(engine.settings().active_nodes, 3);
+    assert!(shown(public, ca.pem()).await.is_err(), "not of that CA any more");
+    shutdown.stop();
 }

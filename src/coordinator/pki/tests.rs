@@ -82,7 +82,20 @@ fn a_listener_on_any_address_is_reached_by_those_of_the_host() {
 
 #[test]
 fn renewal_comes_before_the_end() {
-    let made = Timestamp::UNIX_EPOCH;
-    let after = |days: i64| renew_after(made, Timestamp::from_second(days * 86_400).expect("a time"));
-    assert!(!after(0) && !after(59) && after(61) && after(89));
+    let due = |day: i64| is_due((0, 90 * 86_400_000), day * 86_400_000);
+    assert!(!due(0) && !due(59) && due(60) && due(89) && due(100));
+    assert!(due(-2), "a clock that was ahead when it was made");
+    assert!(is_due((0, 0), 0) && is_due((i64::MIN, i64::MAX), 0));
+}
+
+#[tokio::test]
+async fn a_server_certificate_does_not_outlive_its_ca() {
+    let kit = Kit::new().await;
+    let pki = open(&kit).await;
+    let ca_end = pki.servers.end_ms;
+    kit.clock
+        .advance(Duration::from_millis((ca_end - kit.clock.now_ms()).unsigned_abs()) - Duration::from_secs(86_400 * 3));
+    let identity = pki.server_identity(&Names::of_host(["x"].into_iter(), &[])).expect("made");
+    let (_, end) = crate::net::tls::validity(&identity.chain[0]).expect("a certificate");
+    assert_eq!(end, ca_end);
 }

@@ -15,7 +15,7 @@ mod settings;
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
@@ -150,7 +150,7 @@ struct Running {
 }
 
 struct Inner {
-    settings: Arc<Settings>,
+    settings: RwLock<Arc<Settings>>,
     clock: Clock,
     shutdown: Shutdown,
     key: Arc<SealKey>,
@@ -179,7 +179,7 @@ impl Engine {
             counts: Arc::default(),
             running: Mutex::default(),
             questions: questions::Questions::default(),
-            settings: Arc::new(settings),
+            settings: RwLock::new(Arc::new(settings)),
             clock,
             shutdown,
             key,
@@ -188,6 +188,16 @@ impl Engine {
 
     fn running(&self) -> MutexGuard<'_, HashMap<TaskId, Running>> {
         self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What holds for downloads that begin now.
+    pub fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.0.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes other settings for what begins from now on. What all downloads share stays as it is: bytes in memory, bytes of spool.
+    pub fn set(&self, settings: Settings) {
+        *self.0.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }
 
     /// The table of connected nodes.
@@ -241,18 +251,18 @@ impl Engine {
     }
 
     fn set_up(&self, spec: BundleSpec, watch: Watch, share: &Share) -> (Download, Ready) {
-        let inner = &self.0;
+        let (inner, settings) = (&self.0, self.settings());
         let now = inner.clock.now_ms();
         let bundle = BundleName::new(&spec.cluster, now);
         let request = request(&spec, &bundle, now);
         let quit = Quit::new(watch.stop.child_token());
         let gone = CancellationToken::new();
         let sent = Arc::clone(&inner.counts.sent);
-        let (outlet, body) = deliver::open(inner.settings.reader_idle, gone.clone(), quit.token.clone(), sent);
+        let (outlet, body) = deliver::open(settings.reader_idle, gone.clone(), quit.token.clone(), sent);
         let (output, work) = merge::open();
         let writer = {
             let (clock, key, format) = (inner.clock.clone(), Arc::clone(&inner.key), spec.format);
-            let settings = Arc::clone(&inner.settings);
+            let settings = Arc::clone(&settings);
             tokio::task::spawn_blocking(move || {
                 let begin = || Assembler::new_in(outlet, format, &request, &key, &settings.spool_dir);
                 let (outlet, statement) = merge::write(begin, work, &clock)?;
@@ -268,13 +278,13 @@ impl Engine {
             requested_by: spec.requested_by,
             window: spec.window,
             case: spec.case,
-            settings: Arc::clone(&inner.settings),
+            settings: Arc::clone(&settings),
             clock: inner.clock.clone(),
             shutdown: inner.shutdown.clone(),
             roll: inner.roll.clone(),
             began: Instant::now(),
-            purse: Purse::new(spec.budgets, inner.settings.node_bytes, spec.nodes.len() as u64),
-            slots: Arc::new(Semaphore::new(inner.settings.active_nodes.max(1))),
+            purse: Purse::new(spec.budgets, settings.node_bytes, spec.nodes.len() as u64),
+            slots: Arc::new(Semaphore::new(settings.active_nodes.max(1))),
             output,
             bench: inner.bench.clone(),
             quota: inner.quota.clone(),

@@ -146,6 +146,8 @@ pub struct Numbers {
     pub clusters: u64,
     /// Tasks by state, of those that are kept.
     pub tasks: Vec<(TaskState, u64)>,
+    /// Whole days that each certificate is still good for.
+    pub certificate_days: Vec<(&'static str, i64)>,
     /// Seconds since the coordinator started.
     pub uptime_secs: u64,
 }

@@ -94,7 +94,10 @@ impl Verbs {
     /// When the state cannot be read.
     pub async fn numbers(&self) -> Result<Numbers, Refusal> {
         let clusters = self.rooms.store.clusters().await?;
+        let now = self.rooms.clock.now_ms();
+        let days = |end: i64| end.saturating_sub(now).div_euclid(86_400_000);
         Ok(Numbers {
+            certificate_days: self.rooms.pki.ends().into_iter().map(|(name, end)| (name, days(end))).collect(),
             engine: self.rooms.engine.figures(),
             nodes: clusters.iter().map(|(_, nodes)| nodes).sum(),
             clusters: clusters.len() as u64,

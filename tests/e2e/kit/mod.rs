@@ -56,6 +56,22 @@ impl Site {
         wait_for("the coordinator answers again", || self.sheaf(&["cluster", "list"]).status.success());
     }
 
+    /// Stops the coordinator and starts it again under what stands in for systemd.
+    pub fn restart_under(&mut self, systemd: &Path) {
+        self.coordinator.kill().expect("killed");
+        self.coordinator.wait().expect("reaped");
+        let mut command = Command::new(SHEAF);
+        command.args(["coordinator", "run", "--config"]).arg(self.folder.path().join("coordinator.toml"));
+        command.env("NOTIFY_SOCKET", systemd);
+        self.coordinator = spawn(&mut command, self.folder.path(), "coordinator");
+        wait_for("the coordinator answers again", || self.sheaf(&["cluster", "list"]).status.success());
+    }
+
+    /// Sends the coordinator what `systemctl reload` sends.
+    pub fn hang_up(&self) {
+        hang_up(&self.coordinator);
+    }
+
     /// The CA that the site's clients trust.
     pub fn ca(&self) -> PathBuf {
         self.folder.path().join("state/ca.pem")
@@ -167,6 +183,18 @@ impl Node {
         self.child = Some(spawn(&mut command, &self.folder, "agent"));
     }
 
+    /// Starts the agent under what stands in for systemd.
+    pub fn start_under(&mut self, systemd: &Path) {
+        let mut command = Command::new(SHEAF);
+        command.args(["agent", "run", "--config"]).arg(&self.config).env("NOTIFY_SOCKET", systemd);
+        self.child = Some(spawn(&mut command, &self.folder, "agent"));
+    }
+
+    /// Sends the agent what `systemctl reload` sends.
+    pub fn hang_up(&self) {
+        hang_up(self.child.as_ref().expect("it runs"));
+    }
+
     /// Starts the agent on a disk that takes no file beyond `kib`.
     pub fn start_with_full_disk(&mut self, kib: u32) {
         let mut command = full_disk(kib);
@@ -241,6 +269,11 @@ pub fn full_disk(kib: u32) -> Command {
     // Ignored, the signal turns into an error of the write.
     command.arg("-c").arg(format!("trap '' XFSZ; ulimit -f {kib}; exec \"$0\" \"$@\"")).arg(SHEAF);
     command
+}
+
+fn hang_up(child: &Child) {
+    let id = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("a process id"));
+    nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGHUP).expect("sent");
 }
 
 fn spawn(command: &mut Command, folder: &Path, name: &str) -> Child {

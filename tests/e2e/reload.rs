@@ -1,0 +1,137 @@
+//! `systemctl reload`, as the daemons see it: SIGHUP, and what systemd and the log are told of it.
+
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::Command;
+
+use crate::kit::tree::host_root;
+use crate::kit::{SHEAF, Site, state_file, text, wait_for};
+
+/// What stands in for systemd.
+struct Systemd {
+    socket: UnixDatagram,
+    told: Vec<String>,
+}
+
+impl Systemd {
+    fn at(path: &Path) -> Self {
+        let socket = UnixDatagram::bind(path).expect("a socket");
+        socket.set_nonblocking(true).expect("set");
+        Self { socket, told: Vec::new() }
+    }
+
+    /// All messages so far.
+    fn told(&mut self) -> &[String] {
+        let mut buffer = [0; 4096];
+        while let Ok(read) = self.socket.recv(&mut buffer) {
+            self.told.push(String::from_utf8_lossy(&buffer[..read]).into_owned());
+        }
+        &self.told
+    }
+
+    /// Reloads that began and ended, each in that order.
+    fn reloads(&mut self) -> usize {
+        let mut count = 0;
+        let mut inside = false;
+        for message in self.told() {
+            let begins = message.contains("RELOADING=1");
+            assert!(!begins || message.contains("MONOTONIC_USEC="), "newer systemds want the time: {message}");
+            let ends = inside && message.contains("READY=1");
+            count += usize::from(ends);
+            inside = begins || (inside && !ends);
+        }
+        count
+    }
+}
+
+fn append(path: &Path, line: &str) {
+    let text = fs::read_to_string(path).expect("read");
+    fs::write(path, format!("{text}\n{line}\n")).expect("written");
+}
+
+#[test]
+fn an_agent_takes_a_new_configuration_and_new_collectors_at_a_hangup() {
+    let site = Site::start("");
+    let root = site.folder.path().join("root");
+    host_root(&root, 21, &[("x.log", 5000)]);
+    let socket = site.folder.path().join("agent.notify");
+    let mut systemd = Systemd::at(&socket);
+    let mut node = site.node("node", &root, site.agents);
+    let sound = fs::read_to_string(&node.config).expect("read");
+    node.start_under(&socket);
+    site.online(&["node"]);
+    wait_for("systemd knows that it is ready", || systemd.told().iter().any(|message| message.contains("READY=1")));
+
+    append(&node.config, "collect = \"off\"");
+    node.hang_up();
+    wait_for("the reload is over", || systemd.reloads() == 1);
+    let output = site.folder.path().join("off.tar.zst");
+    let done = site.bundle(&output, &["--case", "4711"]).output().expect("runs");
+    assert_eq!(done.status.code(), Some(3), "{}", text(&done));
+    let warnings = site.sheaf(&["bundle", "cat", output.to_str().expect("path"), "WARNINGS.txt"]);
+    assert!(text(&warnings).contains("collection is switched off on this node"), "{}", text(&warnings));
+    let refused = node.log().lines().find(|line| line.contains("order refused")).expect("a record").to_owned();
+    assert!(refused.contains("by=\"admin\"") && refused.contains("case=\"4711\""), "{refused}");
+    assert!(refused.contains("collectors=\"logs\"") && refused.contains("switched off"), "{refused}");
+    // Whoever is at the node collects all the same.
+    let mut own = Command::new(SHEAF);
+    own.args(["agent", "collect", "--collector", "logs", "--config"]).arg(&node.config);
+    let done = own.arg("--output").arg(site.folder.path().join("own.tar.zst")).output().expect("runs");
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done));
+
+    append(&node.config, "colect = \"on\"");
+    node.hang_up();
+    wait_for("the refusal is over", || systemd.reloads() == 2);
+    assert!(node.log().contains("the new configuration is refused"), "{}", node.log());
+    let status = systemd.told().last().cloned().unwrap_or_default();
+    assert!(status.contains("unknown key `colect`"), "{status}");
+
+    fs::write(&node.config, sound).expect("written");
+    state_file(
+        &node.folder.join("collectors.d/own.toml"),
+        "name = \"own\"\nversion = \"1\"\nwhy = \"a new one\"\ndefault = false\nroots = [\"/etc\"]\n[[files]]\npaths = [\"/etc/hostname\"]\n",
+    );
+    node.hang_up();
+    wait_for("the coordinator knows the new collector", || {
+        site.json(&["node", "show", "node", "--json"])["collectors"].get("own").is_some()
+    });
+    let done = site.bundle(&site.folder.path().join("on.tar.zst"), &["--case", "4712"]).output().expect("runs");
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done));
+    wait_for("the end is written down", || node.log().contains("order ended"));
+    let log = node.log();
+    let record = |words: &str| log.lines().find(|line| line.contains(words)).unwrap_or_default().to_owned();
+    assert!(record("order begun").contains("case=\"4712\""), "{log}");
+    let ended = record("order ended");
+    assert!(
+        ended.contains("by=\"admin\"") && ended.contains("bytes_sent=") && !ended.contains("bytes_sent=0"),
+        "{ended}"
+    );
+    assert_eq!(log.matches("agent started").count(), 1, "it is the same process: {log}");
+    wait_for("the clocks are compared", || {
+        let shown = site.json(&["node", "show", "node", "--json"]);
+        shown["clock_offset_ms"].is_i64() && shown["round_trip_ms"].is_u64()
+    });
+}
+
+#[test]
+fn a_coordinator_takes_what_it_can_at_a_hangup_and_names_the_rest() {
+    let mut site = Site::start("active_nodes = 4");
+    let socket = site.folder.path().join("coordinator.notify");
+    let mut systemd = Systemd::at(&socket);
+    site.restart_under(&socket);
+    let config = site.folder.path().join("coordinator.toml");
+    append(&config, "stall_secs = 9\nmemory_mib = 99");
+    site.hang_up();
+    wait_for("the reload is over", || systemd.reloads() == 1);
+    let log = site.log();
+    let record = log.lines().find(|line| line.contains("configuration reloaded")).expect("a record");
+    assert!(record.contains("needs_restart=\"limits.memory_mib"), "{record}");
+    append(&config, "stal_secs = 9");
+    site.hang_up();
+    wait_for("the refusal is over", || systemd.reloads() == 2);
+    assert!(systemd.told().last().is_some_and(|told| told.contains("stal_secs")), "{:?}", systemd.told);
+    assert!(site.log().contains("the new configuration is refused"), "{}", site.log());
+    let done = site.sheaf(&["cluster", "list"]);
+    assert!(done.status.success(), "it serves on: {}", text(&done));
+}
