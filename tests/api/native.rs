@@ -91,6 +91,8 @@ async fn every_error_is_a_problem() {
         ("DELETE", "/sheaf/v1/clusters/nowhere", good, String::new(), 404, "not_found"),
         ("PUT", "/sheaf/v1/clusters", good, String::new(), 405, "method_not_allowed"),
         ("GET", "/sheaf/v1/nodes/nobody", good, String::new(), 404, "not_found"),
+        ("GET", "/sheaf/v1/nodes/nobody/history", good, String::new(), 404, "not_found"),
+        ("GET", "/sheaf/v1/nodes/nobody/history?since_secs=-1", good, String::new(), 400, "invalid"),
         ("GET", "/sheaf/v1/nodes?cluster=nowhere", good, String::new(), 404, "not_found"),
         ("POST", "/sheaf/v1/secrets/nobody/revoke?now=true", good, String::new(), 404, "not_found"),
         ("POST", "/sheaf/v1/secrets/nobody/revoke?now=7", good, String::new(), 400, "invalid"),

@@ -5,6 +5,7 @@ mod kit;
 
 mod canary;
 mod full_disk;
+mod history;
 mod partial;
 mod quickstart;
 mod reload;

@@ -15,6 +15,10 @@ use super::{Extent, HistoryError};
 use crate::clock::rfc3339;
 use crate::protocol::history::{METRICS, Step, Timeline, tidy};
 
+/// Bytes of the first line, and of another, about.
+const HEAD: u64 = 8 << 10;
+const LINE: u64 = 1500;
+
 /// The samples of a file, oldest first, each time once.
 #[derive(Debug)]
 pub(super) struct Samples {
@@ -102,6 +106,16 @@ impl Lines {
         let samples = Samples::of(path)?;
         let line = head(&samples);
         Ok(Self { samples, timeline: Timeline::default(), line, read: 0 })
+    }
+}
+
+impl Lines {
+    /// Bytes that they will probably have.
+    pub fn probable_bytes(&self) -> u64 {
+        let Samples { ring, short, long, .. } = &self.samples;
+        let extent = ring.extent();
+        let count = short.newest.min(extent.short_slots.into()) + long.newest.min(extent.long_slots.into());
+        HEAD + LINE * count
     }
 }
 

@@ -21,14 +21,16 @@ struct HistoryContent {
 /// # Errors
 /// When there is none, or nothing in it.
 pub(super) fn record(file: &Path, path: EntryPath, collector: &str) -> Result<Record, HistoryError> {
-    let content = HistoryContent { lines: Lines::open(file)?, opened: false };
+    let lines = Lines::open(file)?;
+    let bytes = lines.probable_bytes();
+    let content = HistoryContent { lines, opened: false };
     Ok(Record {
         path,
         collector: collector.to_owned(),
         kind: Kind::Text,
         mode: None,
         mtime_ns: 0,
-        size_hint: None,
+        size_hint: Some(bytes),
         original: None,
         link: None,
         lens: None,
