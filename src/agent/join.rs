@@ -22,13 +22,13 @@ use crate::clock::{Clock, rfc3339};
 use crate::id::NodeName;
 use crate::net::proxy::Proxy;
 use crate::net::tls::{self, Identity, TlsError};
-use crate::protocol::join::{AccessError, AccessInfo, JOIN, JoinReply, JoinRequest, MEMBERS};
+use crate::protocol::join::{AccessError, AccessInfo, JOIN, JoinReply, JoinRequest, MEMBERS, MOST};
 use crate::report;
 use crate::secret::Secret;
 use crate::shutdown::Shutdown;
 
 /// Bytes of access info at most.
-const LONGEST: u64 = 1 << 20;
+const LONGEST: u64 = MOST as u64 + 1;
 
 /// Why a node does not join.
 #[derive(Debug, thiserror::Error)]
