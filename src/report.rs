@@ -41,6 +41,11 @@ pub fn brief(text: &str, most: usize) -> String {
     }
 }
 
+/// So many of a thing, in words: `1 node`, `3 nodes`.
+pub fn counted(count: usize, one: &str) -> String {
+    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

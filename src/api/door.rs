@@ -52,6 +52,11 @@ impl Caller {
         self.peer.as_ref().map(|peer| peer.addr.ip().to_canonical())
     }
 
+    /// The URL by which whoever calls reaches this coordinator: the configured one, or the one of the request.
+    pub fn origin(&self, verbs: &Verbs) -> Option<String> {
+        verbs.external_url().map(str::to_owned).or_else(|| origin(&self.uri, &self.headers))
+    }
+
     /// Whether there is no credential at all.
     pub fn shows_nothing(&self) -> bool {
         self.credentials(&[]).is_empty()

@@ -14,6 +14,7 @@ use clap::Subcommand;
 use crate::bundle::outcome::Verdict;
 use crate::bundle::reader::{ReadError, Reader};
 use crate::bundle::scan::Ended;
+use crate::bundle::seal::PublicKey;
 use crate::report;
 
 mod extract;
@@ -84,6 +85,35 @@ fn open(path: &Path) -> anyhow::Result<Opened> {
             Ok(Opened::Front(Box::new(file)))
         }
         Err(error) => Err(error).with_context(|| path.display().to_string()),
+    }
+}
+
+/// Opens a bundle that a key must have sealed, where one is given; else gives the exit code of what it is instead.
+fn open_by(path: &Path, key: Option<&str>) -> anyhow::Result<Result<Opened, ExitCode>> {
+    let Some(key) = key.map(read_key).transpose()? else { return Ok(Ok(open(path)?)) };
+    match open(path)? {
+        Opened::Whole(reader) if reader.key() == key => Ok(Ok(Opened::Whole(reader))),
+        Opened::Whole(reader) => {
+            let (path, other) = (path.display(), reader.key());
+            let _ = writeln!(io::stderr(), "error: {path}: sealed by another than the given key: {other}");
+            Ok(Err(ExitCode::from(Verdict::WrongSigner.exit_code())))
+        }
+        Opened::Front(_) => {
+            anyhow::bail!(
+                "{}: who sealed a bundle stands at its end: --key needs a whole bundle in a file; `sheaf bundle verify --key` reads standard input",
+                path.display()
+            )
+        }
+    }
+}
+
+/// The key from a file, or the text itself where there is no such file.
+fn read_key(text: &str) -> anyhow::Result<PublicKey> {
+    match std::fs::read_to_string(text) {
+        Ok(content) => PublicKey::parse(&content).with_context(|| format!("cannot use {text}")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => PublicKey::parse(text)
+            .map_err(|_| anyhow::anyhow!("--key {text}: there is no such file, and it is no key itself; `sheaf bundle info` prints the key of a bundle")),
+        Err(error) => Err(error).with_context(|| format!("cannot read {text}")),
     }
 }
 

@@ -180,7 +180,7 @@ impl Bundles {
     async fn made(&self, wanted: &Wanted) -> Result<Waiter, Refusal> {
         let (tasks, shutdown, new) = (self.tasks.clone(), self.shutdown.clone(), wanted.task.clone());
         let (nodes, filter, collectors) = (wanted.nodes.len(), &wanted.node_filter, &wanted.collectors);
-        let line = format!("{nodes} nodes, filter {filter:?}, collectors {collectors:?}");
+        let line = format!("{}, filter {filter:?}, collectors {collectors:?}", report::counted(nodes, "node"));
         let making = self.shutdown.spawn(async move {
             let id = tasks.create(new).await?;
             let waiter = Waiter { tasks: tasks.clone(), shutdown, id, waits: true };

@@ -81,7 +81,7 @@ fn context(caller: &Caller) -> Option<String> {
 
 /// The answer to what became a task.
 fn redirect(verbs: &Verbs, caller: &Caller, task: TaskId) -> Result<Response, Fault> {
-    let origin = verbs.external_url().map(str::to_owned).or_else(|| door::origin(&caller.uri, &caller.headers));
+    let origin = caller.origin(verbs);
     let origin = origin.ok_or_else(|| Fault::bad("the request names no host in its Host header"))?;
     Ok((StatusCode::FOUND, [(header::LOCATION, format!("{origin}/tasks/{task}"))]).into_response())
 }

@@ -23,7 +23,7 @@ pub async fn take(
 ) -> Result<Response, Fault> {
     let who = principal(&verbs, &caller).await?;
     let wanted: NewAccessInfo = door::json(body).await?;
-    let origin = verbs.external_url().map(str::to_owned).or_else(|| door::origin(&caller.uri, &caller.headers));
+    let origin = caller.origin(&verbs);
     let approach = Approach {
         origin: origin.as_deref().unwrap_or_default(),
         vpcendpoint: wanted.vpcendpoint.as_deref(),

@@ -4,16 +4,15 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
 use super::fault::Fault;
 use super::session::principal;
 use crate::api::door::{self, Caller};
 use crate::clock::rfc3339;
-use crate::coordinator::verbs::{FleetRow, Place, Verbs};
+use crate::coordinator::verbs::{FleetRow, Held, Place, Verbs};
 use crate::protocol::federation::{Fleet, NewFleet, NewKubeconfig};
-use crate::protocol::kubeconfig::Kubeconfig;
 
 /// `GET fleets`.
 pub async fn list(State(verbs): State<Verbs>, caller: Caller) -> Result<Json<Vec<Fleet>>, Fault> {
@@ -53,26 +52,16 @@ pub async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `PUT fleets/{id or name}/clusters/{id or name}`.
-pub async fn put(
+/// `PUT` and `DELETE fleets/{id or name}/clusters/{id or name}`.
+pub async fn hold(
     State(verbs): State<Verbs>,
     both: Result<Path<(String, String)>, PathRejection>,
     caller: Caller,
 ) -> Result<Json<Fleet>, Fault> {
     let who = principal(&verbs, &caller).await?;
     let (fleet, cluster) = both?.0;
-    Ok(Json(view(verbs.put_into_fleet(&who, &fleet, &cluster).await?)))
-}
-
-/// `DELETE fleets/{id or name}/clusters/{id or name}`.
-pub async fn take(
-    State(verbs): State<Verbs>,
-    both: Result<Path<(String, String)>, PathRejection>,
-    caller: Caller,
-) -> Result<Json<Fleet>, Fault> {
-    let who = principal(&verbs, &caller).await?;
-    let (fleet, cluster) = both?.0;
-    Ok(Json(view(verbs.take_from_fleet(&who, &fleet, &cluster).await?)))
+    let held = if caller.method == Method::PUT { Held::In } else { Held::Out };
+    Ok(Json(view(verbs.hold(&who, &fleet, &cluster, held).await?)))
 }
 
 /// `POST fleets/{id or name}/kubeconfig`.
@@ -89,18 +78,9 @@ pub async fn kubeconfig(
         (None, None, None) => None,
         _ => return Err(Fault::new(400, "invalid", "give project, vpc and subnet, or none of them")),
     };
-    let origin = verbs.external_url().map(str::to_owned).or_else(|| door::origin(&caller.uri, &caller.headers));
-    let origin = origin.unwrap_or_default();
+    let origin = caller.origin(&verbs).unwrap_or_default();
     let issued = verbs.issue_certificate(&who, &fleet?.0, wanted.days, &origin, place.as_ref()).await?;
-    let kubeconfig = Kubeconfig {
-        fleet: &issued.row.fleet_name,
-        user: &issued.row.user,
-        server: &issued.server,
-        ca: &issued.ca,
-        certificate: &issued.certificate.certificate,
-        key: &issued.certificate.key,
-    };
-    Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, door::NO_STORE)], Json(kubeconfig.to_json())).into_response())
+    Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, door::NO_STORE)], Json(issued.kubeconfig())).into_response())
 }
 
 fn view(row: FleetRow) -> Fleet {

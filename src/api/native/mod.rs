@@ -40,7 +40,7 @@ pub fn routes(verbs: Verbs, counts: Counts) -> Router {
         .route("/clusters/{cluster}/access-info/reset", post(access::reset))
         .route("/fleets", get(fleets::list).post(fleets::create))
         .route("/fleets/{fleet}", get(fleets::show).delete(fleets::delete))
-        .route("/fleets/{fleet}/clusters/{cluster}", put(fleets::put).delete(fleets::take))
+        .route("/fleets/{fleet}/clusters/{cluster}", put(fleets::hold).delete(fleets::hold))
         .route("/fleets/{fleet}/kubeconfig", post(fleets::kubeconfig))
         .route("/certificates", get(certificates::list))
         .route("/certificates/{serial}/revoke", post(certificates::revoke))

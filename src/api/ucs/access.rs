@@ -39,7 +39,7 @@ pub async fn info(
         return Err(Fault::new(Code::Parameter).because("A cluster's id is a UUID."));
     }
     let Query(from) = query.map_err(|_| Fault::new(Code::Parameter))?;
-    let origin = verbs.external_url().map(str::to_owned).or_else(|| door::origin(&caller.uri, &caller.headers));
+    let origin = caller.origin(&verbs);
     let approach = Approach {
         origin: origin.as_deref().unwrap_or_default(),
         vpcendpoint: from.vpcendpoint.as_deref(),

@@ -12,7 +12,6 @@ use super::TOKEN_HEADER;
 use super::fault::{Code, Fault};
 use crate::api::door::{self, Caller};
 use crate::coordinator::verbs::{Place, Refusal, Verbs};
-use crate::protocol::kubeconfig::Kubeconfig;
 
 /// Bytes of an id in the body.
 const ID: usize = 256;
@@ -38,19 +37,10 @@ pub async fn create(
     let body = door::bytes(body).await.map_err(|bad| Fault::body(&bad))?;
     let wanted = read(&body).map_err(|why| Fault::new(Code::Body).because(why))?;
     let fleet = fleet.map(|Path(id)| id).unwrap_or_default();
-    let origin = verbs.external_url().map(str::to_owned).or_else(|| door::origin(&caller.uri, &caller.headers));
-    let origin = origin.unwrap_or_default();
+    let origin = caller.origin(&verbs).unwrap_or_default();
     let issued =
         verbs.issue_certificate(&who, &fleet, wanted.days, &origin, Some(&wanted.place)).await.map_err(refuse)?;
-    let kubeconfig = Kubeconfig {
-        fleet: &issued.row.fleet_name,
-        user: &issued.row.user,
-        server: &issued.server,
-        ca: &issued.ca,
-        certificate: &issued.certificate.certificate,
-        key: &issued.certificate.key,
-    };
-    Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, door::NO_STORE)], Json(kubeconfig.to_json())).into_response())
+    Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, door::NO_STORE)], Json(issued.kubeconfig())).into_response())
 }
 
 /// The media type, whatever parameters follow it.

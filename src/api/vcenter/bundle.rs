@@ -71,7 +71,7 @@ async fn location(
     let refuse = |refusal| style.refuse(&refusal);
     let who = door::principal(verbs, caller, &[SESSION_HEADER]).await.map_err(refuse)?;
     let id: ClusterId = cluster.parse().map_err(|_| refuse(Refusal::not_found("cluster", cluster)))?;
-    let origin = verbs.external_url().map(str::to_owned).or_else(|| door::origin(&caller.uri, &caller.headers));
+    let origin = caller.origin(verbs);
     let origin = origin
         .ok_or_else(|| Fault::new(style, 400, "INVALID_REQUEST", "the request names no host in its Host header"))?;
     let token = verbs.bundle_token(&who, id).await.map_err(refuse)?;

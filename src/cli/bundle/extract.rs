@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 
-use super::{Opened, below, damage, ended, open, spool};
+use super::{Opened, below, damage, ended, open_by, spool};
 use crate::bundle::entry::{EntryHead, Head, Kind};
 use crate::bundle::extract::{Into, stamp};
 use crate::bundle::manifest::FileRow;
@@ -29,6 +29,9 @@ pub struct CatCommand {
     pub file: PathBuf,
     /// The file, as `list` names it
     pub path: String,
+    /// File with the public key that must have sealed it (PEM or base64), or the key itself
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<String>,
     /// Print one JSON object with the file's row of the manifest and its content, which must be UTF-8
     #[arg(long)]
     pub json: bool,
@@ -40,10 +43,14 @@ impl CatCommand {
     /// # Errors
     /// When the bundle cannot be read or has no such file.
     pub fn run(self) -> anyhow::Result<ExitCode> {
+        let opened = match open_by(&self.file, self.key.as_deref())? {
+            Ok(opened) => opened,
+            Err(code) => return Ok(code),
+        };
         let mut content = Vec::new();
         let mut stdout = io::stdout().lock();
         let out: &mut dyn Write = if self.json { &mut content } else { &mut stdout };
-        let (code, row) = match open(&self.file)? {
+        let (code, row) = match opened {
             Opened::Whole(mut reader) => match one(&mut reader, &self.path, out) {
                 Ok(row) => (ExitCode::SUCCESS, row),
                 Err(error) => return damage(&self.file, error),
@@ -118,6 +125,9 @@ pub struct ExtractCommand {
     /// The folder, made when it is not there
     #[arg(long, value_name = "DIR")]
     pub into: PathBuf,
+    /// File with the public key that must have sealed it (PEM or base64), or the key itself
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<String>,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
@@ -129,7 +139,10 @@ impl ExtractCommand {
     /// # Errors
     /// When the bundle cannot be read, has no such file, or the folder cannot be written.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let opened = open(&self.file)?;
+        let opened = match open_by(&self.file, self.key.as_deref())? {
+            Ok(opened) => opened,
+            Err(code) => return Ok(code),
+        };
         let into = Into::open(&self.into).with_context(|| format!("cannot use the folder {}", self.into.display()))?;
         let wanted = self.paths.iter().map(|path| (path.clone(), false)).collect();
         let mut extraction = Extraction { into, bundle: String::new(), wanted, files: 0, bytes: 0, open: None };

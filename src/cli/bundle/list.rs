@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use super::{Opened, damage, ended, open, spool};
+use super::{Opened, damage, ended, open_by, spool};
 use crate::bundle::entry::{Head, Kind};
 use crate::bundle::manifest::FileRow;
 use crate::bundle::manifest::lines::Row;
@@ -32,6 +32,9 @@ pub struct ListCommand {
     /// Only this node's files
     #[arg(long, value_name = "NODE")]
     pub node: Option<NodeName>,
+    /// File with the public key that must have sealed it (PEM or base64), or the key itself
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<String>,
     /// Print a JSON array of objects
     #[arg(long)]
     pub json: bool,
@@ -43,7 +46,10 @@ impl ListCommand {
     /// # Errors
     /// When the file cannot be read, or has nothing of the node.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let opened = open(&self.file)?;
+        let opened = match open_by(&self.file, self.key.as_deref())? {
+            Ok(opened) => opened,
+            Err(code) => return Ok(code),
+        };
         let stdout = io::stdout().lock();
         let form = match (self.json, stdout.is_terminal()) {
             (true, _) => Form::Json,

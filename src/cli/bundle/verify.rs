@@ -8,7 +8,6 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 
-use crate::bundle::seal::PublicKey;
 use crate::bundle::verify::{Finding, Report, Signer, verify};
 
 /// Say whether a bundle is complete, and what in it is skipped, cut or wrong
@@ -37,7 +36,7 @@ impl VerifyCommand {
     /// # Errors
     /// When the file or the key cannot be read.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let key = self.key.as_deref().map(read_key).transpose()?;
+        let key = self.key.as_deref().map(super::read_key).transpose()?;
         let input: Box<dyn io::Read> = match self.file.as_path() {
             path if path == Path::new("-") => Box::new(io::stdin()),
             path => Box::new(super::open_file(path)?),
@@ -55,16 +54,6 @@ impl VerifyCommand {
         }
         let _ = out.out.flush();
         Ok(ExitCode::from(report.verdict.exit_code()))
-    }
-}
-
-/// The key from a file, or the text itself where there is no such file.
-fn read_key(text: &str) -> anyhow::Result<PublicKey> {
-    match std::fs::read_to_string(text) {
-        Ok(content) => PublicKey::parse(&content).with_context(|| format!("cannot use {text}")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => PublicKey::parse(text)
-            .map_err(|_| anyhow::anyhow!("--key {text}: there is no such file, and it is no key itself; `sheaf bundle info` prints the key of a bundle")),
-        Err(error) => Err(error).with_context(|| format!("cannot read {text}")),
     }
 }
 

@@ -3,7 +3,7 @@
 use http::Method;
 
 use super::connect::{Coordinator, segment};
-use super::output::{self, Table};
+use super::output;
 use crate::protocol::federation::Certificate;
 
 /// What to do with operators' certificates; `sheaf fleet kubeconfig` issues them.
@@ -51,13 +51,7 @@ impl Verb {
 }
 
 fn list(rows: &[Certificate], json: bool) -> std::io::Result<()> {
-    if json {
-        return output::json(&rows);
-    }
-    let mut table = Table::new(&["SERIAL", "USER", "ROLE", "FLEET", "STATUS", "EXPIRES"]);
-    for row in rows {
-        let cells = [&row.id, &row.user, &row.role, &row.fleet, &row.status, &row.expires_at];
-        table.row(cells.map(Clone::clone));
-    }
-    table.print()
+    output::rows(rows, json, ["SERIAL", "USER", "ROLE", "FLEET", "STATUS", "EXPIRES"], |row| {
+        [&row.id, &row.user, &row.role, &row.fleet, &row.status, &row.expires_at].map(Clone::clone)
+    })
 }

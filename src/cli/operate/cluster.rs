@@ -6,7 +6,7 @@ use http::Method;
 use serde_json::Value;
 
 use super::connect::{Coordinator, segment};
-use super::output::{self, Table};
+use super::output;
 use super::private;
 use crate::id::ClusterName;
 use crate::protocol::control::{Cluster, NewCluster};
@@ -107,27 +107,21 @@ impl Verb {
 }
 
 fn show(cluster: &Cluster, json: bool) -> std::io::Result<()> {
-    if json {
-        return output::json(cluster);
-    }
-    output::fields(&[
-        ("id", cluster.id.to_string()),
-        ("name", cluster.name.clone()),
-        ("kind", kind(cluster).to_owned()),
-        ("nodes", cluster.nodes.to_string()),
-        ("created", cluster.created_at.clone()),
-    ])
+    output::one(cluster, json, |cluster| {
+        [
+            ("id", cluster.id.to_string()),
+            ("name", cluster.name.clone()),
+            ("kind", kind(cluster).to_owned()),
+            ("nodes", cluster.nodes.to_string()),
+            ("created", cluster.created_at.clone()),
+        ]
+    })
 }
 
 fn list(clusters: &[Cluster], json: bool) -> std::io::Result<()> {
-    if json {
-        return output::json(&clusters);
-    }
-    let mut table = Table::new(&["NAME", "ID", "KIND", "NODES"]);
-    for cluster in clusters {
-        table.row([cluster.name.clone(), cluster.id.to_string(), kind(cluster).to_owned(), cluster.nodes.to_string()]);
-    }
-    table.print()
+    output::rows(clusters, json, ["NAME", "ID", "KIND", "NODES"], |cluster| {
+        [cluster.name.clone(), cluster.id.to_string(), kind(cluster).to_owned(), cluster.nodes.to_string()]
+    })
 }
 
 fn kind(cluster: &Cluster) -> &'static str {

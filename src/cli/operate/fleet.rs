@@ -6,7 +6,7 @@ use http::Method;
 use serde_json::Value;
 
 use super::connect::{Coordinator, segment};
-use super::output::{self, Table};
+use super::output;
 use super::private;
 use crate::id::FleetName;
 use crate::protocol::federation::{Fleet, NewFleet, NewKubeconfig};
@@ -129,27 +129,21 @@ async fn change(coordinator: &Coordinator, method: Method, fleet: &str, clusters
 }
 
 fn show(fleet: &Fleet, json: bool) -> std::io::Result<()> {
-    if json {
-        return output::json(fleet);
-    }
-    output::fields(&[
-        ("id", fleet.id.to_string()),
-        ("name", fleet.name.clone()),
-        ("federation", federation(fleet).to_owned()),
-        ("clusters", fleet.clusters.join(" ")),
-        ("created", fleet.created_at.clone()),
-    ])
+    output::one(fleet, json, |fleet| {
+        [
+            ("id", fleet.id.to_string()),
+            ("name", fleet.name.clone()),
+            ("federation", federation(fleet).to_owned()),
+            ("clusters", fleet.clusters.join(" ")),
+            ("created", fleet.created_at.clone()),
+        ]
+    })
 }
 
 fn list(fleets: &[Fleet], json: bool) -> std::io::Result<()> {
-    if json {
-        return output::json(&fleets);
-    }
-    let mut table = Table::new(&["NAME", "ID", "FEDERATION", "CLUSTERS"]);
-    for fleet in fleets {
-        table.row([fleet.name.clone(), fleet.id.to_string(), federation(fleet).to_owned(), fleet.clusters.join(" ")]);
-    }
-    table.print()
+    output::rows(fleets, json, ["NAME", "ID", "FEDERATION", "CLUSTERS"], |fleet| {
+        [fleet.name.clone(), fleet.id.to_string(), federation(fleet).to_owned(), fleet.clusters.join(" ")]
+    })
 }
 
 fn federation(fleet: &Fleet) -> &'static str {

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use http::Method;
 
 use super::connect::{Coordinator, segment};
-use super::output::{self, Table};
+use super::output;
 use super::secret::new_file;
 use crate::protocol::control::{AccessKey, AccessKeyGrant, NewAccessKey, Whoami};
 
@@ -126,13 +126,8 @@ async fn create(
 }
 
 fn list(rows: &[AccessKey], json: bool) -> std::io::Result<()> {
-    if json {
-        return output::json(&rows);
-    }
-    let mut table = Table::new(&["ID", "NAME", "USER", "CREATED", "LAST USED"]);
-    for row in rows {
+    output::rows(rows, json, ["ID", "NAME", "USER", "CREATED", "LAST USED"], |row| {
         let used = row.last_used.clone().unwrap_or_else(|| "never".to_owned());
-        table.row([row.id.clone(), row.name.clone(), row.user.clone(), row.created_at.clone(), used]);
-    }
-    table.print()
+        [row.id.clone(), row.name.clone(), row.user.clone(), row.created_at.clone(), used]
+    })
 }

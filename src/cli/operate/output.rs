@@ -62,6 +62,36 @@ impl Table {
     }
 }
 
+/// Rows of one kind: a JSON array, or a table with a row of cells for each.
+///
+/// # Errors
+/// When standard output cannot be written; a broken pipe is none.
+pub fn rows<T: Serialize, const N: usize>(
+    rows: &[T],
+    as_json: bool,
+    head: [&'static str; N],
+    cells: impl Fn(&T) -> [String; N],
+) -> io::Result<()> {
+    if as_json {
+        return json(&rows);
+    }
+    let mut table = Table::new(&head);
+    rows.iter().for_each(|row| table.row(cells(row)));
+    table.print()
+}
+
+/// One thing: a JSON object, or its fields.
+///
+/// # Errors
+/// When standard output cannot be written; a broken pipe is none.
+pub fn one<T: Serialize, const N: usize>(
+    value: &T,
+    as_json: bool,
+    pairs: impl FnOnce(&T) -> [(&'static str, String); N],
+) -> io::Result<()> {
+    if as_json { json(value) } else { fields(&pairs(value)) }
+}
+
 /// Name and value pairs of one thing, one a line.
 ///
 /// # Errors

@@ -17,6 +17,7 @@ use crate::coordinator::run::{AskError, Step, StepState};
 use crate::coordinator::tasks::{TaskError, Work};
 use crate::id::DeploymentName;
 use crate::protocol::questions::{Apply, Deployment};
+use crate::report;
 
 /// The director's codes: no such deployment, a manifest that cannot be carried out, agents that do not answer or say no.
 const NOT_FOUND: u32 = 70000;
@@ -93,8 +94,8 @@ impl Deployments {
                 work.debug(&format!("would run on {}: {}", slug(&planned.placed), jobs(&planned.part))).await;
             }
             return Ok(format!(
-                "dry run: {} instances, {} would leave; nothing was changed",
-                plan.instances.len(),
+                "dry run: {}, {} would leave; nothing was changed",
+                report::counted(plan.instances.len(), "instance"),
                 leaving.len()
             ));
         }

@@ -180,7 +180,7 @@ async fn collect(
     idle: std::time::Duration,
     counts: &Counts,
 ) -> Result<(Whole, Statement), Why> {
-    let nodes = format!("{} nodes", lanes.len());
+    let nodes = report::counted(lanes.len(), "node");
     run.events.own("Preparing", &nodes, StepState::Started).await;
     let mut running: JoinSet<NodeRow> = lanes.into_iter().map(Lane::run).collect();
     run.events.own("Preparing", &nodes, StepState::Finished).await;

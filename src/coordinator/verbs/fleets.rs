@@ -6,6 +6,15 @@
 use super::{FleetRow, Principal, Refusal, Role, Scope, Verbs};
 use crate::id::{FleetId, FleetName};
 
+/// Where a cluster is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// In the fleet.
+    In,
+    /// Out of it.
+    Out,
+}
+
 /// Fleets.
 impl Verbs {
     /// All fleets within reach, by name.
@@ -75,31 +84,21 @@ impl Verbs {
         .await
     }
 
-    /// Puts a cluster into a fleet, each by id or name; one that is in it stays.
+    /// Puts a cluster into a fleet or takes it out, each by id or name; one that is in it already stays.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`] for either.
-    pub async fn put_into_fleet(&self, who: &Principal, fleet: &str, cluster: &str) -> Result<FleetRow, Refusal> {
-        self.recorded(who, "fleet.add", &format!("{fleet} {cluster}"), async {
+    /// [`Refusal::NotFound`] for either, and for a cluster that is to be taken out and is not in it.
+    pub async fn hold(&self, who: &Principal, fleet: &str, cluster: &str, held: Held) -> Result<FleetRow, Refusal> {
+        let what = if held == Held::In { "fleet.add" } else { "fleet.remove" };
+        self.recorded(who, what, &format!("{fleet} {cluster}"), async {
             may_change(who)?;
             let (row, cluster) = (self.fleet_of(who, fleet).await?, self.cluster_of(who, cluster).await?.row);
-            if !self.rooms.store.put_into_fleet(row.id, cluster.id).await? {
-                return Err(Refusal::not_found("fleet", fleet));
-            }
-            self.fleet_of(who, &row.id.to_string()).await
-        })
-        .await
-    }
-
-    /// Takes a cluster out of a fleet, each by id or name.
-    ///
-    /// # Errors
-    /// [`Refusal::NotFound`] for either, and when the cluster is not in it.
-    pub async fn take_from_fleet(&self, who: &Principal, fleet: &str, cluster: &str) -> Result<FleetRow, Refusal> {
-        self.recorded(who, "fleet.remove", &format!("{fleet} {cluster}"), async {
-            may_change(who)?;
-            let (row, cluster) = (self.fleet_of(who, fleet).await?, self.cluster_of(who, cluster).await?.row);
-            if !self.rooms.store.take_from_fleet(row.id, cluster.id).await? {
+            let store = &self.rooms.store;
+            let done = match held {
+                Held::In => store.put_into_fleet(row.id, cluster.id).await?,
+                Held::Out => store.take_from_fleet(row.id, cluster.id).await?,
+            };
+            if !done {
                 return Err(Refusal::NotFound(format!("cluster `{}` in fleet `{}`", cluster.name, row.name)));
             }
             self.fleet_of(who, &row.id.to_string()).await

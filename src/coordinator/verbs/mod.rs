@@ -71,10 +71,11 @@ pub use super::users::{Limits, Session, UserRow};
 pub use access::Approach;
 pub use certificates::Issued;
 pub use deployments::read_manifest;
+pub use fleets::Held;
 pub use logs::LogsWanted;
 pub use software::{Release, System};
 pub use users::{UserChange, WantedLimits, WantedUser};
-pub use vms::{Probe, Render, Seen};
+pub use vms::{Probe, Render, Seen, Standing};
 
 /// A cluster with what is counted about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
