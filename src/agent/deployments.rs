@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::agent::source::Library;
 use crate::id::DeploymentName;
+use crate::protocol::agents::Unit;
 use crate::protocol::questions::{Applied, Deployment, Kept};
 use crate::{report, state};
 
@@ -105,6 +106,21 @@ impl Deployments {
     /// One by its name.
     pub fn find(&self, name: &str) -> Option<Arc<Deployment>> {
         self.kept().get(name).map(|entry| Arc::clone(&entry.deployment))
+    }
+
+    /// Marks units with the jobs of kept deployments that read their journal.
+    pub fn claim(&self, units: &mut [Unit], library: &Library) {
+        let kept: Vec<_> = self.kept().values().map(|entry| Arc::clone(&entry.deployment)).collect();
+        for deployment in kept {
+            for job in &deployment.jobs {
+                // One that this node cannot run any more says so where it is run.
+                let Ok(collector) = library.filled(job) else { continue };
+                let Ok(claimed) = collector.units() else { continue };
+                let claim = format!("{}/{}", deployment.name, job.collector);
+                let ours = units.iter_mut().filter(|unit| claimed.is_match(&unit.name));
+                ours.for_each(|unit| unit.jobs.push(claim.clone()));
+            }
+        }
     }
 
     /// Whether exactly this is kept already.

@@ -3,6 +3,7 @@
 //! Rows come from the store and from agents' hellos; they go to the verbs. Nothing here trusts a name that a node gives itself.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,8 @@ use crate::protocol::questions::Pack;
 pub const DEFAULT_CLUSTER: &str = "default";
 /// Labels, and collectors, of one node at most.
 const ENTRIES: usize = 128;
+/// Addresses of a node.
+const ADDRESSES: usize = 16;
 /// Bytes of one text that a node says of itself.
 const TEXT: usize = 256;
 
@@ -84,6 +87,8 @@ pub struct About {
     pub kernel: String,
     /// The agent's version.
     pub agent_version: String,
+    /// Its own addresses.
+    pub addresses: Vec<IpAddr>,
     /// Labels from the agent's configuration.
     pub labels: BTreeMap<String, String>,
     /// Collectors it declares, and whether each is on by default.
@@ -103,6 +108,7 @@ impl About {
             os_version: cut(&hello.os_version),
             kernel: cut(&hello.kernel),
             agent_version: cut(&hello.agent_version),
+            addresses: hello.addresses.iter().copied().take(ADDRESSES).collect(),
             labels: hello.labels.iter().take(ENTRIES).map(|(k, v)| (cut(k), cut(v))).collect(),
             collectors: hello.collectors.iter().take(ENTRIES).map(|(k, on)| (cut(k), *on)).collect(),
             packs: hello.packs.iter().take(ENTRIES).map(pack).collect(),

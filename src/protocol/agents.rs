@@ -20,6 +20,7 @@
 //! All but the first carry `Authorization: Bearer <access token>`; the node is the token's, never one named in a body.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -61,6 +62,9 @@ pub struct Hello {
     /// Kernel release.
     #[serde(default)]
     pub kernel: String,
+    /// The node's own addresses, without those that mean something only on the node itself.
+    #[serde(default)]
+    pub addresses: Vec<IpAddr>,
     /// Labels from the agent's configuration.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
@@ -129,6 +133,10 @@ pub struct Order {
     /// Collectors to run; empty for the node's default, or for all jobs of the deployment.
     #[serde(default)]
     pub collectors: Vec<String>,
+    /// Globs of what is wanted of a collector, by its name: ends of paths, such as `access.log` or `nginx/*.log`. All of it where
+    /// there are none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub picks: BTreeMap<String, Vec<String>>,
     /// The deployment whose jobs run, with its properties; it must be kept on the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployment: Option<String>,
@@ -315,6 +323,9 @@ pub struct Unit {
     pub mem_percent: f64,
     /// Of one processor, percent.
     pub cpu_percent: f64,
+    /// Jobs of deployments whose unit it is: `<deployment>/<collector>`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<String>,
 }
 
 /// Answer to a segment.

@@ -92,9 +92,13 @@ impl Answers {
             return Ok(vitals.clone());
         }
         let began = Instant::now();
-        let setup = self.shared.setup();
-        let vitals =
-            tokio::task::spawn_blocking(move || vitals::now(&setup.host, setup.config.limits.mount_wait)).await;
+        let (shared, setup) = (Arc::clone(&self.shared), self.shared.setup());
+        let look = move || {
+            let mut vitals = vitals::now(&setup.host, setup.config.limits.mount_wait);
+            shared.deployments.claim(&mut vitals.units, &setup.library());
+            vitals
+        };
+        let vitals = tokio::task::spawn_blocking(look).await;
         let vitals = vitals.map_err(|_| "the vitals could not be read")?;
         *read = Some((began, vitals.clone()));
         Ok(vitals)

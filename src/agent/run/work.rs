@@ -223,6 +223,7 @@ impl Work<'_> {
                 library.plan_of(&kept, &self.order.collectors, config)
             }
         };
+        plan.pick(&self.order.picks).map_err(|_| Ended::Order("globs"))?;
         plan.known = self.shared.known(&library, config);
         plan.window = self.order.window;
         if let Some(budget) = self.order.budget {

@@ -72,6 +72,7 @@ mod rules;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use globset::{Glob, GlobSet, GlobSetBuilder};
 use serde::Deserialize;
 
 use super::glob::Pattern;
@@ -142,6 +143,22 @@ pub struct Collector<P = Pattern> {
     /// Exports of the journal.
     #[serde(default)]
     pub journal: Vec<Journal>,
+}
+
+impl Collector {
+    /// The systemd units whose journal it reads, which are those that it is about; none where it reads all.
+    ///
+    /// # Errors
+    /// When a name is no pattern.
+    pub fn units(&self) -> Result<GlobSet, globset::Error> {
+        let mut set = GlobSetBuilder::new();
+        for unit in self.journal.iter().flat_map(|journal| &journal.units) {
+            // As journalctl takes them: a name without its kind is a service's.
+            let name = if unit.contains('.') { unit.clone() } else { format!("{unit}.service") };
+            set.add(Glob::new(&name)?);
+        }
+        set.build()
+    }
 }
 
 /// A collector as its file declares it, with places for properties.

@@ -206,13 +206,17 @@ impl<'a> Gather<'a> {
             return self.missing(skipped(path, collector, reason.to_owned()));
         }
         for command in &collector.commands {
+            let path = format!("commands/{}.txt", command.name);
+            if !self.plan.wants(collector.name.as_str(), Path::new(&path)) {
+                continue;
+            }
             match resolve(command, &self.conditions, &self.plan.bounds) {
-                Err(reason) => self.missing(skipped(format!("commands/{}.txt", command.name), collector, reason))?,
+                Err(reason) => self.missing(skipped(path, collector, reason))?,
                 Ok(mut program) => {
                     program.bytes = program.bytes.min(self.budget.part(COMMANDS));
                     let output = Output::new(program, self.path.to_vec(), self.stop.clone());
                     let ending = output.ending();
-                    self.output(&format!("commands/{}.txt", command.name), collector, Box::new(output), &ending)?;
+                    self.output(&path, collector, Box::new(output), &ending)?;
                 }
             }
         }
@@ -226,6 +230,9 @@ impl<'a> Gather<'a> {
         }
         for wanted in &collector.http {
             let path = format!("http/{}.txt", wanted.name);
+            if !self.plan.wants(collector.name.as_str(), Path::new(&path)) {
+                continue;
+            }
             match self.ask(collector, wanted) {
                 Ok(answer) => {
                     let ending = answer.ending();
@@ -289,6 +296,9 @@ impl<'a> Gather<'a> {
         let journal = Journalctl { host: self.host, path: self.path, bounds: &self.plan.bounds, window };
         for wanted in &collector.journal {
             let path = format!("journal/{}.export", wanted.name);
+            if !self.plan.wants(collector.name.as_str(), Path::new(&path)) {
+                continue;
+            }
             let most = wanted.max_bytes.unwrap_or(self.plan.bounds.journal_bytes).min(self.budget.part(*exports));
             *exports = exports.saturating_sub(1);
             match journal.export(&collector::Journal { max_bytes: Some(most), ..wanted.clone() }, self.stop) {
@@ -351,6 +361,9 @@ impl<'a> Gather<'a> {
         for files in &collector.files {
             let mut outside = Outside::default();
             let mut visit = |seen| match seen {
+                Seen::File(found) if !self.plan.wants(collector.name.as_str(), &found.path) => {
+                    ControlFlow::Continue(())
+                }
                 Seen::File(found) => {
                     let patient = mounts.patient(&found.path);
                     self.file(collector, files, found, patient, &mut outside)

@@ -3,7 +3,8 @@
 //! Facts come from `/etc`, `/proc` and `/sys` below the host's root; what cannot be read stays empty. Nothing here changes while a node runs,
 //! save for the clocks; that is [`super::vitals`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,8 @@ use crate::report;
 
 /// Characters of one fact.
 const FACT: usize = 256;
+/// Addresses of a node.
+const ADDRESSES: usize = 16;
 
 /// A node's inventory.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -56,6 +59,8 @@ pub struct Inventory {
     pub memory_kb: u64,
     /// Swap, KiB.
     pub swap_kb: u64,
+    /// The node's own addresses, loopback and link-local ones left out.
+    pub addresses: Vec<IpAddr>,
     /// Labels of the agent's configuration.
     pub labels: BTreeMap<String, String>,
     /// Collectors that the node declares, and whether each is on by default.
@@ -99,6 +104,7 @@ impl Inventory {
             processor_model: after_colon(&cpuinfo, "model name"),
             memory_kb: kb("MemTotal"),
             swap_kb: kb("SwapTotal"),
+            addresses: addresses(host),
             labels: known.labels.clone(),
             collectors: known.declared.clone(),
             packs: known.packs.clone(),
@@ -123,6 +129,7 @@ impl Inventory {
             os_id: this.os_id,
             os_version: this.os_version,
             kernel: this.kernel,
+            addresses: this.addresses,
             labels: this.labels,
             collectors: this.collectors,
             packs: this.packs,
@@ -139,6 +146,22 @@ pub fn hostname(host: &Host) -> String {
         return report::brief(&rustix::system::uname().nodename().to_string_lossy(), FACT);
     }
     short(host, &["/etc/hostname", "/proc/sys/kernel/hostname"])
+}
+
+/// The addresses of this system's interfaces by which others may know it, in order. Another root's are not those of this process.
+fn addresses(host: &Host) -> Vec<IpAddr> {
+    if !host.is_own() {
+        return Vec::new();
+    }
+    let Ok(networks) = sysinfo::Networks::new_with_refreshed_list() else { return Vec::new() };
+    let all = networks.values().flat_map(sysinfo::NetworkData::ip_networks).map(|network| network.addr.to_canonical());
+    let usable = all.filter(|address| match address {
+        IpAddr::V4(v4) => !v4.is_unspecified() && !v4.is_loopback() && !v4.is_link_local(),
+        // A link-local address means nothing without the interface's name.
+        IpAddr::V6(v6) => !v6.is_unspecified() && !v6.is_loopback() && !v6.is_unicast_link_local(),
+    });
+    let sorted: BTreeSet<IpAddr> = usable.collect();
+    sorted.into_iter().take(ADDRESSES).collect()
 }
 
 /// The first of some files that can be read, as one line.

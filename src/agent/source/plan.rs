@@ -4,8 +4,10 @@
 //! [`super::check()`]. Nothing of it comes from the wire but the choice among declared names.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::collector::Collector;
 use crate::agent::config::{AgentConfig, AgentLimits};
@@ -17,11 +19,16 @@ use crate::window::Window;
 /// Time that is taken before and after a window: clocks differ, and so do the moments when something happens and when it is written.
 const PAD: Duration = Duration::from_secs(300);
 
+/// Collectors of which only a part is wanted, and globs of one, at most.
+const PICKS: usize = 256;
+
 /// What to read.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The collectors, by name.
     pub collectors: Vec<Collector>,
+    /// What of a collector is wanted, where it is not all.
+    pub picks: BTreeMap<String, GlobSet>,
     /// What the request named and the node does not have.
     pub notes: Vec<Note>,
     /// Bounds of this collection.
@@ -69,6 +76,7 @@ impl Plan {
         let real = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
         Self {
             collectors: Vec::new(),
+            picks: BTreeMap::new(),
             notes: Vec::new(),
             bounds: config.limits.clone(),
             remote: config.network_file_systems,
@@ -78,5 +86,49 @@ impl Plan {
             history: history::file(&config.state_dir),
             known: Known::default(),
         }
+    }
+
+    /// Leaves out of some collectors what none of their globs matches. A glob stands for the end of a path on the host; one that begins
+    /// with `/` for all of it.
+    ///
+    /// # Errors
+    /// For a glob that is none.
+    pub fn pick(&mut self, globs: &BTreeMap<String, Vec<String>>) -> Result<(), globset::Error> {
+        for (collector, globs) in globs.iter().take(PICKS).filter(|(_, globs)| !globs.is_empty()) {
+            let mut set = GlobSetBuilder::new();
+            for glob in globs.iter().take(PICKS) {
+                let glob = glob.strip_prefix('/').map_or_else(|| format!("**/{glob}"), str::to_owned);
+                set.add(GlobBuilder::new(&glob).literal_separator(true).build()?);
+            }
+            self.picks.insert(collector.clone(), set.build()?);
+        }
+        Ok(())
+    }
+
+    /// Whether something of a collector is wanted: a host path, or `commands/…` and `journal/…`.
+    pub fn wants(&self, collector: &str, path: &Path) -> bool {
+        let picked = self.picks.get(collector);
+        picked.is_none_or(|globs| globs.is_match(path.strip_prefix("/").unwrap_or(path)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn globs_pick_by_the_ends_of_paths() {
+        let mut plan = Plan::new(&AgentConfig::default());
+        let wanted = ["access.log", "nginx/*.err", "/srv/*/x", "commands/*.txt"].map(str::to_owned).to_vec();
+        plan.pick(&[("web".to_owned(), wanted), ("all".to_owned(), Vec::new())].into()).expect("globs");
+        for path in ["/var/log/nginx/access.log", "/var/log/nginx/a.err", "/srv/a/x", "commands/uptime.txt"] {
+            assert!(plan.wants("web", Path::new(path)), "{path}");
+        }
+        for path in ["/var/log/nginx/access.log.1", "/var/log/a.err", "/srv/a/b/x", "/a/srv/a/x", "journal/web.export"]
+        {
+            assert!(!plan.wants("web", Path::new(path)), "{path}");
+        }
+        assert!(plan.wants("all", Path::new("/x")) && plan.wants("other", Path::new("/x")));
+        assert!(plan.pick(&[("web".to_owned(), vec!["[".to_owned()])].into()).is_err());
     }
 }

@@ -126,6 +126,7 @@ impl Service {
             mem_kb,
             mem_percent: super::vitals::tenth(mem_percent),
             cpu_percent: super::vitals::tenth(cpu_percent),
+            jobs: Vec::new(),
         }
     }
 

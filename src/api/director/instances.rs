@@ -9,7 +9,7 @@ use super::deployments::refused;
 use super::fault::Fault;
 use super::{context, line, principal, redirect, value};
 use crate::api::door::Caller;
-use crate::coordinator::verbs::{InstanceRow, Probe, Verbs};
+use crate::coordinator::verbs::{InstanceRow, Probe, Standing, Verbs};
 
 /// `GET /deployments/{name}/vms`.
 pub async fn vms(
@@ -44,10 +44,10 @@ async fn answer(
         return redirect(&verbs, &caller, task.map_err(|refusal| refused(&refusal, &name, &caller))?);
     }
     let rows = verbs.vms(&who, &name).await.map_err(|refusal| refused(&refusal, &name, &caller))?;
-    Ok(Json(rows.iter().map(|(row, online)| short(row, *online)).collect::<Vec<_>>()).into_response())
+    Ok(Json(rows.iter().map(|placed| short(&placed.row, placed)).collect::<Vec<_>>()).into_response())
 }
 
-fn short(row: &InstanceRow, online: bool) -> Value {
+fn short(row: &InstanceRow, stands: &Standing) -> Value {
     let placed = &row.placed;
     json!({
         "agent_id": placed.node,
@@ -56,9 +56,9 @@ fn short(row: &InstanceRow, online: bool) -> Value {
         "index": placed.index,
         "id": placed.id.to_string(),
         "az": row.cluster_name,
-        "ips": [],
+        "ips": stands.addresses,
         "vm_created_at": null,
-        "active": online,
+        "active": stands.online,
         "expects_vm": true,
     })
 }

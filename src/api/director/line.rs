@@ -28,7 +28,7 @@ fn line(seen: &Seen) -> Value {
     let job_state = match vitals {
         None => UNRESPONSIVE,
         Some(_) if !row.is_settled() => "stale",
-        Some(_) if processes.iter().any(|process| process["state"] == "failing") => "failing",
+        Some(vitals) if is_failing(seen, vitals) => "failing",
         Some(_) => "running",
     };
     let mut line = json!({
@@ -44,7 +44,7 @@ fn line(seen: &Seen) -> Value {
         "resource_pool": "node",
         "disk_cid": null,
         "disk_cids": [],
-        "ips": [],
+        "ips": node.map(|node| &node.about.addresses[..]).unwrap_or_default(),
         "dns": node.map(|node| node.about.hostname.as_str()).filter(|name| !name.is_empty()).into_iter().collect::<Vec<_>>(),
         "active": vitals.is_some(),
         "bootstrap": placed.index == 0,
@@ -59,6 +59,14 @@ fn line(seen: &Seen) -> Value {
         line.insert("vm_created_at".into(), clock::rfc3339(node.first_seen_ms).into());
     }
     line
+}
+
+/// Whether a unit failed that a job of the instance reads the journal of. What else fails on the node is not the instance's.
+fn is_failing(seen: &Seen, vitals: &Vitals) -> bool {
+    let Some(wanted) = &seen.row.wanted else { return false };
+    let jobs: Vec<_> = wanted.jobs.iter().map(|job| format!("{}/{}", wanted.name, job.collector)).collect();
+    let of_ours = |unit: &&Unit| unit.jobs.iter().any(|job| jobs.contains(job));
+    vitals.units.iter().filter(of_ours).any(|unit| unit_state(unit) == Some("failing"))
 }
 
 /// A number as a text.

@@ -220,6 +220,7 @@ impl Lane {
             bundle: self.run.bundle.to_string(),
             node: self.node.to_string(),
             collectors: self.part.collectors.as_ref().unwrap_or(&self.run.collectors).clone(),
+            picks: self.part.picks.clone(),
             deployment: self.part.deployment.clone(),
             window: self.run.window,
             requested_by: self.run.requested_by.clone(),

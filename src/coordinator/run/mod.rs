@@ -13,7 +13,7 @@ mod purse;
 mod questions;
 mod settings;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -99,13 +99,15 @@ pub struct NodePart {
     pub node: NodeName,
     /// Collectors to run on it, in place of the download's.
     pub collectors: Option<Vec<String>>,
+    /// Globs of what is wanted of a collector; all of it where there are none.
+    pub picks: BTreeMap<String, Vec<String>>,
     /// The deployment whose jobs and properties count there.
     pub deployment: Option<String>,
 }
 
 impl From<NodeName> for NodePart {
     fn from(node: NodeName) -> Self {
-        Self { node, collectors: None, deployment: None }
+        Self { node, collectors: None, picks: BTreeMap::new(), deployment: None }
     }
 }
 

@@ -31,6 +31,7 @@ const COLLECTORS: usize = 256;
 const TEXT: usize = 256;
 const PACKS: usize = 64;
 const DEPLOYMENTS: usize = 256;
+const ADDRESSES: usize = 64;
 
 /// `POST /agent/v1/session`.
 pub(super) async fn session(State(desk): State<Desk>, request: Request) -> Result<Response, Response> {
@@ -78,6 +79,7 @@ fn bounded(mut hello: Hello) -> Hello {
     hello.labels.values_mut().for_each(cut);
     hello.collectors = hello.collectors.into_iter().take(COLLECTORS).collect();
     hello.working.truncate(COLLECTORS);
+    hello.addresses.truncate(ADDRESSES);
     hello.packs.truncate(PACKS);
     for pack in &mut hello.packs {
         cut(&mut pack.name);

@@ -31,6 +31,7 @@ fn hello() -> Hello {
         os_id: String::new(),
         os_version: String::new(),
         kernel: "6.1".into(),
+        addresses: (0..1000).map(|n| std::net::Ipv4Addr::from_bits(n + 1).into()).collect(),
         labels: (0..1000).map(|n| (n.to_string(), "ä".repeat(300))).collect(),
         collectors: Default::default(),
         clock_ms: 0,
@@ -108,6 +109,7 @@ async fn what_a_node_says_of_itself_is_kept_and_bounded() {
     let identity = node(&kit, "n1", "default").await;
     let row = kit.verbs.node(&admin, "n1").await.expect("found").row;
     assert_eq!((row.cluster_name.as_str(), row.about.kernel.as_str()), ("default", "6.1"));
+    assert!(row.about.addresses.len() <= 16);
     assert!(
         row.about.os.len() <= 256 && row.about.labels.len() <= 128 && row.about.labels.values().all(|v| v.len() <= 256)
     );

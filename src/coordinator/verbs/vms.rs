@@ -4,6 +4,7 @@
 //! soon as it is there, so that the memory of ten thousand nodes is that of those on the way.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::coordinator::tasks::{NewTask, TaskError, Work};
 use crate::id::{NodeName, TaskId};
 use crate::protocol::agents::Vitals;
 use crate::protocol::questions::{Question, Reply};
+use crate::report;
 
 /// Time that an agent has to say how its node is.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -29,6 +31,17 @@ pub enum Probe {
     Vms,
     /// For its instances.
     Instances,
+}
+
+/// One instance, as it stands in the state.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// What is wanted of it.
+    pub row: InstanceRow,
+    /// Its node's addresses, as the node last said.
+    pub addresses: Vec<IpAddr>,
+    /// Whether its agent is connected.
+    pub online: bool,
 }
 
 /// One instance, as far as it could be seen.
@@ -51,18 +64,18 @@ impl Verbs {
     ///
     /// # Errors
     /// As [`Verbs::deployment`].
-    pub async fn vms(&self, who: &Principal, name: &str) -> Result<Vec<(InstanceRow, bool)>, Refusal> {
-        let rows = self.watched(who, "deployment.vms", name, async {
+    pub async fn vms(&self, who: &Principal, name: &str) -> Result<Vec<Standing>, Refusal> {
+        self.watched(who, "deployment.vms", name, async {
             let row = self.deployment_of(who, name).await?;
-            Ok(self.rooms.store.instances(&row.name).await?)
-        });
-        let staying = rows.await?.into_iter().filter(|row| row.wanted.is_some());
-        Ok(staying
-            .map(|row| {
-                let online = self.rooms.engine.online(&row.placed.node).is_some();
-                (row, online)
-            })
-            .collect())
+            let (rows, mut nodes) = (self.rooms.store.instances(&row.name).await?, self.nodes_of(&row).await?);
+            let stands = |row: InstanceRow| Standing {
+                addresses: nodes.remove(&row.placed.node).map(|node| node.about.addresses).unwrap_or_default(),
+                online: self.rooms.engine.online(&row.placed.node).is_some(),
+                row,
+            };
+            Ok(rows.into_iter().filter(|row| row.wanted.is_some()).map(stands).collect())
+        })
+        .await
     }
 
     /// Asks each instance's agent how it is, as a task.
@@ -131,7 +144,7 @@ impl Verbs {
             Ok::<_, TaskError>(())
         };
         work.unless_cancelled(writing).await??;
-        Ok(format!("{total} instances, {silent} without an answer"))
+        Ok(format!("{}, {silent} without an answer", report::counted(total, "instance")))
     }
 
     async fn vitals(&self, node: &NodeName, user: &str) -> Result<Box<Vitals>, AskError> {
@@ -141,10 +154,10 @@ impl Verbs {
         }
     }
 
-    async fn nodes_of(&self, row: &DeploymentRow) -> Result<HashMap<NodeName, NodeRow>, TaskError> {
+    async fn nodes_of(&self, row: &DeploymentRow) -> Result<HashMap<NodeName, NodeRow>, Refusal> {
         let mut nodes = HashMap::new();
         for cluster in &row.clusters {
-            let rows = self.rooms.store.nodes(Some(*cluster)).await.map_err(Refusal::from)?;
+            let rows = self.rooms.store.nodes(Some(*cluster)).await?;
             nodes.extend(rows.into_iter().map(|row| (row.name.clone(), row)));
         }
         Ok(nodes)

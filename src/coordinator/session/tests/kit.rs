@@ -534,6 +534,7 @@ pub(super) fn hello(instance: Uuid) -> Hello {
         os_id: String::new(),
         os_version: String::new(),
         kernel: String::new(),
+        addresses: Vec::new(),
         labels: Default::default(),
         collectors: Default::default(),
         clock_ms: Clock::system().now_ms(),
