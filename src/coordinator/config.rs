@@ -221,6 +221,7 @@ impl CoordinatorConfig {
             ("limits.connections", l.connections as u64),
             ("audit.file_mib", self.audit.file_mib),
             ("audit.files", self.audit.files as u64),
+            ("federation.certificates", self.federation.certificates.into()),
             ("tasks.keep_days", self.tasks.keep_days.into()),
             ("stored.keep", self.stored.keep.into()),
             ("stored.keep_days", self.stored.keep_days.into()),

@@ -44,11 +44,19 @@ pub struct AccessEndpoint {
 }
 
 /// `[federation]`
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FederationConfig {
+    /// Certificates of one user for one fleet that may be good at the same time.
+    pub certificates: u32,
     /// URLs of the public listener by project, VPC and subnet. Once there is one, others are refused.
     pub endpoints: Vec<FleetEndpoint>,
+}
+
+impl Default for FederationConfig {
+    fn default() -> Self {
+        Self { certificates: 100, endpoints: Vec::new() }
+    }
 }
 
 /// `[[federation.endpoints]]`

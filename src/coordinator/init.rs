@@ -156,7 +156,7 @@ pub async fn init(
     if let Some(password) = password.as_ref().or(made.as_ref())
         && !users.add(user, password, Role::Admin, None).await?
     {
-        users.change_password(user, password).await?;
+        users.change_password(user, password, false).await?;
         users.change(user, Some(Role::Admin), Some(None), Some(false)).await?;
     }
     audit.record(Actor::console(), "admin.init", user, Outcome::Done);

@@ -7,9 +7,8 @@
 use super::principal::Principal;
 use super::refusal::Refusal;
 use super::signature::Signed;
-use super::store::Store;
-use super::store::keys::KeyAdded;
 use super::store::vault::Vault;
+use super::store::{Added, Store};
 use crate::clock::Clock;
 use crate::limits;
 use crate::secret::{Secret, random_bytes};
@@ -53,9 +52,9 @@ impl Keys {
         let sealed = self.vault.seal(&place(&id), secret.expose().as_bytes());
         let row = KeyRow { id, name, user: user.to_owned(), created_ms: self.clock.now_ms(), used_ms: None };
         match self.store.add_key(row.clone(), sealed).await? {
-            KeyAdded::Yes => Ok((row, secret)),
-            KeyAdded::NoUser => Err(Refusal::not_found("user", user)),
-            KeyAdded::TooMany => Err(Refusal::Conflict("this user has too many access keys; revoke one first".into())),
+            Added::Yes => Ok((row, secret)),
+            Added::NoOwner => Err(Refusal::not_found("user", user)),
+            Added::TooMany => Err(Refusal::Conflict("this user has too many access keys; revoke one first".into())),
         }
     }
 
@@ -75,10 +74,13 @@ impl Keys {
         self.store.drop_key(id, user).await?.ok_or_else(|| Refusal::not_found("access key", id))
     }
 
-    /// Whoever signed a request.
+    /// Whoever signed a request. One that may change something is taken once: whoever overheard it cannot have it done again. The
+    /// same request made twice within a second has the same signature, and the second is refused as well, since nothing tells
+    /// it from an echo; a client that tries again signs again, with the time of then. What only reads may be repeated.
     ///
     /// # Errors
-    /// [`Refusal::Unauthenticated`] when the key is not known, its user may not enter, or the signature is wrong or too old.
+    /// [`Refusal::Unauthenticated`] when the key is not known, its user may not enter, or the signature is wrong, too old, or was
+    /// used up; [`Refusal::Busy`] when the key changes more than can be remembered.
     pub async fn signer(&self, signed: &Signed) -> Result<Principal, Refusal> {
         let id = signed.access();
         let found = if id.len() == ACCESS { self.store.key(id).await? } else { None };
@@ -88,6 +90,13 @@ impl Keys {
         let now = self.clock.now_ms();
         if !signed.is_good(&Secret::new(String::from_utf8_lossy(&opened)), now) {
             return Err(Refusal::Unauthenticated);
+        }
+        if signed.changes() {
+            match self.store.use_signature(signed.digest(), id, now, signed.until_ms()).await? {
+                Added::Yes => {}
+                Added::NoOwner => return Err(Refusal::Unauthenticated),
+                Added::TooMany => return Err(Refusal::Busy),
+            }
         }
         self.store.key_used(id, now).await?;
         Ok(principal)

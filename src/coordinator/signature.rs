@@ -33,6 +33,7 @@ const HOST: &str = "host";
 pub struct Signed {
     access: String,
     made_ms: i64,
+    changes: bool,
     to_sign: String,
     signature: Vec<u8>,
 }
@@ -66,6 +67,7 @@ impl Signed {
         Some(Self {
             access: parts.access.to_owned(),
             made_ms: milliseconds(date)?,
+            changes: !method.is_safe(),
             to_sign: format!("{SCHEME}\n{date}\n{digest}"),
             signature: parts.signature,
         })
@@ -74,6 +76,21 @@ impl Signed {
     /// The access key that it names; anybody can write any.
     pub fn access(&self) -> &str {
         &self.access
+    }
+
+    /// Whether it may change something, and so must not be done twice.
+    pub fn changes(&self) -> bool {
+        self.changes
+    }
+
+    /// What tells it from all others, and is of no use to anybody.
+    pub fn digest(&self) -> String {
+        hex(digest::digest(&digest::SHA256, &self.signature).as_ref())
+    }
+
+    /// Until when it could be good, milliseconds since 1970.
+    pub fn until_ms(&self) -> i64 {
+        self.made_ms.saturating_add_unsigned(WINDOW_MS)
     }
 
     /// Whether it was made with this secret key, near `now_ms`.

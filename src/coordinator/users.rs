@@ -155,14 +155,15 @@ impl Users {
         Ok(self.store.change_user(name, role, limits, disabled).await?)
     }
 
-    /// Gives a user another password and ends the user's sessions and tokens; `false` when there is none of that name.
+    /// Gives a user another password and ends the user's sessions and tokens, with `all` also access keys and certificates; `false`
+    /// when there is none of that name.
     ///
     /// # Errors
     /// [`Refusal::Invalid`] for an unusable password.
-    pub async fn change_password(&self, name: &str, password: &Secret) -> Result<bool, Refusal> {
+    pub async fn change_password(&self, name: &str, password: &Secret, all: bool) -> Result<bool, Refusal> {
         check_password(password)?;
         let hash = self.hash(password).await?;
-        Ok(self.store.change_password(name, hash).await?)
+        Ok(self.store.change_password(name, hash, all, self.clock.now_ms()).await?)
     }
 
     /// Checks a user's password, shown from the address `from`; without one the caller is inside this process.

@@ -83,7 +83,7 @@ pub async fn password(
     let who = principal(&verbs, &caller).await?;
     let wanted: NewPassword = door::json(body).await?;
     let (password, current) = (Secret::new(wanted.password), wanted.current.map(Secret::new));
-    verbs.change_password(&who, &name?.0, &password, current.as_ref()).await?;
+    verbs.change_password(&who, &name?.0, &password, current.as_ref(), wanted.revoke_keys).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -10,7 +10,7 @@ use http::Method;
 
 use super::connect::{Coordinator, segment};
 use super::key;
-use super::output::{self, Table};
+use super::output;
 use super::prompt;
 use crate::protocol::control::{NewPassword, NewUser, User, UserChange, UserScope, Whoami};
 use crate::secret::Secret;
@@ -114,10 +114,11 @@ pub enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Give a user another password; the user's sessions and tokens end, access keys and certificates stay
+    /// Give a user another password; the user's sessions and tokens end, access keys and certificates stay without --revoke-keys
     #[command(after_help = "Examples:
   sheaf user passwd                               your own; the current one is asked for
-  sheaf user passwd ada --new-password-file FILE  another's, as an admin")]
+  sheaf user passwd ada --new-password-file FILE  another's, as an admin
+  sheaf user passwd ada --revoke-keys             whatever somebody else may have got hold of ends")]
     Passwd {
         /// Its name; you, without it
         name: Option<String>,
@@ -127,6 +128,9 @@ pub enum Verb {
         /// File that holds your current password, when it is your own that changes; without it, it is asked for
         #[arg(long, value_name = "FILE")]
         current_password_file: Option<PathBuf>,
+        /// End the user's access keys and certificates as well
+        #[arg(long)]
+        revoke_keys: bool,
     },
     /// Refuse every credential of a user, at once
     #[command(after_help = "Examples:\n  sheaf user disable ada")]
@@ -171,8 +175,9 @@ impl Verb {
                 }
                 show(&coordinator.call(Method::PATCH, &path(&name), Some(&change)).await?, json)?;
             }
-            Self::Passwd { name, new_password_file, current_password_file } => {
-                passwd(coordinator, name, new_password_file.as_deref(), current_password_file.as_deref()).await?;
+            Self::Passwd { name, new_password_file, current_password_file, revoke_keys } => {
+                let files = (new_password_file.as_deref(), current_password_file.as_deref());
+                passwd(coordinator, name, files, revoke_keys).await?;
             }
             Self::Disable { name } => disable(coordinator, &name, true).await?,
             Self::Enable { name } => disable(coordinator, &name, false).await?,
@@ -186,8 +191,8 @@ impl Verb {
 async fn passwd(
     coordinator: &Coordinator,
     name: Option<String>,
-    new: Option<&Path>,
-    current: Option<&Path>,
+    (new, current): (Option<&Path>, Option<&Path>),
+    revoke_keys: bool,
 ) -> anyhow::Result<()> {
     let me: Whoami = coordinator.fetch("/session").await?;
     let name = name.unwrap_or_else(|| me.user.clone());
@@ -197,9 +202,14 @@ async fn passwd(
         (true, None) => Some(prompt::password(&format!("Current password of {name}"))?),
     };
     let password = new_password(&name, new)?.expose().to_owned();
-    let wanted = NewPassword { password, current: current.map(|current| current.expose().to_owned()) };
+    let wanted = NewPassword { password, current: current.map(|current| current.expose().to_owned()), revoke_keys };
     coordinator.call::<()>(Method::POST, &format!("{}/password", path(&name)), Some(&wanted)).await?;
-    Ok(output::say(&format!("{name} has a new password; sessions and tokens of {name} have ended\n"))?)
+    let keys = if revoke_keys {
+        "sessions, tokens, access keys and certificates have ended"
+    } else {
+        "sessions and tokens have ended; access keys and certificates stay (--revoke-keys ends them too)"
+    };
+    Ok(output::say(&format!("{name} has a new password; {keys}\n"))?)
 }
 
 async fn disable(coordinator: &Coordinator, name: &str, disabled: bool) -> anyhow::Result<()> {
@@ -225,27 +235,21 @@ fn path(name: &str) -> String {
 }
 
 fn show(user: &User, json: bool) -> std::io::Result<()> {
-    if json {
-        return output::json(user);
-    }
-    output::fields(&[
-        ("name", user.name.clone()),
-        ("role", user.role.clone()),
-        ("scope", scope(user)),
-        ("state", state(user).to_owned()),
-        ("created", user.created_at.clone()),
-    ])
+    output::one(user, json, |user| {
+        [
+            ("name", user.name.clone()),
+            ("role", user.role.clone()),
+            ("scope", scope(user)),
+            ("state", state(user).to_owned()),
+            ("created", user.created_at.clone()),
+        ]
+    })
 }
 
 fn list(users: &[User], json: bool) -> std::io::Result<()> {
-    if json {
-        return output::json(&users);
-    }
-    let mut table = Table::new(&["NAME", "ROLE", "STATE", "SCOPE"]);
-    for user in users {
-        table.row([user.name.clone(), user.role.clone(), state(user).to_owned(), scope(user)]);
-    }
-    table.print()
+    output::rows(users, json, ["NAME", "ROLE", "STATE", "SCOPE"], |user| {
+        [user.name.clone(), user.role.clone(), state(user).to_owned(), scope(user)]
+    })
 }
 
 fn state(user: &User) -> &'static str {

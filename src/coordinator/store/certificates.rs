@@ -1,10 +1,10 @@
 //! Stored certificates of operators. They go with their user and with their fleet.
 
-use rusqlite::{OptionalExtension as _, Row};
+use rusqlite::{OptionalExtension as _, Row, Transaction};
 
 use super::fleets::fleet_id;
 use super::roster::{cluster_id, unreadable};
-use super::{Store, StoreError};
+use super::{Added, Store, StoreError};
 use crate::coordinator::certificates::{CertificateRow, OperatorCertificate};
 use crate::coordinator::principal::Role;
 use crate::id::FleetId;
@@ -26,23 +26,32 @@ CREATE INDEX certificates_of_fleet ON certificates (fleet);
 
 const CERTIFICATE: &str = "SELECT x.serial, x.user, x.role, x.fleet, f.name, x.created_ms, x.expires_ms, x.revoked_ms
     FROM certificates x JOIN fleets f ON f.id = x.fleet";
-/// How long a certificate that is over stays in the list.
+/// How long a certificate that is over, or was revoked, stays in the list.
 const KEPT_MS: i64 = 90 * 86_400_000;
 
 impl Store {
-    /// Keeps a certificate that was issued; `false` when its user or its fleet is gone. Ones that were over long ago are forgotten.
+    /// Keeps a certificate that was issued, unless its user has `most` good ones for the fleet already.
     ///
     /// # Errors
     /// When the state cannot be written.
-    pub async fn add_certificate(&self, row: CertificateRow) -> Result<bool, StoreError> {
+    pub async fn add_certificate(&self, row: CertificateRow, most: u32) -> Result<Added, StoreError> {
         self.sure(move |tx| {
-            tx.execute("DELETE FROM certificates WHERE expires_ms <= ?1", [row.created_ms - KEPT_MS])?;
+            forget_old(tx, row.created_ms)?;
+            let good: u32 = tx.query_row(
+                "SELECT count(*) FROM certificates
+                 WHERE user = ?1 AND fleet = ?2 AND revoked_ms IS NULL AND expires_ms > ?3",
+                (&row.user, row.fleet.to_string(), row.created_ms),
+                |row| row.get(0),
+            )?;
+            if good >= most {
+                return Ok(Added::TooMany);
+            }
             let added = tx.execute(
                 "INSERT INTO certificates (serial, user, role, fleet, created_ms, expires_ms)
                  SELECT ?1, u.name, ?3, f.id, ?5, ?6 FROM users u, fleets f WHERE u.name = ?2 AND f.id = ?4",
                 (&row.serial, &row.user, row.role.as_str(), row.fleet.to_string(), row.created_ms, row.expires_ms),
             )?;
-            Ok(added == 1)
+            Ok(if added == 1 { Added::Yes } else { Added::NoOwner })
         })
         .await
     }
@@ -118,6 +127,11 @@ impl Store {
         })
         .await
     }
+}
+
+/// Forgets certificates that have been over or revoked for long: one that is not known is as little good.
+pub(super) fn forget_old(tx: &Transaction<'_>, now_ms: i64) -> rusqlite::Result<usize> {
+    tx.execute("DELETE FROM certificates WHERE expires_ms <= ?1 OR revoked_ms <= ?1", [now_ms - KEPT_MS])
 }
 
 fn role(row: &Row<'_>, column: usize) -> rusqlite::Result<Role> {

@@ -3,7 +3,7 @@
 use rusqlite::OptionalExtension as _;
 
 use super::users::standing;
-use super::{Store, StoreError};
+use super::{Added, Store, StoreError};
 use crate::coordinator::principal::{Door, Principal};
 
 /// The tables of this room.
@@ -26,6 +26,19 @@ CREATE TABLE user_tokens (
 CREATE INDEX user_tokens_of_user ON user_tokens (user, expires_ms);
 ";
 
+/// Signatures of requests that change something, for as long as each could be sent again.
+pub(super) const SIGNATURES: &str = "
+CREATE TABLE used_signatures (
+    digest TEXT PRIMARY KEY,
+    key TEXT NOT NULL REFERENCES access_keys (id) ON DELETE CASCADE,
+    until_ms INTEGER NOT NULL
+) STRICT;
+CREATE INDEX used_signatures_of_key ON used_signatures (key, until_ms);
+CREATE INDEX used_signatures_by_end ON used_signatures (until_ms);
+";
+
+/// Signatures of one key that are remembered at the same time; past it, the key can change nothing until some are over.
+const USES: u32 = 20_000;
 /// Access keys of one user.
 const KEYS: u32 = 20;
 /// Tokens of one user at the same time; past it, the one that would expire first goes.
@@ -48,35 +61,24 @@ pub struct KeyRow {
     pub used_ms: Option<i64>,
 }
 
-/// What became of a new key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyAdded {
-    /// It stands.
-    Yes,
-    /// There is no such user.
-    NoUser,
-    /// The user has too many.
-    TooMany,
-}
-
 impl Store {
     /// Keeps an access key.
     ///
     /// # Errors
     /// When the state cannot be written.
-    pub async fn add_key(&self, row: KeyRow, sealed: Vec<u8>) -> Result<KeyAdded, StoreError> {
+    pub async fn add_key(&self, row: KeyRow, sealed: Vec<u8>) -> Result<Added, StoreError> {
         self.sure(move |tx| {
             let there: bool =
                 tx.query_row("SELECT EXISTS (SELECT 1 FROM users WHERE name = ?1)", [&row.user], |row| row.get(0))?;
             if !there {
-                return Ok(KeyAdded::NoUser);
+                return Ok(Added::NoOwner);
             }
             let added = tx.execute(
                 "INSERT INTO access_keys (id, name, user, sealed, created_ms)
                  SELECT ?1, ?2, ?3, ?4, ?5 WHERE (SELECT count(*) FROM access_keys WHERE user = ?3) < ?6",
                 (&row.id, &row.name, &row.user, &sealed, row.created_ms, KEYS),
             )?;
-            Ok(if added == 1 { KeyAdded::Yes } else { KeyAdded::TooMany })
+            Ok(if added == 1 { Added::Yes } else { Added::TooMany })
         })
         .await
     }
@@ -149,6 +151,36 @@ impl Store {
                 (&id, now_ms, USED_MS),
             )?;
             Ok(())
+        })
+        .await
+    }
+
+    /// Uses a signature up: `TooMany` where so many of the key are remembered that no more can be, `NoOwner` for one that was used
+    /// before, or whose key is gone. It is remembered until `until_ms`, across restarts.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub async fn use_signature(
+        &self,
+        digest: String,
+        key: &str,
+        now_ms: i64,
+        until_ms: i64,
+    ) -> Result<Added, StoreError> {
+        let key = key.to_owned();
+        self.quick(move |tx| {
+            tx.execute("DELETE FROM used_signatures WHERE until_ms < ?1", [now_ms])?;
+            let uses: u32 =
+                tx.query_row("SELECT count(*) FROM used_signatures WHERE key = ?1", [&key], |row| row.get(0))?;
+            if uses >= USES {
+                return Ok(Added::TooMany);
+            }
+            let added = tx.execute(
+                "INSERT OR IGNORE INTO used_signatures (digest, key, until_ms)
+                 SELECT ?1, id, ?3 FROM access_keys WHERE id = ?2",
+                (&digest, &key, until_ms),
+            )?;
+            Ok(if added == 1 { Added::Yes } else { Added::NoOwner })
         })
         .await
     }

@@ -37,6 +37,17 @@ const QUEUE: usize = 256;
 /// Time to wait for another process at the same file, which only `sheaf coordinator init` can be.
 const LOCKED: Duration = Duration::from_secs(5);
 
+/// What became of something new of which only so many are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Added {
+    /// It stands.
+    Yes,
+    /// What it belongs to is not there, or it is there already.
+    NoOwner,
+    /// There are too many.
+    TooMany,
+}
+
 /// Why the state cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {

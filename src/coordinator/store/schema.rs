@@ -7,19 +7,22 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehav
 use super::{StoreError, access, certificates, deployments, fleets, join, keys, roster, stored, tasks, users};
 
 /// Step `n` leads from version `n` to `n + 1`. The tables of a room stand beside its operations.
-const STEPS: &[&[&str]] = &[&[
-    META,
-    roster::TABLES,
-    users::TABLES,
-    keys::TABLES,
-    access::TABLES,
-    tasks::TABLES,
-    stored::TABLES,
-    fleets::TABLES,
-    certificates::TABLES,
-    join::TABLES,
-    deployments::TABLES,
-]];
+const STEPS: &[&[&str]] = &[
+    &[
+        META,
+        roster::TABLES,
+        users::TABLES,
+        keys::TABLES,
+        access::TABLES,
+        tasks::TABLES,
+        stored::TABLES,
+        fleets::TABLES,
+        certificates::TABLES,
+        join::TABLES,
+        deployments::TABLES,
+    ],
+    &[keys::SIGNATURES],
+];
 
 const META: &str = "CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;";
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rusqlite::{OptionalExtension as _, Row, Transaction};
 
+use super::certificates::forget_old;
 use super::fleets::fleet_id;
 use super::roster::{cluster_id, unreadable};
 use super::{Store, StoreError};
@@ -107,14 +108,20 @@ impl Store {
         .await
     }
 
-    /// Gives a user another password, which ends all sessions and tokens of that user; `false` when there is none of that name.
+    /// Gives a user another password, which ends all sessions and tokens of that user, and with `all` the user's access keys and
+    /// certificates; `false` when there is none of that name.
     ///
     /// # Errors
     /// When the state cannot be written.
-    pub async fn change_password(&self, name: &str, hash: String) -> Result<bool, StoreError> {
+    pub async fn change_password(&self, name: &str, hash: String, all: bool, now_ms: i64) -> Result<bool, StoreError> {
         let name = name.to_owned();
         self.sure(move |tx| {
             end_entries(tx, &name)?;
+            if all {
+                tx.execute("DELETE FROM access_keys WHERE user = ?1", [&name])?;
+                let revoke = "UPDATE certificates SET revoked_ms = ?2 WHERE user = ?1 AND revoked_ms IS NULL";
+                tx.execute(revoke, (&name, now_ms))?;
+            }
             Ok(tx.execute("UPDATE users SET hash = ?2 WHERE name = ?1", (&name, &hash))? == 1)
         })
         .await
@@ -228,7 +235,8 @@ impl Store {
         .await
     }
 
-    /// Forgets sessions that were not used for too long, and users' tokens and pending downloads that expired.
+    /// Forgets sessions that were not used for too long; users' tokens, pending downloads and used signatures that expired; and
+    /// certificates that were over long ago.
     ///
     /// # Errors
     /// When the state cannot be written.
@@ -236,7 +244,9 @@ impl Store {
         self.quick(move |tx| {
             Ok(tx.execute("DELETE FROM sessions WHERE used_ms <= ?1", [now_ms - idle_ms])?
                 + tx.execute("DELETE FROM user_tokens WHERE expires_ms <= ?1", [now_ms])?
-                + tx.execute("DELETE FROM bundle_tokens WHERE expires_ms <= ?1", [now_ms])?)
+                + tx.execute("DELETE FROM bundle_tokens WHERE expires_ms <= ?1", [now_ms])?
+                + tx.execute("DELETE FROM used_signatures WHERE until_ms < ?1", [now_ms])?
+                + forget_old(tx, now_ms)?)
         })
         .await
     }

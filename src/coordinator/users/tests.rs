@@ -35,7 +35,7 @@ async fn a_remembered_success_ends_with_the_password_and_with_time() {
     let users = users(&kit);
     users.login("admin", &secret(PASSWORD), None).await.expect("right");
     assert!(users.remembered.lock().expect("whole").values().all(|until| *until > kit.clock.now_ms()));
-    assert!(users.change_password("admin", &secret("another horse")).await.expect("changed"));
+    assert!(users.change_password("admin", &secret("another horse"), false).await.expect("changed"));
     assert_eq!(users.login("admin", &secret(PASSWORD), None).await.map(drop), Err(Refusal::Unauthenticated));
     users.login("admin", &secret("another horse"), None).await.expect("right");
     let key = *users.remembered.lock().expect("whole").keys().next().expect("one");
@@ -96,7 +96,7 @@ async fn a_closed_session_and_others_are_nobody() {
         assert_eq!(users.session(bad).await.map(drop), Err(Refusal::Unauthenticated));
     }
     let id = users.open_session(&kit.admin()).await.expect("opened");
-    users.change_password("admin", &secret("another horse")).await.expect("changed");
+    users.change_password("admin", &secret("another horse"), false).await.expect("changed");
     assert_eq!(users.session(id.expose()).await.map(drop), Err(Refusal::Unauthenticated), "a new password ends them");
 }
 

@@ -2,8 +2,12 @@
 //!
 //! Who asks gets no more than what it has: its own role, in one fleet that it sees. Keys are made here, handed out once and not kept.
 
+use serde_json::Value;
+
 use super::{CertificateRow, Door, Place, Principal, Refusal, Role, Verbs};
 use crate::coordinator::pki::ClientCertificate;
+use crate::coordinator::store::Added;
+use crate::protocol::kubeconfig::Kubeconfig;
 
 /// Days that a certificate may be good.
 const DAYS: std::ops::RangeInclusive<u32> = 1..=1825;
@@ -22,6 +26,21 @@ pub struct Issued {
     pub ca: String,
 }
 
+impl Issued {
+    /// The kubeconfig that holds all of it.
+    pub fn kubeconfig(&self) -> Value {
+        Kubeconfig {
+            fleet: &self.row.fleet_name,
+            user: &self.row.user,
+            server: &self.server,
+            ca: &self.ca,
+            certificate: &self.certificate.certificate,
+            key: &self.certificate.key,
+        }
+        .to_json()
+    }
+}
+
 /// Certificates.
 impl Verbs {
     /// Issues a certificate for a fleet (id or name), good for `days`. `origin` is how the caller knows this coordinator; `place`
@@ -29,7 +48,8 @@ impl Verbs {
     ///
     /// # Errors
     /// [`Refusal::NotFound`] and [`Refusal::Forbidden`] as for the fleet; [`Refusal::Forbidden`] for whoever comes with a certificate;
-    /// [`Refusal::Invalid`] for a fleet without federation, an unknown place, or more days than there may be or the CA has left.
+    /// [`Refusal::Invalid`] for a fleet without federation, an unknown place, or more days than there may be or the CA has left;
+    /// [`Refusal::Conflict`] when the user has too many good ones for the fleet.
     pub async fn issue_certificate(
         &self,
         who: &Principal,
@@ -87,8 +107,16 @@ impl Verbs {
             expires_ms,
             revoked_ms: None,
         };
-        if !self.rooms.store.add_certificate(row.clone()).await? {
-            return Err(Refusal::Forbidden);
+        let most = self.rooms.endpoints.federation.certificates;
+        match self.rooms.store.add_certificate(row.clone(), most).await? {
+            Added::Yes => {}
+            Added::NoOwner => return Err(Refusal::Forbidden),
+            Added::TooMany => {
+                return Err(Refusal::Conflict(format!(
+                    "`{}` has {most} good certificates for fleet `{}` already; revoke some first",
+                    row.user, row.fleet_name
+                )));
+            }
         }
         Ok(Issued { row, certificate, server, ca: self.rooms.ca.clone() })
     }

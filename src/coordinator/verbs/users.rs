@@ -127,8 +127,8 @@ impl Verbs {
         .await
     }
 
-    /// Gives a user another password, which ends the user's sessions and tokens: one's own, for the `current` one, or, for an admin
-    /// of everything, anybody else's.
+    /// Gives a user another password, which ends the user's sessions and tokens, with `all` also access keys and certificates: one's
+    /// own, for the `current` one, or, for an admin of everything, anybody else's.
     ///
     /// # Errors
     /// [`Refusal::Invalid`] for an unusable password and without the current one; [`Refusal::Forbidden`] when that is wrong;
@@ -139,8 +139,10 @@ impl Verbs {
         name: &str,
         password: &Secret,
         current: Option<&Secret>,
+        all: bool,
     ) -> Result<(), Refusal> {
-        self.recorded(who, "user.password", name, async {
+        let what = if all { "user.password-and-keys" } else { "user.password" };
+        self.recorded(who, what, name, async {
             if name == who.name {
                 is_whole(who)?;
                 let current =
@@ -153,7 +155,7 @@ impl Verbs {
             } else {
                 rules(who)?;
             }
-            let there = self.rooms.users.change_password(name, password).await?;
+            let there = self.rooms.users.change_password(name, password, all).await?;
             if there { Ok(()) } else { Err(Refusal::not_found("user", name)) }
         })
         .await

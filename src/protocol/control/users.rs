@@ -90,6 +90,9 @@ pub struct NewPassword {
     /// The one until now, when it is one's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current: Option<String>,
+    /// Whether access keys and certificates end too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub revoke_keys: bool,
 }
 
 /// By hand, since nothing of it may print.
