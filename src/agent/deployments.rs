@@ -263,6 +263,31 @@ mod tests {
     }
 
     #[test]
+    fn units_are_claimed_by_the_jobs_that_read_their_journal() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let collector = "name = \"site\"\nversion = \"1\"\nwhy = \"A test.\"\ndefault = false\n[properties.site]\n\
+                         pattern = \"[a-z]+\"\ndescription = \"Which.\"\n[[journal]]\nname = \"site\"\n\
+                         units = [\"web@{{site}}\", \"proxy-*.service\"]\n";
+        let file = folder.path().join("site.toml");
+        fs::write(&file, collector).expect("written");
+        let mode: fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        fs::set_permissions(&file, mode).expect("chmod");
+        let library = Library::load(&[folder.path().to_owned()]);
+        let deployments = Deployments::load(&folder.path().join("state"));
+        for (name, site) in [("one", "red"), ("two", "blue")] {
+            let mut wanted = deployment(name, &["site", "system"]);
+            wanted.jobs[0].properties.insert("site".to_owned(), json!(site));
+            check(&wanted, &library).expect("it runs here");
+            deployments.keep(wanted).expect("kept");
+        }
+        let names = ["web@red.service", "web@blue.service", "proxy-a.service", "ssh.service", "web@red.socket"];
+        let mut units = names.map(|name| Unit { name: name.to_owned(), ..Unit::default() });
+        deployments.claim(&mut units, &library);
+        let claims = units.map(|unit| unit.jobs.join(" "));
+        assert_eq!(claims, ["one/site", "two/site", "one/site two/site", "", ""]);
+    }
+
+    #[test]
     fn what_cannot_be_run_here_is_refused_by_job_and_property() {
         let library = Library::load(&[]);
         assert!(check(&deployment("web", &["logs", "system"]), &library).is_ok());

@@ -161,7 +161,11 @@ impl Vm {
             assert!(!text.is_empty(), "{self:?}");
         }
         assert!(self.resource_pool == "node" && self.disk_cid.is_none() && self.disk_cids.is_empty() && !self.ignore);
-        assert!(self.index.is_some() && self.active.is_some() && self.resurrection_paused && self.ips.is_empty());
+        assert!(self.index.is_some() && self.active.is_some() && self.resurrection_paused);
+        for ip in &self.ips {
+            let ip: std::net::IpAddr = ip.parse().expect("an address");
+            assert!(!ip.is_loopback() && !ip.is_unspecified(), "{self:?}");
+        }
         assert_eq!(self.bootstrap, self.index == Some(0));
         assert!(self.dns.iter().all(|name| !name.is_empty()));
         let made = self.vm_created_at.as_deref().expect("a time");
@@ -277,6 +281,25 @@ async fn a_clients_whole_way() {
     let of_red = logs(&house, "*/*/logs?type=job").await;
     assert_eq!((of_site(&of_red, "red"), of_site(&of_red, "blue")), (2, 0), "{of_red:?}");
     assert_eq!(of_site(&logs(&house, "front/1/logs?type=job&filters=sit*,x").await, "red"), 1);
+    // A filter is a job, files of a job, or files of all jobs.
+    let ending = |paths: &[String], end: &str| paths.iter().filter(|path| path.ends_with(end)).count();
+    for (filters, access, error) in [
+        ("sites", 2, 2),
+        ("sites/access.log", 2, 0),
+        ("sites%2F**%2F*", 2, 2),
+        ("error.*", 0, 2),
+        ("red/error.log,nothing.log", 0, 2),
+        ("blue/error.log", 0, 0),
+    ] {
+        let paths = logs(&house, &format!("*/*/logs?type=job&filters={filters}")).await;
+        assert_eq!(
+            (ending(&paths, "/access.log"), ending(&paths, "/error.log")),
+            (access, error),
+            "{filters}: {paths:?}"
+        );
+    }
+    let absent = get(&house, "/deployments/web/jobs/*/*/logs?type=job&filters=other").await;
+    assert_eq!((absent.status, &absent.json()["code"]), (404, &json!(70_010)), "{absent:?}");
     assert!(logs(&house, "front/0/logs?type=agent,job,system").await.len() > of_red.len() / 2);
     let (task, _) = follow(&house, post(&house, "/deployments", &manifest("blue")).await).await;
     assert_eq!(task["state"], "done", "{task}");
@@ -325,6 +348,83 @@ async fn a_clients_whole_way() {
     assert!(kept.exists() && !folder.path().join("n2/state/deployments/web.json").exists());
     one.start();
     until("the node was told", async || !kept.exists()).await;
+}
+
+/// Processes of this machine that have the word among their arguments.
+fn with_argument(word: &str) -> usize {
+    let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
+    let lines = processes.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
+    lines.filter(|line| line.split(|byte| *byte == 0).any(|part| part == word.as_bytes())).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_task_is_cancelled_down_to_the_nodes() {
+    let house = House::new().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    // No other process of this machine sleeps for so long.
+    let seconds = format!("{}.5", 90_000 + std::process::id());
+    let _agent = Agent::slow(&house, folder.path(), "n1", &seconds).await;
+    online(&house, "n1", true).await;
+    let text = "name: web\nreleases:\n- {name: sheaf-collectors, version: latest}\ninstance_groups:\n- name: g\n  nodes: [n1]\n  \
+                jobs:\n  - {name: system, release: sheaf-collectors}\n";
+    assert_eq!(follow(&house, post(&house, "/deployments", text).await).await.0["state"], "done");
+
+    // As this machine is the node, its own addresses are said, and none of loopback.
+    let mut told: Vec<_> = full(&house, "vms").await.into_iter().flat_map(|vm| vm.ips).collect();
+    let short = get(&house, "/deployments/web/vms").await.json();
+    assert_eq!(short[0]["ips"], json!(told), "the same in both");
+    let addresses = sysinfo_addresses();
+    told.retain(|ip| !addresses.contains(ip));
+    assert!(told.is_empty(), "{told:?} of {addresses:?}");
+
+    let text = text.replace("sheaf-collectors, version: latest", "local, version: latest");
+    let text = text.replace("{name: system, release: sheaf-collectors}", "{name: slow, release: local}");
+    let releases = get(&house, "/releases").await.json();
+    let local =
+        releases.as_array().expect("rows").iter().find(|row| row["name"] != "sheaf-collectors").expect("a pack");
+    let text = text.replace("local", local["name"].as_str().expect("a name"));
+    assert_eq!(follow(&house, post(&house, "/deployments", &text).await).await.0["state"], "done");
+    for by_id in [true, false] {
+        let begun = get(&house, "/deployments/web/jobs/*/*/logs?type=job").await;
+        let id = begun.header("location").rsplit('/').next().expect("an id").to_owned();
+        until("the command runs", async || with_argument(&seconds) == 1).await;
+        assert_eq!(get(&house, &format!("/tasks/{id}")).await.json()["state"], "processing");
+        let asked = std::time::Instant::now();
+        let cancelled = if by_id {
+            house.call("DELETE", &format!("/task/{id}"), &auth(&house), "").await
+        } else {
+            house.call("POST", "/tasks/cancel", &auth(&house), r#"{"deployment":"web","types":["logs"]}"#).await
+        };
+        assert_eq!(cancelled.status, 204, "{cancelled:?}");
+        until("the command is gone", async || with_argument(&seconds) == 0).await;
+        let (task, _) = follow(&house, begun).await;
+        assert_eq!(task["state"], "cancelled", "{task}");
+        assert!(asked.elapsed() < Duration::from_secs(5), "it took {:?}", asked.elapsed());
+        let again = house.call("DELETE", &format!("/task/{id}"), &auth(&house), "").await;
+        assert_eq!((again.status, again.text().contains("invalid state (cancelled)")), (400, true), "{again:?}");
+        assert_eq!(get(&house, &format!("/resources/{}", "0".repeat(12))).await.status, 404);
+    }
+    // What it held is free: the next one of the same runs at once.
+    assert_eq!(follow(&house, get(&house, "/deployments/web/vms?format=full").await).await.0["state"], "done");
+}
+
+/// What others may know this machine by.
+fn sysinfo_addresses() -> Vec<String> {
+    let output = std::process::Command::new("cat").args(["/proc/net/fib_trie", "/proc/net/if_inet6"]).output();
+    let text = String::from_utf8(output.expect("cat runs").stdout).expect("text");
+    let mut found = Vec::new();
+    let mut last = String::new();
+    for line in text.lines() {
+        if let Some((_, address)) = line.split_once("|-- ") {
+            address.clone_into(&mut last);
+        } else if line.contains("/32 host LOCAL") && !last.starts_with("127.") {
+            found.push(last.clone());
+        } else if line.len() > 32 && line.as_bytes()[..32].iter().all(u8::is_ascii_hexdigit) {
+            let bits = u128::from_str_radix(&line[..32], 16).expect("hexadecimal");
+            found.push(std::net::Ipv6Addr::from_bits(bits).to_string());
+        }
+    }
+    found
 }
 
 #[tokio::test]
@@ -526,6 +626,18 @@ async fn a_deployment_is_for_those_whose_scope_holds_all_its_nodes() {
             json!({ "name": name, "password": "a long password", "role": role, "scope": { "clusters": [cluster] } });
         call("POST", "/sheaf/v1/users", user).await;
     }
+    // Addresses that a node said are said of it while it is away, too.
+    let jobs = "name: fixed\nreleases:\n- {name: p, version: '1'}\ninstance_groups:\n- {name: g, nodes: [n1], jobs: [{name: j, release: p}]}\n";
+    assert_eq!(follow(&house, post(&house, "/deployments?fix=true", jobs).await).await.0["state"], "done");
+    let ips = json!(["192.0.2.7", "2001:db8::7"]);
+    assert_eq!(get(&house, "/deployments/fixed/vms").await.json()[0]["ips"], ips);
+    let (task, _) = follow(&house, get(&house, "/deployments/fixed/vms?format=full").await).await;
+    let line: Value = serde_json::from_str(&result(&house, &task).await).expect("a line");
+    assert_eq!((&line["ips"], &line["job_state"]), (&ips, &json!("unresponsive agent")));
+    assert_eq!(
+        follow(&house, house.call("DELETE", "/deployments/fixed?force=true", &auth(&house), "").await).await.0["state"],
+        "done"
+    );
     // The node is away: the deployment stands all the same, and waits for it. It knows no releases, and needs a job.
     let text = "name: web\ninstance_groups:\n- {name: g, nodes: ['*']}\n";
     let (task, events) = follow(&house, post(&house, "/deployments?fix=true", text).await).await;

@@ -164,7 +164,8 @@ impl House {
         let bearer = format!("Bearer {}", token.json()["access_token"].as_str().expect("a token"));
         let hello = json!({
             "versions": [1], "instance": "11111111-2222-4333-8444-555555555555", "agent_version": "0",
-            "clock_ms": house.clock.now_ms(),
+            "clock_ms": house.clock.now_ms(), "addresses": ["192.0.2.7", "2001:db8::7"],
+            "packs": [{ "name": "p", "version": "1", "jobs": ["j"] }],
         });
         let headers = [("authorization", bearer.as_str())];
         let mut session = house.send(house.agents, "POST", "/agent/v1/session", &headers, &[&hello.to_string()]).await;

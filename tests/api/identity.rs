@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
@@ -182,6 +184,13 @@ async fn a_signature_covers_the_body_and_does_not_last() {
     let mut told = headers.clone();
     told.push(("x-sdk-content-sha256", sha256(body)));
     assert_eq!(status(&told, body).await, 201, "and then it is taken");
+    assert_eq!(status(&told, body).await, 401, "and not again, for whoever overheard it");
+    house.clock.advance(Duration::from_secs(1));
+    assert_eq!(status(&key.headers(&house, 0, "POST", path, body), body).await, 409, "signed again it is a new one");
+    let reading = key.headers(&house, 0, "GET", WHOAMI, "");
+    for _ in 0..2 {
+        assert_eq!(who(&house, &borrowed(&reading)).await, json!("admin"), "what only reads may be repeated");
+    }
     let in_time = key.headers(&house, -890, "POST", path, body);
     assert_eq!(status(&in_time, body).await, 409, "an older one is as good: the name is taken");
     let long = format!(r#"{{"name":"{}"}}"#, "x".repeat(70_000));
@@ -204,6 +213,57 @@ async fn a_signature_covers_the_body_and_does_not_last() {
     let revoked = house.call("DELETE", &format!("/sheaf/v1/keys/{}", key.access), &auth(&house.admin()), "").await;
     assert_eq!(revoked.status, 204, "{revoked:?}");
     assert_eq!(key.call(&house, "GET", WHOAMI, "").await.status, 401, "revoked");
+}
+
+#[tokio::test]
+async fn a_signature_that_was_used_is_remembered_across_a_restart_and_as_long_as_it_could_be_good() {
+    let mut house = House::new().await;
+    let key = Key::new(&house, &house.admin(), "admin").await;
+    let path = "/sheaf/v1/clusters/edge";
+    // Made as late as may be, so that it could be good for twice the window.
+    let late = key.headers(&house, 890, "DELETE", path, "");
+    let status = async |house: &House| house.call("DELETE", path, &borrowed(&late), "").await.status;
+    assert_eq!(status(&house).await, 404, "there is none");
+    assert_eq!(status(&house).await, 401);
+    house.restart().await;
+    assert_eq!(status(&house).await, 401);
+    house.clock.advance(Duration::from_secs(1780));
+    assert_eq!(status(&house).await, 401);
+    // Of many at the same time exactly one is taken.
+    let racing = key.headers(&house, 0, "POST", "/sheaf/v1/clusters", r#"{"name":"race"}"#);
+    let borrowed = borrowed(&racing);
+    let calls = (0..16).map(|_| house.call("POST", "/sheaf/v1/clusters", &borrowed, r#"{"name":"race"}"#));
+    let statuses: Vec<_> = futures_util::future::join_all(calls).await.iter().map(|answer| answer.status).collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 1, "{statuses:?}");
+    assert_eq!(statuses.iter().filter(|status| **status == 401).count(), 15, "{statuses:?}");
+    // Each dialect says it in its own words.
+    let body = r#"{"projectID":"p","vpcID":"v","subnetID":"s","duration":1}"#;
+    let path = "/v1/clustergroups/11111111-2222-4333-8444-555555555555/cert";
+    let mut headers = key.headers(&house, 0, "POST", path, body);
+    headers.push(("content-type", "application/json".to_owned()));
+    let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    assert_eq!(house.call("POST", path, &headers, body).await.status, 404);
+    let again = house.call("POST", path, &headers, body).await;
+    assert_eq!((again.status, &again.json()["error_code"]), (401, &json!("UCS.00000018")), "{again:?}");
+}
+
+#[tokio::test]
+async fn who_shows_nothing_is_recorded_where_somebody_must_be_known() {
+    let house = House::new().await;
+    for (method, path) in [
+        ("GET", "/sheaf/v1/clusters"),
+        ("GET", "/api/v2/agent/secrets"),
+        ("GET", "/api/session"),
+        ("GET", "/tasks"),
+        ("GET", "/v1/clusters/x/accessinfo"),
+        ("GET", "/info"),
+        ("GET", "/healthz"),
+    ] {
+        house.call(method, path, &[], "").await;
+    }
+    let nameless = records(&house, "").await.into_iter().filter(|record| record["door"] == "none");
+    let told: Vec<_> = nameless.map(|record| (record["who"].clone(), record["outcome"].clone())).collect();
+    assert_eq!(told, vec![(json!(""), json!("refused")); 5]);
 }
 
 #[tokio::test]
@@ -408,6 +468,22 @@ async fn whoever_is_limited_sees_a_part_and_touches_nothing_else() {
     assert_eq!(house.call("POST", "/sheaf/v1/secrets/n2/revoke", &auth(&ada), "").await.status, 200);
 }
 
+/// A certificate of ada's, and its key.
+async fn certificate(house: &House) -> (String, String) {
+    let admin = house.admin();
+    let made = house.call("POST", "/sheaf/v1/fleets", &auth(&admin), r#"{"name":"all"}"#).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    let ada = basic("ada", "a long password");
+    let config = house.call("POST", "/sheaf/v1/fleets/all/kubeconfig", &auth(&ada), r#"{"days":1}"#).await;
+    assert_eq!(config.status, 201, "{config:?}");
+    let user = &config.json()["users"][0]["user"];
+    let pem = |name: &str| {
+        let bytes = STANDARD.decode(user[name].as_str().expect("a text")).expect("base64");
+        String::from_utf8(bytes).expect("PEM")
+    };
+    (pem("client-certificate-data"), pem("client-key-data"))
+}
+
 #[tokio::test]
 async fn passwords_are_changed_by_oneself_or_an_admin() {
     let house = House::new().await;
@@ -415,6 +491,10 @@ async fn passwords_are_changed_by_oneself_or_an_admin() {
     let ada = house.user("ada", Role::Viewer).await;
     let session = house.call("POST", "/api/session", &auth(&ada), "").await.json();
     let session = session.as_str().expect("an id").to_owned();
+    let keystone = token(&house, "ada", "a long password").await.header("x-subject-token").to_owned();
+    let key = Key::new(&house, &ada, "ada").await;
+    let pair = certificate(&house).await;
+    let by_certificate = async || house.certified((&pair.0, &pair.1), ("GET", WHOAMI, "")).await.status;
     let path = "/sheaf/v1/users/ada/password";
     let change = async |who: &str, body: Value| house.call("POST", path, &auth(who), &body.to_string()).await.status;
     assert_eq!(change(&ada, json!({ "password": "another password" })).await, 400, "the current one is needed");
@@ -423,8 +503,17 @@ async fn passwords_are_changed_by_oneself_or_an_admin() {
     assert_eq!(who(&house, &[("x-jwt-token", &session)]).await, json!("ada"), "nothing changed");
     assert_eq!(change(&ada, json!({ "password": "another password", "current": "a long password" })).await, 204);
     assert_eq!(who(&house, &[("x-jwt-token", &session)]).await, json!(401), "its sessions have ended");
+    assert_eq!(who(&house, &[("x-auth-token", &keystone)]).await, json!(401), "and its tokens");
     assert_eq!(who(&house, &auth(&ada)).await, json!(401));
-    assert_eq!(change(&admin, json!({ "password": "a third password" })).await, 204);
+    assert_eq!(key.call(&house, "GET", WHOAMI, "").await.status, 200, "its keys stay");
+    assert_eq!(by_certificate().await, 200, "and its certificates");
+    let fresh = token(&house, "ada", "another password").await.header("x-subject-token").to_owned();
+    assert_eq!(change(&admin, json!({ "password": "a third password", "revoke_keys": true })).await, 204);
+    assert_eq!(who(&house, &[("x-auth-token", &fresh)]).await, json!(401));
+    assert_eq!(key.call(&house, "GET", WHOAMI, "").await.status, 401, "now they end as well");
+    assert_eq!(by_certificate().await, 401);
+    let rows = house.call("GET", "/sheaf/v1/certificates", &auth(&admin), "").await.json();
+    assert_eq!(rows[0]["status"], "REVOKED", "{rows}");
     assert_eq!(who(&house, &auth(&basic("ada", "a third password"))).await, json!("ada"));
     let (path, body) = ("/sheaf/v1/users/nobody/password", r#"{"password":"a long password"}"#);
     assert_eq!(house.call("POST", path, &auth(&admin), body).await.status, 404);

@@ -41,14 +41,35 @@ impl Agent {
     /// A node with logs of two sites, started.
     pub async fn new(house: &House, under: &Path, name: &str, cluster: &str) -> Self {
         let folder = under.join(name);
+        let pack = if cluster == "default" { "web-pack".to_owned() } else { format!("{cluster}-pack") };
+        let collector = ("sites", SITES.replace("web-pack", &pack));
+        Self::with(house, folder.clone(), (name, cluster), collector, &folder.join("root")).await
+    }
+
+    /// A node that is this machine, with a collector `slow` whose command sleeps for so many seconds.
+    pub async fn slow(house: &House, under: &Path, name: &str, seconds: &str) -> Self {
+        let collector = format!(
+            "name = \"slow\"\nversion = \"1\"\nwhy = \"A test.\"\ndefault = false\n\
+             [[commands]]\nname = \"sleep\"\nargv = [\"sleep\", \"{seconds}\"]\ntimeout = \"10m\"\n"
+        );
+        Self::with(house, under.join(name), (name, "default"), ("slow", collector), Path::new("/")).await
+    }
+
+    async fn with(
+        house: &House,
+        folder: PathBuf,
+        (name, cluster): (&str, &str),
+        (collector, text): (&str, String),
+        root: &Path,
+    ) -> Self {
         for site in ["red", "blue"] {
             let logs = folder.join("root/var/log/sites").join(site);
             fs::create_dir_all(&logs).expect("folders");
             fs::write(logs.join("access.log"), format!("a line of {site}\n")).expect("a log");
+            fs::write(logs.join("error.log"), format!("an error of {site}\n")).expect("a log");
         }
         fs::create_dir_all(folder.join("collectors.d")).expect("a folder");
-        let pack = if cluster == "default" { "web-pack".to_owned() } else { format!("{cluster}-pack") };
-        private(&folder.join("collectors.d/sites.toml"), &SITES.replace("web-pack", &pack));
+        private(&folder.join(format!("collectors.d/{collector}.toml")), &text);
         let wanted = json!({ "name": name, "cluster": cluster }).to_string();
         let made = house.call("POST", "/sheaf/v1/secrets", &auth(house), &wanted).await;
         private(&folder.join("secret"), made.json()["secret"].as_str().expect("a secret"));
@@ -61,7 +82,7 @@ impl Agent {
             at("ca.pem"),
             at("secret"),
             at("state"),
-            at("root"),
+            format!("{:?}", root.display().to_string()),
             at("collectors.d"),
         );
         fs::write(folder.join("agent.toml"), config).expect("configuration");

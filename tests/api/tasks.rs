@@ -156,7 +156,7 @@ async fn tasks_are_asked_for_by_state_and_their_logs_in_parts() {
         assert!(whole.text().contains(&format!("\"stage\":\"{stage}\"")), "{}", whole.text());
     }
     assert!(log("result", 0).await.text().contains("\"verdict\":\"partial\""));
-    assert!(log("debug", 0).await.text().contains("1 nodes"));
+    assert!(log("debug", 0).await.text().contains("1 node,"));
     for path in ["/sheaf/v1/tasks/999", "/sheaf/v1/tasks/999/result", "/sheaf/v1/tasks/999/events"] {
         assert_eq!(house.call("GET", path, &header, "").await.status, 404, "{path}");
     }

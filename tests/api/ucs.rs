@@ -447,6 +447,42 @@ async fn a_certificate_ends_with_what_it_stands_on() {
 }
 
 #[tokio::test]
+async fn so_many_certificates_are_good_at_the_same_time_and_no_more() {
+    let house = House::configured(|config| config.federation.certificates = 2).await;
+    let site = Site::of(house).await;
+    for days in [1, 2] {
+        assert_eq!(site.kubeconfig(&site.token, days).await.status, 201);
+    }
+    let many = site.kubeconfig(&site.token, 1).await;
+    is_error(&many, 400, "UCS.00000012", "a third one");
+    assert!(many.json()["error_msg"].as_str().is_some_and(|said| said.contains("revoke some first")), "{many:?}");
+    let native = site.native("POST", "/sheaf/v1/fleets/edge/kubeconfig", r#"{"days":1}"#).await;
+    assert_eq!((native.status, &native.json()["code"]), (409, &json!("conflict")), "{native:?}");
+    // Another user, another fleet: their own.
+    site.house.user("ada", Role::Operator).await;
+    let other = token(&site.house, "ada", "a long password").await;
+    assert_eq!(site.kubeconfig(&other, 1).await.status, 201);
+    site.made("/sheaf/v1/fleets", json!({ "name": "second" })).await;
+    assert_eq!(site.native("POST", "/sheaf/v1/fleets/second/kubeconfig", r#"{"days":1}"#).await.status, 201);
+    // One that is revoked or over makes room.
+    let rows = site.native("GET", "/sheaf/v1/certificates?fleet=edge", "").await.json();
+    let mine = rows.as_array().expect("rows").iter().find(|row| row["user"] == "admin").expect("mine");
+    let revoke = format!("/sheaf/v1/certificates/{}/revoke", mine["id"].as_str().expect("a serial"));
+    assert_eq!(site.native("POST", &revoke, "").await.status, 200);
+    assert_eq!(site.kubeconfig(&site.token, 3).await.status, 201);
+    assert_eq!(site.kubeconfig(&site.token, 3).await.status, 400);
+    site.house.clock.advance(Duration::from_secs(2 * 86_400));
+    let again = token(&site.house, "admin", &site.house.password).await;
+    assert_eq!(site.kubeconfig(&again, 3).await.status, 201);
+    // What was over or revoked for long is forgotten.
+    site.house.clock.advance(Duration::from_secs(95 * 86_400));
+    let again = token(&site.house, "admin", &site.house.password).await;
+    assert_eq!(site.kubeconfig(&again, 3).await.status, 201);
+    let rows = site.native("GET", "/sheaf/v1/certificates", "").await.json();
+    assert_eq!(rows.as_array().map(Vec::len), Some(1), "{rows}");
+}
+
+#[tokio::test]
 async fn what_is_no_request_for_a_kubeconfig_says_why() {
     let site = Site::new().await;
     let closed = site.made("/sheaf/v1/fleets", json!({ "name": "closed", "federation": false })).await;

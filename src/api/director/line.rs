@@ -155,6 +155,9 @@ fn process(name: &str, state: &str, secs: u64, mem_kb: u64, mem_percent: f64, cp
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::coordinator::verbs::{InstanceRow, Placed};
+    use crate::id::ClusterId;
+    use crate::protocol::questions::{Deployment, Job};
 
     fn disk(mount: &str, total_kb: u64) -> Disk {
         Disk { mount: mount.to_owned(), space: Share { total_kb, ..Share::default() }, ..Disk::default() }
@@ -165,6 +168,49 @@ mod tests {
         let found = disks(&[disk("/", 10), disk("/boot", 99), disk("/var", 5), disk("/srv", 20), disk("/home", 7)]);
         assert_eq!(found.keys().collect::<Vec<_>>(), ["ephemeral", "persistent", "system"]);
         assert_eq!(disks(&[disk("/", 1), disk("/boot/efi", 2)]).keys().collect::<Vec<_>>(), ["system"]);
+    }
+
+    #[test]
+    fn an_instance_fails_with_its_own_units_and_not_with_others() {
+        let unit = |name: &str, state: &str, jobs: &[&str]| Unit {
+            name: name.into(),
+            state: state.into(),
+            jobs: jobs.iter().map(|&job| job.to_owned()).collect(),
+            ..Unit::default()
+        };
+        let job = |name: &str| Job { collector: name.into(), ..Job::default() };
+        let wanted = Deployment { name: "web".into(), jobs: vec![job("nginx"), job("logs")] };
+        let state = |units: Vec<Unit>| {
+            let vitals = Vitals { units, failed_units: vec!["x.service".into()], ..Vitals::default() };
+            let row = InstanceRow {
+                placed: Placed {
+                    id: uuid::Uuid::nil(),
+                    group: "g".into(),
+                    index: 0,
+                    node: "n".parse().expect("a name"),
+                },
+                cluster: ClusterId::random(),
+                cluster_name: "default".into(),
+                applied: Some(wanted.digest()),
+                wanted: Some(wanted.clone()),
+                reason: None,
+            };
+            let line = line(&Seen { row, node: None, vitals: Ok(Box::new(vitals)) });
+            (line["job_state"].as_str().expect("a state").to_owned(), line["processes"].as_array().map_or(0, Vec::len))
+        };
+        let running = unit("nginx.service", "active", &["web/nginx"]);
+        for (units, expected) in [
+            (vec![], "running"),
+            (vec![running.clone()], "running"),
+            (vec![running.clone(), unit("cron.service", "failed", &[])], "running"),
+            (vec![running.clone(), unit("b.service", "failed", &["db/nginx", "web/other"])], "running"),
+            (vec![unit("nginx.service", "failed", &["web/nginx"])], "failing"),
+            (vec![running, unit("nginx-b.service", "failed", &["db/x", "web/nginx"])], "failing"),
+        ] {
+            // What else failed on the node is shown all the same.
+            let shown = units.len().max(1);
+            assert_eq!(state(units), (expected.to_owned(), shown));
+        }
     }
 
     #[test]
