@@ -109,7 +109,12 @@ async fn bundle(coordinator: &Coordinator, deployment: &str, collectors: Option<
     let spec = BundleSpec {
         task: TaskId(TASKS.fetch_add(1, Ordering::Relaxed)),
         cluster: "default".to_owned(),
-        nodes: vec![NodePart { node: n1(), collectors, deployment: Some(deployment.to_owned()) }],
+        nodes: vec![NodePart {
+            node: n1(),
+            collectors,
+            picks: Default::default(),
+            deployment: Some(deployment.to_owned()),
+        }],
         node_filter: Vec::new(),
         collectors: Vec::new(),
         budgets: Default::default(),
@@ -280,7 +285,12 @@ async fn a_running_collection_is_waited_for_unless_it_is_not_to_be() {
     let spec = BundleSpec {
         task: TaskId(7),
         cluster: "default".to_owned(),
-        nodes: vec![NodePart { node: n1(), collectors: None, deployment: Some("web".to_owned()) }],
+        nodes: vec![NodePart {
+            node: n1(),
+            collectors: None,
+            picks: Default::default(),
+            deployment: Some("web".to_owned()),
+        }],
         node_filter: Vec::new(),
         collectors: Vec::new(),
         budgets: Default::default(),
