@@ -92,8 +92,6 @@ holds "without a restart" test "$(pid $agent)" = "$was"
 sed -i '/^collect = /d' /etc/sheaf/agent.toml
 systemctl reload $agent
 comes "and followed again" 30 bundle "$marker"
-holds "the coordinator reloads" systemctl reload $coordinator
-holds "and goes on" is $coordinator ActiveState active
 
 # --- upgrade ----------------------------------------------------------------------------------------
 printf '\n# edited by hand\n' >>/etc/sheaf/agent.toml
