@@ -80,8 +80,13 @@ pub fn collect(
     }
     gather.survey(&ready, &mounts)?;
     let mut met = Met::default();
-    for collector in &ready {
-        gather.files(collector, &mounts, &mut met)?;
+    // A file that two collectors name is read once: whole, where one of them wants it whole.
+    let windowed = gather.lenses.is_some();
+    for exempt in if windowed { [true, false].as_slice() } else { &[false] } {
+        for collector in &ready {
+            gather
+                .files(collector, &mounts, &mut met, &|files| !windowed || (files.window == Some(false)) == *exempt)?;
+        }
     }
     gather.budget.release();
     let mut exports: u64 = ready.iter().map(|collector| collector.journal.len() as u64).sum();
@@ -356,9 +361,16 @@ impl<'a> Gather<'a> {
         }
     }
 
-    fn files(&mut self, collector: &Collector, mounts: &'a Mounts, met: &mut Met) -> ControlFlow<()> {
+    /// Reads those blocks of files that are `meant`.
+    fn files(
+        &mut self,
+        collector: &Collector,
+        mounts: &'a Mounts,
+        met: &mut Met,
+        meant: &dyn Fn(&collector::Files) -> bool,
+    ) -> ControlFlow<()> {
         let ground = self.ground(mounts);
-        for files in &collector.files {
+        for files in collector.files.iter().filter(|files| meant(files)) {
             let mut outside = Outside::default();
             let mut visit = |seen| match seen {
                 Seen::File(found) if !self.plan.wants(collector.name.as_str(), &found.path) => {

@@ -190,3 +190,16 @@ fn a_cut_file_keeps_to_its_limit_and_to_its_size() {
     });
     assert_eq!(grown.content("files/var/log/a.log"), Some(inside.as_bytes()));
 }
+
+#[test]
+fn a_file_that_one_collector_wants_whole_is_whole() {
+    let fixture = Fixture::new();
+    let lines = two_hours("%Y-%m-%dT%H:%M:%SZ").concat();
+    put(&fixture, "/var/log/dpkg.log", &lines, NOON + HOUR);
+    put(&fixture, "/var/log/old.log", "an old line\n", NOON - 24 * HOUR);
+    let exempt = "[[files]]\npaths = [\"/var/log/{dpkg,old}.log\"]\nwindow = false\n";
+    let taken = take(&fixture.host(), &windowed(&format!("{LOGS}{exempt}"), NOON, None), &mut |_| {});
+    assert_eq!(taken.content("files/var/log/dpkg.log"), Some(lines.as_bytes()), "though another block comes first");
+    assert_eq!(taken.content("files/var/log/old.log"), Some(b"an old line\n".as_slice()));
+    assert_eq!(taken.notes, Vec::new());
+}

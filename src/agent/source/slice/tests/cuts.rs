@@ -354,3 +354,32 @@ fn logs_are_told_by_their_paths() {
         assert!(!is_log(path.as_ref()), "{path}");
     }
 }
+
+#[test]
+fn no_cut_leaves_the_rest_of_a_key() {
+    // A program that logs a key, each line with its time, over the beginning of the window.
+    let body = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7";
+    let mut lines = vec!["before".to_owned(), "-----BEGIN PRIVATE KEY-----".to_owned()];
+    lines.extend((0..20).map(|n| format!("{body}{n:02}")));
+    lines.extend(["-----END PRIVATE KEY-----".to_owned(), "after".to_owned(), "last".to_owned()]);
+    let stamp = |(n, line): (usize, &String)| format!("{} {line}\n", stamped(NOON + n as i64 * SECOND));
+    let text: String = lines.iter().enumerate().map(stamp).collect();
+    for filler in [0, 600_000] {
+        let text = [text.as_bytes(), "2026-11-21T17:00:00Z x\n".repeat(filler / 23).as_bytes()].concat();
+        for since in 1..30_i64 {
+            let asked = window(Some(NOON + since * SECOND), Some(NOON + HOUR));
+            let packed = Filter::new(text.as_slice(), Some(lens(asked)));
+            let jumps = Filter::unsorted(Drops(&text, 100), lens(asked));
+            let mut dripped = Vec::new();
+            let mut jumps = jumps;
+            jumps.read_to_end(&mut dripped).expect("memory");
+            for given in [given(&text, asked), filtered(&text, packed, 999).0, dripped] {
+                let given = String::from_utf8(given).expect("text");
+                let whole = given.contains("-----BEGIN");
+                assert_eq!(given.contains(body), whole, "{since}: {given:.300}");
+                assert_eq!(given.contains("after"), since <= 23, "{since}: {given:.300}");
+            }
+        }
+    }
+    assert_eq!(super::super::key::behind(b"x\n-----END PRIVATE KEY-----"), 27);
+}
