@@ -242,11 +242,9 @@ fn what_changes_after_the_look_is_withheld() {
 
 /// What is left of a packed log for a window that begins at ten o'clock, and perhaps ends at half past.
 fn windowed(kind: Kind, plain: &[u8], until: bool, name: Option<Kind>) -> (Vec<u8>, CleanReport) {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let host = crate::agent::host::Host::open(folder.path()).expect("opened");
     let ten: i64 = 1_777_629_600_000;
     let window = crate::window::Window { since: Some(ten), until: until.then_some(ten + 30 * 60_000) };
-    let lenses = crate::agent::source::slice::Lenses::of(&host, window).expect("a window");
+    let lenses = crate::agent::source::slice::Lenses::new(window, jiff::tz::TimeZone::UTC);
     let lens = lenses.lens(i128::from(ten + 3_600_000) * 1_000_000);
     let content = Box::new(io::Cursor::new(pack(kind, plain)));
     let record = Record { lens: Some(lens), ..record(name.unwrap_or(kind), content) };

@@ -64,7 +64,12 @@ impl Lenses {
             let line = stat.lines().find_map(|line| line.strip_prefix("btime "))?;
             line.trim().parse::<i64>().ok()?.checked_mul(1000)
         });
-        Some(Self { window, zone, boot })
+        Some(Self { boot, ..Self::new(window, zone) })
+    }
+
+    /// Those of a window, for a node in that zone.
+    pub fn new(window: Window, zone: TimeZone) -> Self {
+        Self { window, zone, boot: None }
     }
 
     /// The one for a file that was last written then, nanoseconds since 1970.
