@@ -9,7 +9,7 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | ground | [`id`] [`secret`] [`limits`] [`clock`] [`shutdown`] [`state`] [`report`] [`window`] |
+//! | ground | [`id`] [`secret`] [`limits`] [`clock`] [`floor`] [`shutdown`] [`state`] [`report`] [`window`] |
 //! | first | [`bundle`] [`protocol`] [`net`] |
 //! | second | [`agent`] and [`coordinator`] |
 //! | third | [`api`], a room per public API |
@@ -19,6 +19,7 @@
 #![cfg_attr(not(test), warn(clippy::print_stderr, clippy::print_stdout))]
 
 pub mod clock;
+pub mod floor;
 pub mod id;
 pub mod limits;
 pub mod report;

@@ -31,6 +31,9 @@ pub const MERGE_MEMORY: usize = 64 << 20;
 /// Bytes of unlinked spool the coordinator may use for all tasks together.
 pub const MERGE_SPOOL: u64 = 16 << 30;
 
+/// Percent of a disk that spools and kept bundles leave free, and bytes of that at most.
+pub const DISK_FLOOR: (u64, u64) = (5, 1 << 30);
+
 /// Bundles that wait behind the running one of the same cluster and requester, unless configured.
 pub const WAITING_BUNDLES: usize = 4;
 

@@ -42,7 +42,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("cli", ROOF),
     ("main", ROOF),
 ];
-const GROUND: &[&str] = &["id", "secret", "limits", "clock", "shutdown", "state", "report", "window"];
+const GROUND: &[&str] = &["id", "secret", "limits", "clock", "floor", "shutdown", "state", "report", "window"];
 const FACE: &[&str] = &["api::door", "coordinator::verbs", "bundle", "protocol", "net"];
 const ROOF: &[&str] = &["bundle", "protocol", "net", "agent", "coordinator", "api", "config", "telemetry", "cli"];
 

@@ -69,6 +69,7 @@ fn segments(corpus: &Corpus, bundle: &BundleName, node: &NodeName) -> (Vec<(Byte
         node: node.clone(),
         spool: Some(spool.path().to_owned()),
         spool_bytes: 1 << 30,
+        floor: Default::default(),
         entries: 1 << 20,
         bytes: 1 << 40,
         segment: SEGMENT_RAW,

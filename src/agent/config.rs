@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::agent::history::{Extent, ring};
+use crate::agent::run::PressureLimits;
 use crate::agent::source::measure::{self, TextError};
 use crate::id::NodeName;
 use crate::limits;
@@ -101,6 +102,8 @@ pub struct AgentConfig {
     pub limits: AgentLimits,
     /// Vitals over time, kept in the state folder.
     pub history: HistoryConfig,
+    /// When a collection pauses since the node has too much to do.
+    pub pressure: PressureLimits,
 }
 
 /// How often vitals are kept, and for how long. The file takes 512 bytes for each.
@@ -191,6 +194,9 @@ pub struct AgentLimits {
     /// Bytes of unlinked spool.
     #[serde(deserialize_with = "measure::de_size")]
     pub spool_bytes: u64,
+    /// Bytes that the spool leaves free on its disk, or 5 % of the disk where that is less; 0 for none.
+    #[serde(deserialize_with = "measure::de_size")]
+    pub disk_free: u64,
     /// Time a file system may take to answer before it is left out.
     #[serde(deserialize_with = "measure::de_wait")]
     pub mount_wait: Duration,
@@ -206,6 +212,7 @@ impl Default for AgentLimits {
             total_bytes: limits::NODE_BYTES,
             entries: limits::NODE_ENTRIES,
             spool_bytes: 4 << 30,
+            disk_free: limits::DISK_FLOOR.1,
             mount_wait: Duration::from_secs(5),
         }
     }
@@ -233,6 +240,7 @@ impl Default for AgentConfig {
             window: Lookback::default(),
             limits: AgentLimits::default(),
             history: HistoryConfig::default(),
+            pressure: PressureLimits::default(),
         }
     }
 }

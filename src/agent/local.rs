@@ -16,7 +16,7 @@ use crate::agent::config::AgentConfig;
 use crate::agent::deployments::Deployments;
 use crate::agent::host::Host;
 use crate::agent::pack::{Packed, Packer, Settings};
-use crate::agent::run::{Pipeline, pipeline};
+use crate::agent::run::{Pauses, Pipeline, pipeline};
 use crate::agent::source::{Library, Plan, inventory};
 use crate::bundle::Format;
 use crate::bundle::assemble::{Assembler, SealKey};
@@ -24,6 +24,7 @@ use crate::bundle::frame::FRAME_RAW;
 use crate::bundle::manifest::{Budgets, FORMAT, NodeRow, Request, Statement};
 use crate::bundle::outcome::{Outcome, Verdict};
 use crate::clock::{Clock, rfc3339};
+use crate::floor::Floor;
 use crate::id::{BundleName, NodeName};
 use crate::protocol::questions::Deployment;
 use crate::window::{Asked, WindowError};
@@ -256,20 +257,23 @@ impl Collection {
             node: self.node.clone(),
             spool: Some(spool.clone()),
             spool_bytes: self.config.limits.spool_bytes,
+            floor: Floor::of(self.config.limits.disk_free),
             entries: self.plan.bounds.entries,
             bytes: self.plan.bounds.total_bytes,
             segment: SEGMENT,
             rows: true,
             stop: ended.clone(),
         };
+        let mut tell = |_: &str, _: std::time::Duration| {};
+        let pauses = Pauses::new(&self.host, self.config.pressure, &mut tell);
         let packed = Packer::new(settings, sink)
             .map_err(Pipeline::from)
-            .and_then(|packer| pipeline(&self.plan, &self.host, &ended, packer));
+            .and_then(|packer| pipeline(&self.plan, &self.host, &ended, packer, pauses));
         written?;
-        packed.map_err(Broken::Pipeline)?;
+        let totals = packed.map_err(Broken::Pipeline)?;
         let now = self.clock.now_ms();
         let reason = if full { Some("the disk is nearly full") } else { stop.is_cancelled().then_some("interrupted") };
-        assembler.node(self.row(now, &progress, reason))?;
+        assembler.node(NodeRow { paused_ms: totals.paused_ms, ..self.row(now, &progress, reason) })?;
         let (out, statement) = match reason {
             Some(reason) => assembler.abort(reason, now)?,
             None => assembler.seal(now)?,

@@ -9,6 +9,7 @@ mod connection;
 mod hourly;
 mod offset;
 mod pipeline;
+mod pressure;
 mod record;
 mod reload;
 mod service;
@@ -39,6 +40,8 @@ use crate::state;
 
 pub(in crate::agent) use pipeline::pipeline;
 pub use pipeline::{Pipeline, in_background};
+pub(in crate::agent) use pressure::Pauses;
+pub use pressure::PressureLimits;
 pub use reload::Reload;
 pub use service::refused;
 

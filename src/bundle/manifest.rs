@@ -158,6 +158,9 @@ pub struct NodeRow {
     pub warnings: u64,
     /// Replacements by redaction.
     pub redacted: u64,
+    /// Milliseconds that collecting paused, since the node had too much to do.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub paused_ms: u64,
     /// Agent processes that worked on it.
     pub attempts: u32,
     /// The agent's version.
@@ -166,6 +169,10 @@ pub struct NodeRow {
     /// The node's clock minus the coordinator's, milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_offset_ms: Option<i64>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// SEAL.json, the last entry.

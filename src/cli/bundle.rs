@@ -27,6 +27,8 @@ mod verify;
 pub enum BundleCommand {
     /// Ask a coordinator for a bundle, and take it in while it is made
     Create(Box<super::operate::bundle::CreateCommand>),
+    /// Ask all nodes what a bundle would hold, without making one
+    Estimate(Box<super::operate::estimate::EstimateCommand>),
     /// Bundles that the coordinator keeps
     Stored(super::operate::StoredCommand),
     /// Say whether a bundle is complete, and what in it is skipped, cut or wrong
@@ -49,6 +51,7 @@ impl BundleCommand {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self {
             Self::Create(command) => command.run(),
+            Self::Estimate(command) => command.run(),
             Self::Stored(command) => command.run(),
             Self::Verify(command) => command.run(),
             Self::List(command) => command.run(),

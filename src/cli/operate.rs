@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod connect;
 pub mod delivery;
 pub mod deployment;
+pub mod estimate;
 pub mod fleet;
 pub mod history;
 pub mod key;

@@ -13,6 +13,7 @@ use super::endpoints::{AccessConfig, Endpoints, FederationConfig};
 use super::run::Settings;
 use super::stored::Bounds;
 use super::tasks::Retention;
+use crate::floor::Floor;
 use crate::limits;
 use crate::window::Lookback;
 
@@ -143,6 +144,7 @@ impl KeptBundles {
             age: Duration::from_secs(u64::from(self.keep_days) * DAY),
             bytes: self.keep_mib.saturating_mul(MIB),
             count: self.keep,
+            ..Bounds::default()
         }
     }
 }
@@ -171,6 +173,8 @@ pub struct Limits {
     pub spool_dir: Option<PathBuf>,
     /// MiB of spool, all bundles together.
     pub spool_mib: u64,
+    /// MiB that spool and kept bundles leave free on their disks, or 5 % of the disk where that is less; 0 for none.
+    pub disk_free_mib: u64,
     /// MiB that one node may declare.
     pub node_mib: u64,
     /// Entries that one node may send.
@@ -197,6 +201,7 @@ impl Default for Limits {
             memory_mib: engine.memory as u64 / MIB,
             spool_dir: None,
             spool_mib: engine.spool / MIB,
+            disk_free_mib: limits::DISK_FLOOR.1 / MIB,
             node_mib: engine.node_bytes / MIB,
             node_entries: engine.node_entries,
             reader_idle_secs: engine.reader_idle.as_secs(),
@@ -265,6 +270,16 @@ impl CoordinatorConfig {
         self.stored.dir.clone().unwrap_or_else(|| self.state_dir.join("bundles"))
     }
 
+    /// What may be kept, and for how long.
+    pub fn kept(&self) -> Bounds {
+        Bounds { floor: self.floor(), ..self.stored.bounds() }
+    }
+
+    /// What stays free on disks.
+    pub fn floor(&self) -> Floor {
+        Floor::of(self.limits.disk_free_mib.saturating_mul(MIB))
+    }
+
     /// What the engine takes of it.
     pub fn engine(&self) -> Settings {
         let l = &self.limits;
@@ -279,6 +294,7 @@ impl CoordinatorConfig {
             memory: usize::try_from(l.memory_mib.saturating_mul(MIB)).unwrap_or(usize::MAX),
             spool: l.spool_mib.saturating_mul(MIB),
             spool_dir: self.spool_dir(),
+            floor: self.floor(),
             node_bytes: l.node_mib.saturating_mul(MIB),
             node_entries: l.node_entries,
             reader_idle: Duration::from_secs(l.reader_idle_secs),

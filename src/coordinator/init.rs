@@ -216,8 +216,7 @@ pub async fn start(config: &CoordinatorConfig, clock: Clock, shutdown: Shutdown)
         key: Arc::clone(&seal),
     });
     let stored =
-        Stored::open(ground.store.clone(), &config.stored_dir(), config.stored.bounds(), clock.clone(), &shutdown)
-            .await?;
+        Stored::open(ground.store.clone(), &config.stored_dir(), config.kept(), clock.clone(), &shutdown).await?;
     let bundles = Bundles::new(tasks.clone(), engine.clone(), stored, config.limits.waiting_bundles);
     if !ground.store.has_role(Role::Admin).await? {
         warn!("there is no admin yet: run `sheaf coordinator init` with this configuration");

@@ -83,6 +83,7 @@ pub fn router(engine: Engine, auth: Arc<dyn AgentAuth>, exchange: MethodRouter) 
         .route("/agent/v1/heartbeat", post(heartbeat))
         .route("/agent/v1/tasks/{task}/attempts/{attempt}/segments/{number}", put(segments::put))
         .route("/agent/v1/tasks/{task}/held", get(segments::held))
+        .route("/agent/v1/tasks/{task}/pause", post(segments::pause))
         .route("/agent/v1/tasks/{task}/finish", post(segments::finish))
         .route("/agent/v1/answers/{id}", post(answer))
         .with_state(Desk { engine, auth });

@@ -22,6 +22,7 @@ use super::store::{Store, StoreError};
 use crate::bundle::Format;
 use crate::bundle::outcome::Verdict;
 use crate::clock::Clock;
+use crate::floor::Floor;
 use crate::id::{BundleId, BundleName, ClusterId, TaskId};
 use crate::report;
 use crate::shutdown::Shutdown;
@@ -71,11 +72,13 @@ pub struct Bounds {
     pub bytes: u64,
     /// So many at most; the oldest go first.
     pub count: u32,
+    /// What stays free on their disk.
+    pub floor: Floor,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { age: Duration::from_secs(14 * 24 * 3600), bytes: 64 << 30, count: 100 }
+        Self { age: Duration::from_secs(14 * 24 * 3600), bytes: 64 << 30, count: 100, floor: Floor::default() }
     }
 }
 
@@ -107,6 +110,7 @@ impl From<StoredError> for Refusal {
 pub struct Stored {
     store: Store,
     objects: Arc<dyn ObjectStore>,
+    folder: Arc<Path>,
     bounds: Bounds,
     clock: Clock,
     /// Two evictions at the same time would both take the oldest.
@@ -133,7 +137,8 @@ impl Stored {
             Ok::<_, StoredError>(LocalFileSystem::new_with_prefix(&opening)?.with_fsync(true))
         });
         let objects = objects.await.map_err(|error| StoredError::Folder(error.into()))??;
-        let stored = Self { store, objects: Arc::new(objects), bounds, clock, evicting: Arc::default() };
+        let stored =
+            Self { store, objects: Arc::new(objects), folder: folder.into(), bounds, clock, evicting: Arc::default() };
         stored.reconcile().await?;
         stored.evict().await?;
         let (sweeping, stop) = (stored.clone(), shutdown.clone());

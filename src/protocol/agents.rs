@@ -10,7 +10,8 @@
 //! 5. `GET /agent/v1/tasks/{task}/held`: lines of JSON, each a [`Held`], so that a restarted agent does not send again what
 //!    is held whole.
 //! 6. `POST /agent/v1/tasks/{task}/finish`, body [`Finish`]: after the last segment is acknowledged, or to refuse.
-//! 7. `POST /agent/v1/answers/{id}`: the answer to a [`Down::Ask`]; see [`super::questions`].
+//! 7. `POST /agent/v1/tasks/{task}/pause`, body [`Paused`]: the node collects nothing for a while, and lives; 204. Its next segment ends the pause.
+//! 8. `POST /agent/v1/answers/{id}`: the answer to a [`Down::Ask`]; see [`super::questions`].
 //!
 //! After a restart (another [`Hello::instance`]) the order comes with the next attempt, and its segments count from 0. Where the
 //! last attempt ended inside a large entry, [`Order::open`] says which: an agent whose source still begins with what is held
@@ -347,4 +348,18 @@ pub struct Finish {
     /// Why, when not collected.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
+    /// Milliseconds that it paused under pressure.
+    #[serde(default)]
+    pub paused_ms: u64,
+}
+
+/// A node that has too much to do pauses between two entries; it is no stall.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paused {
+    /// Attempt it belongs to.
+    pub attempt: u32,
+    /// Why.
+    pub reason: String,
+    /// Milliseconds after which it goes on at the latest.
+    pub most_ms: u64,
 }

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::agents::Vitals;
 use super::history::History;
+use crate::window::Window;
 
 /// A question to one node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,6 +47,8 @@ pub enum Question {
         /// Its name.
         deployment: String,
     },
+    /// How much would a collection read? Nothing is collected for it.
+    Estimate(EstimateOf),
     /// A kind that this version does not know; refused.
     #[serde(other)]
     Unknown,
@@ -58,6 +61,45 @@ pub struct Wanted {
     pub since_ms: u64,
     /// Points at most; never more than [`super::history::POINTS`].
     pub points: usize,
+}
+
+/// The collection whose size is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EstimateOf {
+    /// Collectors; empty for the node's default.
+    #[serde(default)]
+    pub collectors: Vec<String>,
+    /// The time that logs would be taken from.
+    #[serde(default, skip_serializing_if = "Window::is_all")]
+    pub window: Window,
+}
+
+/// What a collection would read on one node, by what the file system says of its files.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// Its collectors.
+    #[serde(default)]
+    pub collectors: Vec<CollectorSize>,
+    /// Bytes that the node gives at most, by its own configuration.
+    #[serde(default)]
+    pub limit: u64,
+    /// Whether there was more to look at than time for it.
+    #[serde(default)]
+    pub cut_short: bool,
+}
+
+/// One collector's part of an estimate. Journals, commands and requests have no size before they are read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CollectorSize {
+    /// Its name.
+    pub collector: String,
+    /// Files.
+    pub files: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// What else it would take, or why it would take nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// A deployment to keep, and how.
@@ -152,6 +194,8 @@ pub enum Reply {
     Vitals(Box<Vitals>),
     /// To [`Question::History`].
     History(Box<History>),
+    /// To [`Question::Estimate`].
+    Estimate(Estimate),
     /// To [`Question::Apply`]: it is kept.
     Applied(Applied),
     /// To [`Question::Forget`]: it is not kept.
@@ -177,6 +221,7 @@ impl Question {
             (self, reply),
             (Self::Vitals, Reply::Vitals(_))
                 | (Self::History(_), Reply::History(_))
+                | (Self::Estimate(_), Reply::Estimate(_))
                 | (Self::Apply(_), Reply::Applied(_))
                 | (Self::Forget { .. }, Reply::Forgotten { .. })
         )

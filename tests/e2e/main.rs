@@ -3,6 +3,7 @@
 mod join;
 mod kit;
 
+mod budget;
 mod canary;
 mod full_disk;
 mod history;

@@ -25,6 +25,7 @@ use crate::bundle::frame::{Compressor, FRAME_RAW, Frame};
 use crate::bundle::outcome::Outcome;
 use crate::bundle::path::EntryPath;
 use crate::bundle::segment::{Note, OpenEntry};
+use crate::floor::Floor;
 use crate::id::{BundleName, NodeName};
 use crate::limits::{NODE_BYTES, NODE_ENTRIES, PAX_BYTES, SEGMENT_RAW};
 use crate::report;
@@ -48,6 +49,8 @@ pub struct Settings {
     pub spool: Option<PathBuf>,
     /// Bytes of the spool at most.
     pub spool_bytes: u64,
+    /// What stays free on the spool's disk.
+    pub floor: Floor,
     /// Entries at most.
     pub entries: u64,
     /// Bytes of content at most.
@@ -75,6 +78,8 @@ pub struct Totals {
     pub truncated: u64,
     /// Replacements by redaction.
     pub redacted: u64,
+    /// Milliseconds of pauses under pressure; whoever pauses fills it in.
+    pub paused_ms: u64,
 }
 
 /// Makes segments of redacted sources and hands them to its sink.
@@ -133,7 +138,7 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
             used: 0,
             first: Vec::new(),
             batch: Batch::new(settings.segment.min(SEGMENT_RAW) as u64),
-            spool: Spool::new(settings.spool, settings.spool_bytes),
+            spool: Spool::new(settings.spool, settings.spool_bytes, settings.floor),
             names: Names::default(),
             totals: Totals::default(),
             // The folders `nodes` and the node's own count too.

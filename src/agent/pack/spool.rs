@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 
 use crate::bundle::frame::Frame;
+use crate::floor::Floor;
 
 /// Compressed bytes kept in memory before the file is used: most logs of a few MiB never touch a disk.
 const MEMORY: usize = 1 << 20;
@@ -23,6 +24,8 @@ const ALONE: usize = 2 << 20;
 pub(super) struct Spool {
     folder: Option<PathBuf>,
     quota: u64,
+    /// What stays free on its disk.
+    floor: Floor,
     memory: VecDeque<Frame>,
     in_memory: usize,
     /// Lengths, compressed and raw, of the frames in the file.
@@ -34,11 +37,12 @@ pub(super) struct Spool {
 }
 
 impl Spool {
-    /// A spool of at most `quota` bytes in `folder`; without one it is memory alone.
-    pub(super) fn new(folder: Option<PathBuf>, quota: u64) -> Self {
+    /// A spool of at most `quota` bytes in `folder`, whose disk keeps a floor; without one it is memory alone.
+    pub(super) fn new(folder: Option<PathBuf>, quota: u64, floor: Floor) -> Self {
         Self {
             folder,
             quota,
+            floor,
             memory: VecDeque::new(),
             in_memory: 0,
             in_file: VecDeque::new(),
@@ -83,6 +87,7 @@ impl Spool {
                 none.insert(tempfile::tempfile_in(folder)?)
             }
         };
+        self.floor.check(&*file, length)?;
         file.write_all_at(&frame.bytes, self.written)?;
         self.written += length;
         self.in_file.push_back((frame.bytes.len() as u32, frame.raw));
@@ -131,7 +136,7 @@ mod tests {
     #[test]
     fn frames_come_back_in_order_from_memory_and_file() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut spool = Spool::new(Some(folder.path().to_owned()), 64 << 20);
+        let mut spool = Spool::new(Some(folder.path().to_owned()), 64 << 20, Floor::of(0));
         for round in 0..2 {
             for n in 0..8u8 {
                 spool.push(frame(n + round, 700_000)).expect("room");
@@ -150,7 +155,11 @@ mod tests {
     #[test]
     fn a_full_spool_gives_the_frame_back() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        for mut spool in [Spool::new(Some(folder.path().to_owned()), 1 << 20), Spool::new(None, 1 << 30)] {
+        for mut spool in [
+            Spool::new(Some(folder.path().to_owned()), 1 << 20, Floor::of(0)),
+            Spool::new(None, 1 << 30, Floor::of(0)),
+            Spool::new(Some(folder.path().to_owned()), 1 << 30, Floor::unreachable()),
+        ] {
             let refused = loop {
                 if let Err((frame, _)) = spool.push(frame(1, 900_000)) {
                     break frame;

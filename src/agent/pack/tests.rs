@@ -136,6 +136,7 @@ fn settings(spool: Option<&Path>, spool_bytes: u64) -> Settings {
         node: "n1".parse().expect("a name"),
         spool: spool.map(Path::to_owned),
         spool_bytes,
+        floor: crate::floor::Floor::of(0),
         entries: u64::MAX,
         bytes: u64::MAX,
         segment: SEGMENT_RAW,

@@ -7,17 +7,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use tokio::sync::{Mutex, Semaphore, watch};
+use tokio::sync::{Mutex, Semaphore, oneshot, watch};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::pipeline::in_background;
 use crate::agent::deployments::{self, KeepError};
 use crate::agent::history;
 use crate::agent::send::{Link, LinkError};
-use crate::agent::source::vitals;
+use crate::agent::source::{forecast, vitals};
 use crate::protocol::agents::Vitals;
 use crate::protocol::history::History;
-use crate::protocol::questions::{Answer, Applied, Apply, Ask, Question, Reply, Wanted};
+use crate::protocol::questions::{Answer, Applied, Apply, Ask, Estimate, EstimateOf, Question, Reply, Wanted};
 use crate::report;
 
 /// Questions at hand at once; more are refused.
@@ -37,11 +39,19 @@ pub(super) struct Answers {
     turns: Arc<Semaphore>,
     /// When the last reading began, and what it said.
     read: Arc<Mutex<Option<(Instant, Vitals)>>>,
+    /// Held by the estimate that is made.
+    estimating: Arc<Mutex<()>>,
 }
 
 impl Answers {
     pub(super) fn new(shared: Arc<Shared>, links: watch::Receiver<Option<Link>>) -> Self {
-        Self { shared, links, turns: Arc::new(Semaphore::new(AT_ONCE)), read: Arc::default() }
+        Self {
+            shared,
+            links,
+            turns: Arc::new(Semaphore::new(AT_ONCE)),
+            read: Arc::default(),
+            estimating: Arc::default(),
+        }
     }
 
     /// Begins to answer a question.
@@ -75,6 +85,10 @@ impl Answers {
                 self.history(wanted)
                     .await
                     .map_or_else(|reason| refused(&reason), |history| Answer::Reply(Reply::History(Box::new(history))))
+            }
+            Question::Estimate(of) => {
+                tracing::info!(by, collectors = %report::brief(&of.collectors.join(","), 500), "asked for an estimate");
+                self.estimate(of).await.map_or_else(refused, |estimate| Answer::Reply(Reply::Estimate(estimate)))
             }
             Question::Apply(apply) => self.apply(apply, by, end).await,
             Question::Forget { deployment } => self.forget(deployment, by).await,
@@ -113,6 +127,25 @@ impl Answers {
         };
         let read = tokio::task::spawn_blocking(read).await.map_err(|_| "the agent is stopping".to_owned())?;
         read.map_err(|error| format!("the node has no history: {}", report::chain(&error)))
+    }
+
+    /// Looks at what a collection would read, at the priority of one. One is made at a time; whoever stops waiting ends it.
+    async fn estimate(&self, of: EstimateOf) -> Result<Estimate, &'static str> {
+        let _turn = self.estimating.lock().await;
+        let shared = Arc::clone(&self.shared);
+        let stop = CancellationToken::new();
+        let _guard = stop.clone().drop_guard();
+        let (done, estimate) = oneshot::channel();
+        let body = move || {
+            let setup = shared.setup();
+            let library = setup.library();
+            let mut plan = library.plan(&of.collectors, &setup.config);
+            plan.window = of.window;
+            plan.known.clock_offset_ms = shared.offset().map(|clock| clock.offset_ms);
+            let _ = done.send(forecast(&plan, &setup.host, &stop));
+        };
+        in_background(body).map_err(|_| "there is no thread to look on")?;
+        estimate.await.map_err(|_| "the sizes could not be read")
     }
 
     async fn apply(&self, apply: Apply, by: &str, end: Instant) -> Answer {

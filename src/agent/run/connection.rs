@@ -261,7 +261,8 @@ impl Connection {
             let mut uploader = Uploader::new(&order, self.links.subscribe(), self.stale_in.clone());
             let reason = "the node has too many other orders to follow".to_owned();
             log_refusal(&order, &reason);
-            let finish = Finish { attempt: order.attempt, segments: 0, outcome: Outcome::Skipped, reason };
+            let finish =
+                Finish { attempt: order.attempt, segments: 0, outcome: Outcome::Skipped, reason, paused_ms: 0 };
             self.shared.shutdown.spawn(async move {
                 if let Err(error) = uploader.finish(&finish).await {
                     tracing::debug!(%task, error = %report::chain(&error), "the refusal was not taken");

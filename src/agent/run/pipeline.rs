@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 
 use tokio_util::sync::CancellationToken;
 
+use super::pressure::Pauses;
 use crate::agent::host::Host;
 use crate::agent::pack::{PackError, Packed, Packer, Totals};
 use crate::agent::redact::{Profile, Redactor, RuleError};
@@ -34,6 +35,7 @@ pub(in crate::agent) fn pipeline<S: FnMut(Packed) -> ControlFlow<()>>(
     host: &Host,
     stop: &CancellationToken,
     mut packer: Packer<S>,
+    mut pauses: Pauses<'_>,
 ) -> Result<Totals, Pipeline> {
     let mut redactor = Redactor::new(Profile::Secrets, &[])?;
     let mut packed = Ok(());
@@ -46,12 +48,28 @@ pub(in crate::agent) fn pipeline<S: FnMut(Packed) -> ControlFlow<()>>(
                 Ok(())
             }
             Found::Record(record) if packer.skip(&record.path) => Ok(()),
-            Found::Record(record) => packer.add(redactor.clean(record)),
+            Found::Record(record) => {
+                rest(&mut packer, &mut pauses, stop).and_then(|()| packer.add(redactor.clean(record)))
+            }
         };
         if packed.is_err() || stop.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     packed?;
-    Ok(packer.finish()?)
+    let totals = packer.finish()?;
+    Ok(Totals { paused_ms: pauses.paused_ms(), ..totals })
+}
+
+/// Pauses where the node has too much to do; what is packed goes out before.
+fn rest<S: FnMut(Packed) -> ControlFlow<()>>(
+    packer: &mut Packer<S>,
+    pauses: &mut Pauses<'_>,
+    stop: &CancellationToken,
+) -> Result<(), PackError> {
+    if let Some(why) = pauses.due() {
+        packer.flush()?;
+        pauses.pause(&why, stop);
+    }
+    Ok(())
 }
 
 /// Starts `body` on a thread of low priority.

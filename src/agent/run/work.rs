@@ -13,12 +13,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::pipeline::{Pipeline, in_background, pipeline};
+use super::pressure::Pauses;
 use super::setup::Setup;
 use crate::agent::pack::{Packed, Packer, Settings, Totals};
 use crate::agent::send::{Link, UploadError, Uploader};
 use crate::agent::source::Plan;
 use crate::bundle::outcome::Outcome;
 use crate::clock::{Clock, rfc3339};
+use crate::floor::Floor;
 use crate::id::{BundleName, NodeName};
 use crate::limits::SEGMENT_RAW;
 use crate::protocol::agents::{Finish, Held, Order};
@@ -203,9 +205,17 @@ impl Work<'_> {
             uploader.held(|path| held.push(path)).await?;
         }
         let (segments, mut segments_out) = mpsc::channel(1);
-        let done = running.insert(self.start(held, segments, stop)?);
-        while let Some(packed) = segments_out.recv().await {
-            uploader.segment(packed).await?;
+        let (pauses, mut pauses_out) = mpsc::channel(1);
+        let done = running.insert(self.start(held, (segments, pauses), stop)?);
+        loop {
+            tokio::select! {
+                biased;
+                packed = segments_out.recv() => match packed {
+                    Some(packed) => uploader.segment(packed).await?,
+                    None => break,
+                },
+                Some((why, most)) = pauses_out.recv() => uploader.pause(&why, most).await,
+            }
         }
         let done = done.await;
         *running = None;
@@ -237,7 +247,7 @@ impl Work<'_> {
     fn start(
         &self,
         held: Vec<Held>,
-        segments: mpsc::Sender<Packed>,
+        (segments, paused): (mpsc::Sender<Packed>, mpsc::Sender<(String, Duration)>),
         stop: CancellationToken,
     ) -> Result<oneshot::Receiver<Result<Totals, Pipeline>>, Ended> {
         let config = &self.setup.config;
@@ -251,6 +261,7 @@ impl Work<'_> {
             node,
             spool: Some(config.spool().to_owned()),
             spool_bytes: config.limits.spool_bytes,
+            floor: Floor::of(config.limits.disk_free),
             entries: limits.entries.saturating_sub(spent.1),
             bytes: limits.total_bytes.saturating_sub(spent.0),
             segment: SEGMENT_RAW,
@@ -279,7 +290,10 @@ impl Work<'_> {
                 if let Some(open) = open {
                     packer.resume(open);
                 }
-                pipeline(&plan, &setup.host, &stop, packer)
+                // One that finds no room is not worth waiting for.
+                let mut tell = |why: &str, most| drop(paused.try_send((why.to_owned(), most)));
+                let pauses = Pauses::new(&setup.host, setup.config.pressure, &mut tell);
+                pipeline(&plan, &setup.host, &stop, packer, pauses)
             });
             let _ = done.send(result);
         };
@@ -314,7 +328,8 @@ impl Work<'_> {
         if matches!(ended, Err(Ended::Cancelled | Ended::Upload(UploadError::Over | UploadError::Stopped))) {
             return;
         }
-        let finish = Finish { attempt: self.order.attempt, segments, outcome, reason };
+        let paused_ms = ended.as_ref().map_or(0, |totals| totals.paused_ms);
+        let finish = Finish { attempt: self.order.attempt, segments, outcome, reason, paused_ms };
         let told = tokio::select! {
             told = uploader.finish(&finish) => told,
             () = self.cancel.cancelled() => return,

@@ -17,7 +17,7 @@ use crate::bundle::segment::{SegmentHead, VERSION};
 use crate::id::TaskId;
 use crate::limits::{BODY_IDLE, JSON_BODY};
 use crate::net::body::capped;
-use crate::protocol::agents::{Ack, Finish, Held, Order};
+use crate::protocol::agents::{Ack, Finish, Held, Order, Paused};
 use crate::report;
 
 /// Time for the answer to a short call.
@@ -120,6 +120,18 @@ impl Uploader {
         let path = format!("/agent/v1/tasks/{}/finish", self.task);
         let answer = self.call(Method::POST, &path, &body, Some(SHORT)).await?;
         if answer.status().is_success() { Ok(()) } else { Err(refused(answer).await) }
+    }
+
+    /// Says that nothing comes for a while. Once, and as well as it goes: a coordinator that does not know of pauses has patience too.
+    pub async fn pause(&mut self, reason: &str, most: Duration) {
+        let most_ms = u64::try_from(most.as_millis()).unwrap_or(u64::MAX);
+        let paused = Paused { attempt: self.attempt, reason: reason.to_owned(), most_ms };
+        let body = Pieces::one(serde_json::to_vec(&paused).expect("plain values serialise").into());
+        let Some(link) = self.links.borrow().clone() else { return };
+        let path = format!("/agent/v1/tasks/{}/pause", self.task);
+        if let Ok(Err(error)) = tokio::time::timeout(SHORT, link.send(Method::POST, &path, body)).await {
+            tracing::debug!(task = %self.task, error = %report::chain(&error), "a pause was not said");
+        }
     }
 
     /// Tells `each` what the coordinator holds from earlier attempts.

@@ -109,9 +109,14 @@ impl Budget {
     }
 }
 
+/// Whether a file is state, and no log.
+pub(super) fn is_state(path: &Path) -> bool {
+    STATE.iter().any(|folder| path.starts_with(folder))
+}
+
 fn row(collector: &Collector, files: &Files, path: &Path, stat: &Stat, most: u64) -> Row {
     let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-    let class = if STATE.iter().any(|folder| path.starts_with(folder)) {
+    let class = if is_state(path) {
         Class::State
     } else if rotated::originals(name).next().is_some() {
         Class::Rotated

@@ -9,10 +9,17 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::fs::Stat;
+use tokio_util::sync::CancellationToken;
 
 use super::collector::{Collector, Files};
+use super::condition::Conditions;
+use super::mounts::Mounts;
 use super::slice;
 use super::walk::{Ground, Met, Seen, Walk};
+use super::{Plan, command};
+use crate::agent::host::Host;
+use crate::protocol::questions::{self, CollectorSize};
+use crate::report;
 
 /// How much is looked at before it is given up.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +36,8 @@ pub(super) const CHEAP: Patience = Patience { files: 50_000, time: Duration::fro
 /// Folders whose files have no size before they are read.
 const MADE_UP: &[&str] = &["/proc", "/sys"];
 
-/// Shows every file that these collectors name and its size, each once. Whether that were all.
+/// Shows every file that these collectors name and its size, each once; not logs that were last written before the window. Whether
+/// that were all.
 pub(super) fn sizes(
     ready: &[&Collector],
     ground: &Ground<'_>,
@@ -78,4 +86,56 @@ pub(super) fn estimate(ready: &[&Collector], ground: &Ground<'_>) -> Option<Esti
         ControlFlow::Continue(())
     });
     whole.then_some(sum)
+}
+
+/// What is looked at for somebody who waits for the answer.
+const ASKED: Patience = Patience { files: 500_000, time: Duration::from_secs(6) };
+/// Collectors, and notes on each, that an answer has at most.
+const COLLECTORS: usize = 256;
+const NOTES: usize = 20;
+
+/// What a plan would read, by collector. It blocks, and opens nothing but folders.
+pub(in crate::agent) fn forecast(plan: &Plan, host: &Host, stop: &CancellationToken) -> questions::Estimate {
+    let mounts = Mounts::of(host, plan.remote, plan.bounds.mount_wait);
+    let path = command::path();
+    let conditions = Conditions { host, mounts: &mounts, path: &path };
+    let (mut ready, mut rows) = (Vec::new(), Vec::new());
+    for note in plan.notes.iter().take(COLLECTORS) {
+        let notes = vec![report::brief(&note.reason, 200)];
+        rows.push(CollectorSize { collector: report::brief(&note.collector, 63), notes, ..CollectorSize::default() });
+    }
+    let first = rows.len();
+    for collector in plan.collectors.iter().take(COLLECTORS) {
+        let notes = match conditions.missing(&collector.when) {
+            Some(reason) => vec![report::brief(&format!("would be skipped: {reason}"), 200)],
+            None => {
+                ready.push(collector);
+                unsized_parts(collector, plan)
+            }
+        };
+        rows.push(CollectorSize { collector: collector.name.to_string(), notes, ..CollectorSize::default() });
+    }
+    let (never, file_bytes, window) = (&plan.never, plan.bounds.file_bytes, plan.window_here());
+    let ground = Ground { host, mounts: &mounts, stop, never, file_bytes, window };
+    let mut at = first;
+    let whole = sizes(&ready, &ground, ASKED, &mut |collector, files, _, stat| {
+        // They come collector by collector.
+        while rows[at].collector != collector.name.as_str() {
+            at += 1;
+        }
+        let bytes = u64::try_from(stat.st_size).unwrap_or(0).min(files.max_bytes.unwrap_or(ground.file_bytes));
+        rows[at].files += 1;
+        rows[at].bytes = rows[at].bytes.saturating_add(bytes);
+        ControlFlow::Continue(())
+    });
+    questions::Estimate { collectors: rows, limit: plan.bounds.total_bytes, cut_short: !whole }
+}
+
+/// What a collector takes that has no size yet.
+fn unsized_parts(collector: &Collector, plan: &Plan) -> Vec<String> {
+    let most = |journal: &super::collector::Journal| journal.max_bytes.unwrap_or(plan.bounds.journal_bytes);
+    let journals = collector.journal.iter().map(|it| format!("journal {}: at most {} bytes", it.name, most(it)));
+    let count = |many: usize, what: &str| (many > 0).then(|| format!("{many} {what}, of unknown size"));
+    let others = [count(collector.commands.len(), "commands"), count(collector.http.len(), "requests")];
+    journals.chain(others.into_iter().flatten()).take(NOTES).collect()
 }

@@ -193,7 +193,8 @@ fn shares(before: Ticks, now: Ticks) -> Cpu {
     Cpu { user: part(before.user, now.user), sys: part(before.sys, now.sys), wait: part(before.wait, now.wait) }
 }
 
-fn pressure(host: &Host) -> BTreeMap<String, Pressure> {
+/// Pressure stall information of a host: `cpu`, `io`, `memory`; empty where the kernel has none.
+pub fn pressure(host: &Host) -> BTreeMap<String, Pressure> {
     let read = |name: &str| Some((name.to_owned(), parse_pressure(&host.text(&format!("/proc/pressure/{name}"))?)));
     ["cpu", "io", "memory"].into_iter().filter_map(read).collect()
 }

@@ -1,5 +1,6 @@
 //! The bundle, streamed as it is made.
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, header};
@@ -9,7 +10,7 @@ use super::fault::Fault;
 use super::session::principal;
 use crate::api::door::{self, Caller};
 use crate::coordinator::verbs::{BundleRequest, Verbs};
-use crate::protocol::control::{BUNDLE_HEADER, KEY_HEADER, NewBundle, TASK_HEADER};
+use crate::protocol::control::{BUNDLE_HEADER, BundleEstimate, KEY_HEADER, NewBundle, NodeEstimate, TASK_HEADER};
 
 /// `POST bundles`.
 pub async fn create(State(verbs): State<Verbs>, caller: Caller, body: Body) -> Result<Response, Fault> {
@@ -46,4 +47,31 @@ pub(super) fn request(wanted: NewBundle) -> BundleRequest {
         case: wanted.case,
         note: wanted.note,
     }
+}
+
+/// `POST bundles/estimate`.
+pub async fn estimate(State(verbs): State<Verbs>, caller: Caller, body: Body) -> Result<Json<BundleEstimate>, Fault> {
+    let who = principal(&verbs, &caller).await?;
+    let wanted: NewBundle = door::json(body).await?;
+    let parts = verbs.estimate_bundle(&who, request(wanted)).await?;
+    let mut whole = BundleEstimate::default();
+    for part in parts {
+        let bytes = part.bytes();
+        let mut row = NodeEstimate { node: part.node.to_string(), allowed: part.allowed, ..NodeEstimate::default() };
+        match part.answer {
+            Ok(estimate) => {
+                row.left_out = bytes.saturating_sub(part.allowed);
+                (row.cut_short, row.collectors) = (estimate.cut_short, estimate.collectors);
+            }
+            Err(problem) => {
+                row.problem = Some(problem);
+                whole.unknown += 1;
+            }
+        }
+        whole.files = row.collectors.iter().fold(whole.files, |sum, row| sum.saturating_add(row.files));
+        whole.bytes = whole.bytes.saturating_add(bytes);
+        whole.left_out = whole.left_out.saturating_add(row.left_out);
+        whole.nodes.push(row);
+    }
+    Ok(Json(whole))
 }

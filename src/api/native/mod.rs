@@ -65,6 +65,7 @@ pub fn routes(verbs: Verbs, counts: Counts) -> Router {
         .route("/tasks/{id}/result", get(tasks::result))
         .route("/tasks/{id}/cancel", post(tasks::cancel))
         .route("/bundles", post(bundle::create))
+        .route("/bundles/estimate", post(bundle::estimate))
         .route("/stored", get(stored::list).post(stored::create))
         .route("/stored/{id}", get(stored::show).delete(stored::delete))
         .route("/stored/{id}/content", get(stored::content))

@@ -1,16 +1,13 @@
 //! The bytes of a bundle: plain tar, or frames with a seek table at the end.
 
-use std::io::{self, Read as _, Seek as _, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
-use tempfile::SpooledTempFile;
-
+use super::spool::Spool;
 use crate::bundle::Format;
 use crate::bundle::entry::{BLOCK, padding};
 use crate::bundle::frame::{Compressor, Decompressor, FRAME_RAW, Frame};
 use crate::bundle::seek;
-
-const MEMORY: usize = 256 << 10;
 
 /// Writes tar bytes and frames in one of the two formats.
 pub(super) struct Output<W> {
@@ -24,7 +21,7 @@ pub(super) struct Output<W> {
 
 enum Form {
     Tar { decompressor: Decompressor, raw: Vec<u8> },
-    TarZst { compressor: Box<Compressor>, digest: Box<blake3::Hasher>, table: SpooledTempFile, frames: u32 },
+    TarZst { compressor: Box<Compressor>, digest: Box<blake3::Hasher>, table: Spool, frames: u32 },
 }
 
 impl<W: Write> Output<W> {
@@ -34,7 +31,7 @@ impl<W: Write> Output<W> {
             Format::TarZst => Form::TarZst {
                 compressor: Box::new(Compressor::new()?),
                 digest: Box::default(),
-                table: tempfile::spooled_tempfile_in(MEMORY, spool),
+                table: Spool::new(spool),
                 frames: 0,
             },
         };
@@ -64,7 +61,7 @@ impl<W: Write> Output<W> {
                 Form::TarZst { digest, table, frames, .. } => {
                     digest.update(&frame.bytes);
                     self.out.write_all(&frame.bytes)?;
-                    table.write_all(&seek::entry(frame.bytes.len(), frame.raw))?;
+                    table.push(&seek::entry(frame.bytes.len(), frame.raw))?;
                     *frames += 1;
                 }
             }
@@ -126,17 +123,10 @@ impl<W: Write> Output<W> {
         self.flush()?;
         if let Form::TarZst { digest, mut table, frames, .. } = self.form {
             self.out.write_all(&seek::digest_frame(&digest.finalize()))?;
-            table.write_all(&seek::entry(seek::DIGEST_FRAME, 0))?;
+            table.push(&seek::entry(seek::DIGEST_FRAME, 0))?;
             let frames = frames + 1;
             self.out.write_all(&seek::table_head(frames)?)?;
-            table.rewind()?;
-            let mut piece = vec![0; 64 << 10];
-            loop {
-                match table.read(&mut piece)? {
-                    0 => break,
-                    length => self.out.write_all(&piece[..length])?,
-                }
-            }
+            table.read(|piece| self.out.write_all(piece))?;
             self.out.write_all(&seek::table_foot(frames))?;
         }
         self.out.flush()?;

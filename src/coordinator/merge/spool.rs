@@ -17,18 +17,20 @@ use crate::bundle::check::EntryRow;
 use crate::bundle::frame::Frame;
 use crate::bundle::segment::Note;
 use crate::coordinator::verify::Verified;
+use crate::floor::Floor;
 
 /// Bytes of unlinked files, all downloads together; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Quota {
     used: Arc<AtomicU64>,
     most: u64,
+    floor: Floor,
 }
 
 impl Quota {
-    /// A quota of `most` bytes.
-    pub fn new(most: u64) -> Self {
-        Self { used: Arc::default(), most }
+    /// A quota of `most` bytes on disks that keep a floor.
+    pub fn new(most: u64, floor: Floor) -> Self {
+        Self { used: Arc::default(), most, floor }
     }
 
     /// Bytes in use.
@@ -64,9 +66,10 @@ impl Charged {
     /// Appends all of `parts`, or nothing.
     ///
     /// # Errors
-    /// When the quota or the disk is full; what was there before is still there.
+    /// When the quota or the disk is full, or the disk is at its floor; what was there before is still there.
     pub fn append(&mut self, parts: &[&[u8]]) -> io::Result<()> {
         let bytes = parts.iter().map(|part| part.len() as u64).sum();
+        self.quota.floor.check(&self.file, bytes)?;
         self.quota.take(bytes)?;
         let mut at = self.length;
         for part in parts {

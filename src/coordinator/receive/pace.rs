@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+/// Time that one node may pause in one download.
+const PAUSES: Duration = Duration::from_secs(900);
+
 #[derive(Debug)]
 struct State {
     moved: Instant,
@@ -15,6 +18,25 @@ struct State {
     excused: u32,
     since: Instant,
     held_up: Duration,
+    /// When the node began to pause, and when that ends at the latest.
+    pause: Option<(Instant, Instant)>,
+    /// Time that it was given for pauses.
+    granted: Duration,
+}
+
+impl State {
+    /// The pause that is over by `now`, or that ends now, counts as held up.
+    fn resume(&mut self, now: Instant) {
+        if let Some((from, until)) = self.pause.take() {
+            let end = now.min(until);
+            self.held_up += end - from;
+            self.moved = self.moved.max(end);
+        }
+    }
+
+    fn paused(&self) -> Duration {
+        self.pause.map_or(Duration::ZERO, |(from, until)| Instant::now().min(until) - from)
+    }
 }
 
 /// One node's pace.
@@ -24,7 +46,14 @@ pub struct Pace(Mutex<State>);
 impl Default for Pace {
     fn default() -> Self {
         let now = Instant::now();
-        Self(Mutex::new(State { moved: now, excused: 0, since: now, held_up: Duration::ZERO }))
+        Self(Mutex::new(State {
+            moved: now,
+            excused: 0,
+            since: now,
+            held_up: Duration::ZERO,
+            pause: None,
+            granted: Duration::ZERO,
+        }))
     }
 }
 
@@ -35,7 +64,24 @@ impl Pace {
 
     /// Bytes of the node came.
     pub fn moved(&self) {
-        self.state().moved = Instant::now();
+        let (now, mut state) = (Instant::now(), self.state());
+        state.resume(now);
+        state.moved = now;
+    }
+
+    /// The node says that nothing comes from it for so long at most; how much of that is granted. Its next bytes end the pause.
+    pub fn pause(&self, most: Duration) -> Duration {
+        let (now, mut state) = (Instant::now(), self.state());
+        state.resume(now);
+        let granted = most.min(PAUSES.saturating_sub(state.granted));
+        state.granted += granted;
+        state.pause = Some((now, now + granted));
+        granted
+    }
+
+    /// The pause is over, if there is one.
+    pub fn resume(&self) {
+        self.state().resume(Instant::now());
     }
 
     /// The node waits for us until the answer is dropped.
@@ -51,13 +97,14 @@ impl Pace {
     /// How long the node has stood still by its own doing.
     pub fn still(&self) -> Duration {
         let state = self.state();
-        if state.excused > 0 { Duration::ZERO } else { state.moved.elapsed() }
+        let moved = state.pause.map_or(state.moved, |(_, until)| until.max(state.moved));
+        if state.excused > 0 { Duration::ZERO } else { Instant::now().saturating_duration_since(moved) }
     }
 
-    /// How long it was held up by us, all in all.
+    /// How long it was held up by us, or paused, all in all.
     pub fn held_up(&self) -> Duration {
         let state = self.state();
-        state.held_up + if state.excused > 0 { state.since.elapsed() } else { Duration::ZERO }
+        state.held_up + state.paused() + if state.excused > 0 { state.since.elapsed() } else { Duration::ZERO }
     }
 }
 
@@ -82,6 +129,25 @@ impl Drop for Excuse<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_is_no_standing_still_for_as_long_as_it_may_be() {
+        let pace = Pace::default();
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert_eq!(pace.pause(Duration::from_secs(60)), Duration::from_secs(60));
+        tokio::time::advance(Duration::from_secs(50)).await;
+        assert_eq!((pace.still(), pace.held_up()), (Duration::ZERO, Duration::from_secs(50)));
+        tokio::time::advance(Duration::from_secs(13)).await;
+        assert_eq!((pace.still(), pace.held_up()), (Duration::from_secs(3), Duration::from_secs(60)));
+        pace.moved();
+        assert_eq!((pace.still(), pace.held_up()), (Duration::ZERO, Duration::from_secs(60)));
+        assert_eq!(pace.pause(Duration::MAX), PAUSES - Duration::from_secs(60), "not for ever");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        pace.resume();
+        tokio::time::advance(Duration::from_secs(7)).await;
+        assert_eq!((pace.still(), pace.held_up()), (Duration::from_secs(7), Duration::from_secs(61)));
+        assert_eq!(pace.pause(Duration::from_secs(1)), Duration::ZERO, "it is used up");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn waiting_for_us_is_not_standing_still() {

@@ -15,7 +15,7 @@ use crate::bundle::check::EntryRow;
 use crate::bundle::segment::Note;
 use crate::coordinator::merge::{Charged, Quota};
 use crate::coordinator::receive::{Address, Inbound, Pace, Share};
-use crate::protocol::agents::{Finish, Held};
+use crate::protocol::agents::{Finish, Held, Paused};
 
 /// What the listener tells the lane.
 pub(super) enum Message {
@@ -23,6 +23,8 @@ pub(super) enum Message {
     Segment(Inbound, oneshot::Sender<Answer>),
     /// The node is done, or refuses.
     Finish(Finish, oneshot::Sender<Answer>),
+    /// The node pauses.
+    Paused(Paused),
     /// The node sent what no honest agent sends.
     Hostile(String),
 }
@@ -194,6 +196,16 @@ impl Door {
     /// Remembers the end that was taken.
     pub(super) fn took(&self, finish: Finish) {
         *lock(&self.finished) = Some(finish);
+    }
+
+    /// Says that the node pauses. Of an attempt that is over, nothing is said.
+    pub async fn pause(&self, paused: Paused) {
+        if paused.attempt == self.position().0 {
+            tokio::select! {
+                () = self.closed() => {}
+                _ = self.inbox.send(Box::new(Message::Paused(paused))) => {}
+            }
+        }
     }
 
     /// Says that the node sent what no honest agent sends.

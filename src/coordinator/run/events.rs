@@ -4,6 +4,7 @@
 //! their order and a slow log never holds up data: progress that finds no room is left out, beginnings and ends wait.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -75,6 +76,23 @@ impl Events {
         let _ = self.lines.try_send(Event::Step(Step {
             progress: percent(bytes, expected),
             data: Some(json!({"bytes": bytes})),
+            ..step
+        }));
+    }
+
+    /// A node pauses, for so long at most.
+    pub(super) fn paused(
+        &self,
+        node: &NodeName,
+        index: u64,
+        (bytes, expected): (u64, Option<u64>),
+        why: &str,
+        most: Duration,
+    ) {
+        let step = self.node(node.as_str(), index, StepState::InProgress);
+        let _ = self.lines.try_send(Event::Step(Step {
+            progress: percent(bytes, expected),
+            data: Some(json!({"bytes": bytes, "paused": why, "paused_at_most_ms": most.as_millis() as u64})),
             ..step
         }));
     }

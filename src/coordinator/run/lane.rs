@@ -195,7 +195,11 @@ impl Lane {
     async fn linked(&mut self) -> Result<(), End> {
         let link = *self.link.borrow_and_update();
         let instance = match link {
-            Link::Down => return Ok(()),
+            Link::Down => {
+                // Whoever is gone does not pause.
+                self.door.pace.resume();
+                return Ok(());
+            }
             Link::Revoked => return Err(revoked()),
             Link::Up(instance) => instance,
         };
@@ -256,6 +260,12 @@ impl Lane {
         match message {
             Message::Segment(inbound, reply) => self.segment(inbound, reply).await,
             Message::Finish(finish, reply) => self.finish(finish, reply),
+            Message::Paused(paused) => {
+                let granted = self.door.pace.pause(std::time::Duration::from_millis(paused.most_ms));
+                let reason = report::brief(&paused.reason, 200);
+                self.run.events.paused(&self.node, self.index, (self.raw, self.expected), &reason, granted);
+                Ok(())
+            }
             Message::Hostile(reason) => Err(End::Hostile(reason)),
         }
     }
@@ -343,6 +353,7 @@ impl Lane {
             let _ = reply.send(Answer::Elsewhere(next));
             return Ok(());
         }
+        self.row.paused_ms = finish.paused_ms;
         self.door.took(finish.clone());
         let _ = reply.send(Answer::Held(next));
         if !self.resuming && !matches!(self.hold, Hold::Between) {

@@ -47,6 +47,7 @@ pub use counts::Figures;
 pub use door::{Answer, Door};
 pub use log::{Event, Step, StepState, TaskEnd, TaskLog};
 pub use online::{Online, Roll, Session};
+pub use purse::shares;
 pub use questions::AskError;
 pub use settings::Settings;
 
@@ -176,7 +177,7 @@ impl Engine {
         Self(Arc::new(Inner {
             roll: Roll::new(clock.clone()),
             memory: Memory::new(settings.memory),
-            quota: Quota::new(settings.spool),
+            quota: Quota::new(settings.spool, settings.floor),
             bench: Bench::default(),
             counts: Arc::default(),
             running: Mutex::default(),
@@ -205,6 +206,11 @@ impl Engine {
     /// The table of connected nodes.
     pub fn roll(&self) -> &Roll {
         &self.0.roll
+    }
+
+    /// Bytes that one node may give, whatever is asked for.
+    pub fn node_bytes(&self) -> u64 {
+        self.settings().node_bytes
     }
 
     /// The time, as the engine knows it.

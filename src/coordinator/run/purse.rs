@@ -60,6 +60,17 @@ impl Purse {
     }
 }
 
+/// What each node may give where all take their turns in this order: each wants so many bytes, and has a limit of its own.
+pub fn shares(budgets: Budgets, node_bytes: u64, nodes: &[(u64, u64)]) -> Vec<u64> {
+    let purse = Purse::new(budgets, node_bytes, nodes.len() as u64);
+    let share = |(wanted, limit): &(u64, u64)| {
+        let share = purse.take();
+        purse.give_back(share.saturating_sub((*wanted).min(*limit)));
+        share.min(*limit)
+    };
+    nodes.iter().map(share).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::floor::Floor;
 use crate::limits;
 
 /// What may be set of the engine.
@@ -24,6 +25,8 @@ pub struct Settings {
     pub spool: u64,
     /// Where the spool's unlinked files are made.
     pub spool_dir: std::path::PathBuf,
+    /// What stays free on the spool's disk.
+    pub floor: Floor,
     /// Declared bytes of one node.
     pub node_bytes: u64,
     /// Entries of one node.
@@ -47,6 +50,7 @@ impl Default for Settings {
             memory: limits::MERGE_MEMORY,
             spool: limits::MERGE_SPOOL,
             spool_dir: std::env::temp_dir(),
+            floor: Floor::default(),
             node_bytes: limits::NODE_BYTES,
             node_entries: limits::NODE_ENTRIES,
             silence: limits::NODE_GONE,

@@ -17,7 +17,7 @@ use super::{Desk, json, problem, read, unread};
 use crate::coordinator::receive::{self, Address, ReceiveError};
 use crate::coordinator::run::{Answer, Door};
 use crate::id::TaskId;
-use crate::protocol::agents::{Ack, Finish};
+use crate::protocol::agents::{Ack, Finish, Paused};
 use crate::report;
 
 /// `PUT /agent/v1/tasks/{task}/attempts/{attempt}/segments/{number}`.
@@ -91,6 +91,19 @@ pub(super) async fn finish(
         Answer::Held(_) => StatusCode::NO_CONTENT.into_response(),
         other => answered(other),
     })
+}
+
+/// `POST /agent/v1/tasks/{task}/pause`.
+pub(super) async fn pause(
+    State(desk): State<Desk>,
+    Path(task): Path<u64>,
+    request: Request,
+) -> Result<Response, Response> {
+    let identity = desk.node(request.headers()).await?;
+    let door = desk.engine.door(TaskId(task), &identity.node).ok_or_else(over)?;
+    let paused: Paused = read(request.into_body()).await?;
+    door.pause(paused).await;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// `GET /agent/v1/tasks/{task}/held`.

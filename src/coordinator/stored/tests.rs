@@ -112,9 +112,21 @@ async fn what_breaks_off_or_is_too_large_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_disk_at_its_floor_takes_no_bundle_and_says_which_folder() {
+    let kit = Kit::new().await;
+    let stored = open(&kit, Bounds { floor: Floor::unreachable(), ..Bounds::default() }).await;
+    let written = stored.write(BundleId::random(), Format::Tar, body(vec![Ok(vec![1; 50])])).await;
+    let error = written.map(|_| ()).expect_err("refused");
+    assert!(!error.is_the_bundle());
+    let said = report::chain(&error);
+    assert!(said.contains("kept: the disk has ") && said.contains("are to stay free"), "{said}");
+    until_files(&kit, 0).await;
+}
+
+#[tokio::test]
 async fn the_oldest_go_when_there_are_too_many_too_much_or_too_old() {
     let kit = Kit::new().await;
-    let stored = open(&kit, Bounds { count: 2, bytes: 10, age: Duration::from_secs(3600) }).await;
+    let stored = open(&kit, Bounds { count: 2, bytes: 10, age: Duration::from_secs(3600), ..Bounds::default() }).await;
     let first = keep(&kit, &stored, b"1").await;
     let second = keep(&kit, &stored, b"22").await;
     let third = keep(&kit, &stored, b"333").await;

@@ -1,7 +1,9 @@
 //! Writing a bundle into the store: in parts of some MiB, invisible until it is published.
 
+use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
@@ -25,6 +27,9 @@ pub enum WriteError {
     /// It is larger than all kept bundles together may be.
     #[error("the bundle is larger than the {0} bytes that may be kept in all")]
     TooLarge(u64),
+    /// The disk is at its floor.
+    #[error("the bundle cannot be kept in {}", .0.display())]
+    Floor(PathBuf, #[source] io::Error),
     /// The store.
     #[error("the bundle cannot be kept")]
     Objects(#[source] object_store::Error),
@@ -95,14 +100,24 @@ impl Stored {
             part.push(piece);
             if held >= PART {
                 held = 0;
+                self.room(PART as u64).await?;
                 let payload = PutPayload::from_iter(part.drain(..));
                 upload.put_part(payload).await.map_err(WriteError::Objects)?;
             }
         }
         if !part.is_empty() {
+            self.room(held as u64).await?;
             upload.put_part(PutPayload::from_iter(part)).await.map_err(WriteError::Objects)?;
         }
         Ok(bytes)
+    }
+
+    /// Whether the disk has room for so much more.
+    async fn room(&self, bytes: u64) -> Result<(), WriteError> {
+        let (folder, floor) = (Arc::clone(&self.folder), self.bounds.floor);
+        let checking = tokio::task::spawn_blocking(move || floor.check(File::open(&folder)?, bytes));
+        let checked = checking.await.unwrap_or_else(|error| Err(error.into()));
+        checked.map_err(|error| WriteError::Floor(self.folder.to_path_buf(), error))
     }
 }
 

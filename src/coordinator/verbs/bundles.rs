@@ -185,7 +185,7 @@ fn token_place(cluster: ClusterId) -> String {
     format!("bundle token {cluster}")
 }
 
-fn check_request(request: &BundleRequest) -> Result<(), Refusal> {
+pub(super) fn check_request(request: &BundleRequest) -> Result<(), Refusal> {
     let long = |text: &Option<String>, most| text.as_ref().is_some_and(|t| t.chars().count() > most);
     if long(&request.case, CASE) || long(&request.note, NOTE) {
         return Err(Refusal::Invalid(format!("a case id has at most {CASE} characters, a note {NOTE}")));

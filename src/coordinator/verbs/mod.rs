@@ -10,6 +10,7 @@ mod bundles;
 mod certificates;
 mod deployments;
 mod enter;
+mod estimate;
 mod fleets;
 mod logs;
 mod roster;

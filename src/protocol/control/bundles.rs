@@ -6,6 +6,7 @@ use crate::bundle::Format;
 use crate::bundle::manifest::Budgets;
 use crate::bundle::outcome::Verdict;
 use crate::id::{BundleId, BundleName, CollectorName, TaskId};
+use crate::protocol::questions::CollectorSize;
 use crate::window::Asked;
 
 /// Body of a bundle's creation.
@@ -67,4 +68,39 @@ pub struct StoredBundle {
     pub created_at: String,
     /// RFC 3339: when it is given up at the latest.
     pub expires_at: String,
+}
+
+/// What a bundle would hold, without one being made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BundleEstimate {
+    /// Each node's part, by name.
+    pub nodes: Vec<NodeEstimate>,
+    /// Files of all nodes that answered.
+    pub files: u64,
+    /// Bytes of them, before compression.
+    pub bytes: u64,
+    /// Bytes of those that budgets and limits would leave out.
+    pub left_out: u64,
+    /// Nodes that did not answer.
+    pub unknown: u64,
+}
+
+/// What one node would give.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeEstimate {
+    /// The node.
+    pub node: String,
+    /// Why nothing is known of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// Whether it had more to look at than time for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cut_short: bool,
+    /// Its collectors.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub collectors: Vec<CollectorSize>,
+    /// Bytes that it may give.
+    pub allowed: u64,
+    /// Bytes that are more than that.
+    pub left_out: u64,
 }

@@ -20,6 +20,7 @@
 //! | `GET tasks/{id}/result?from=`, `GET tasks/{id}/debug?from=` | | 200, text from that byte on; the header as for events |
 //! | `GET tasks/{id}/events?from=` | | 200, lines of JSON, an [`Event`] each, from that byte on; the header [`LOG_TOTAL_HEADER`] says how many there are |
 //! | `POST bundles` | [`NewBundle`] | 200, the bundle as it is made; headers [`TASK_HEADER`], [`BUNDLE_HEADER`], [`KEY_HEADER`] |
+//! | `POST bundles/estimate` | [`NewBundle`] | 200 [`BundleEstimate`]: sizes, asked of all nodes; nothing is collected |
 //! | `GET deployments`, `GET deployments/{name}` | | 200 `[`[`Deployment`]`]`, 200 [`Deployment`] with its instances |
 //! | `POST deployments?recreate=&skip_drain=&fix=&dry_run=` | a manifest, YAML | 202 [`Task`] |
 //! | `DELETE deployments/{name}?force=` | | 202 [`Task`] |
@@ -37,7 +38,7 @@ mod roster;
 mod tasks;
 mod users;
 
-pub use bundles::{NewBundle, StoredBundle};
+pub use bundles::{BundleEstimate, NewBundle, NodeEstimate, StoredBundle};
 pub use deployments::{Deployment, Instance};
 pub use roster::{AgentSecretGrant, AgentSecretRow, Cluster, NewCluster, NewSecret, Node};
 pub use tasks::{Event, EventData, EventError, Task, TaskState};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use serde_json::json;
 
 use super::kit::{LONG, Rig, name, noise, passing, soon};
@@ -31,6 +31,52 @@ async fn a_node_that_never_connects_is_skipped_and_says_so_in_the_bundle() {
     let (state, data) = rig.over("ghost").await;
     assert_eq!(state, StepState::Failed);
     assert!(data["error"].as_str().is_some_and(|error| error.contains("not connected")), "{data}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_pauses_is_waited_for_and_seen_to_pause() {
+    let rig = Rig::new(|settings| settings.patience = Duration::from_secs(60));
+    let reading = rig.start(Format::TarZst, &["a"]);
+    let mut agent = rig.agent("a").await.ordered().await;
+    agent.files(&[("before", b"1")]).await;
+    let paused = json!({"attempt": 1, "reason": "memory pressure", "most_ms": 300_000}).to_string();
+    let answer = agent.call(Method::POST, "/agent/v1/tasks/7/pause", paused).await;
+    assert_eq!(answer.status, StatusCode::NO_CONTENT);
+    let pauses = |event: &Event| matches!(event, Event::Step(step) if step.data.as_ref().is_some_and(|data| data["paused"] == "memory pressure"));
+    rig.event(pauses).await;
+    for _ in 0..100 {
+        tokio::time::advance(Duration::from_secs(2)).await;
+    }
+    agent.files(&[("after", b"2")]).await;
+    agent.finish().await;
+    let bundle = reading.bundle().await;
+    assert_eq!((bundle.verdict, &bundle.node("a")["outcome"]), (Verdict::Complete, &json!("collected")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_does_not_last_for_ever() {
+    let rig = Rig::new(|settings| settings.patience = Duration::from_secs(60));
+    let reading = rig.start(Format::TarZst, &["a"]);
+    let mut agent = rig.agent("a").await.ordered().await;
+    agent.files(&[("before", b"1")]).await;
+    let paused = json!({"attempt": 1, "reason": "x", "most_ms": u64::MAX}).to_string();
+    agent.call(Method::POST, "/agent/v1/tasks/7/pause", paused).await;
+    passing(rig.over("a")).await;
+    assert_eq!(reading.bundle().await.node("a")["outcome"], "truncated");
+}
+
+#[tokio::test]
+async fn a_disk_at_its_floor_costs_nothing_but_the_spool() {
+    let rig = Rig::new(|settings| settings.floor = crate::floor::Floor::unreachable());
+    let reading = rig.start(Format::TarZst, &["a", "b"]);
+    let mut first = rig.agent("a").await.ordered().await;
+    let mut second = rig.agent("b").await.ordered().await;
+    let content = noise(3, 3 * SEGMENT_RAW);
+    first.large("large", &content).await;
+    second.files(&[("x", b"1")]).await;
+    second.finish().await;
+    first.finish().await;
+    assert_eq!(reading.bundle().await.verdict, Verdict::Complete);
 }
 
 #[tokio::test]

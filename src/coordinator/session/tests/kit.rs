@@ -496,7 +496,7 @@ impl Agent {
 
     pub(super) async fn end(&self, outcome: Outcome, reason: &str) -> Answer {
         let (task, attempt) = (self.order().task, self.order().attempt);
-        let finish = Finish { attempt, segments: self.next, outcome, reason: reason.to_owned() };
+        let finish = Finish { attempt, segments: self.next, outcome, reason: reason.to_owned(), paused_ms: 0 };
         let path = format!("/agent/v1/tasks/{task}/finish");
         self.call(Method::POST, &path, serde_json::to_vec(&finish).expect("JSON")).await
     }
