@@ -20,6 +20,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How soon a stop is noticed in a pause.
 const TICK: Duration = Duration::from_millis(50);
 
+/// What counts of a reading.
+type Share = fn(&Reading) -> f64;
+
 /// When to pause: shares of the last ten seconds in percent, 0 for never.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -45,7 +48,7 @@ impl PressureLimits {
     /// What is beyond its limit.
     fn beyond(&self, host: &Host) -> Option<String> {
         let readings = pressure(host);
-        let kinds: [(&str, &str, f64, fn(&Reading) -> f64); 3] = [
+        let kinds: [(&str, &str, f64, Share); 3] = [
             ("cpu", "some", self.cpu, |reading| reading.some10),
             ("io", "full", self.io, |reading| reading.full10),
             ("memory", "full", self.memory, |reading| reading.full10),

@@ -87,6 +87,9 @@ pub struct Ground<'a> {
     pub window: Window,
 }
 
+/// A folder that can be asked about its names, and those of them that mean anything.
+type Listed = (Option<OwnedFd>, Vec<(OsString, Step)>);
+
 /// A walk over one block of files.
 pub struct Walk<'a> {
     ground: &'a Ground<'a>,
@@ -202,7 +205,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The names in a folder that mean anything to the globs, sorted; and the folder, where looking into it cannot hang.
-    fn list(&self, path: &Path, states: &[Progress]) -> io::Result<(Option<OwnedFd>, Vec<(OsString, Step)>)> {
+    fn list(&self, path: &Path, states: &[Progress]) -> io::Result<Listed> {
         let (mut listed, mut opened) = (Vec::new(), None);
         let mut take = |name: &OsStr| {
             let step = self.step(states, name);
@@ -413,7 +416,7 @@ fn each_name(host: &Host, path: &Path, take: &mut dyn FnMut(&OsStr)) -> io::Resu
             take(name);
         }
     }
-    Ok(folder.fd()?.try_clone_to_owned()?)
+    folder.fd()?.try_clone_to_owned()
 }
 
 fn names(path: &Path) -> impl Iterator<Item = &OsStr> {
