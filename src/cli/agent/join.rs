@@ -94,7 +94,12 @@ pub struct Container {
 impl Container {
     /// Where a container has its things, if this is one that joins.
     pub fn mounted(self) -> anyhow::Result<Option<Mounted>> {
-        let Some(access) = self.join else { return Ok(None) };
+        let Some(access) = self.join else {
+            if self.proxied.proxy.is_some() {
+                bail!("--proxy and SHEAF_PROXY go with --join; otherwise set `proxy` in the configuration");
+            }
+            return Ok(None);
+        };
         let node = self.node.context("give the node's name: --node or SHEAF_NODE")?;
         Ok(Some(Mounted {
             access,

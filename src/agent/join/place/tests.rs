@@ -83,6 +83,32 @@ fn another_identity_is_not_overwritten_unasked() {
 }
 
 #[test]
+fn a_proxy_is_written_down_whole_and_stays_until_another_one_comes() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let home = Home::new(folder.path(), folder.path());
+    let labels = BTreeMap::new();
+    let written = |via: &Via| {
+        let plan = home.plan(&name("n1"), &info("https://c:1"), &Settings { via, ..with(&labels, true) })?;
+        let seen = plan.settings().clone();
+        plan.commit(Some(&Secret::new("s")))?;
+        let config = AgentConfig::load(&home.config).expect("a configuration");
+        assert_eq!((&seen.proxy, &seen.proxy_auth_file), (&config.proxy, &config.proxy_auth_file));
+        Ok::<_, PlaceError>((config.proxy, config.proxy_auth_file, config.no_proxy))
+    };
+    let (one, other) = ("http://one:1".to_owned(), "http://other:2".to_owned());
+    let file = folder.path().join("auth");
+    let except = vec!["x.example".to_owned()];
+    let via = Via { proxy: Some(one.clone()), auth_file: Some(file.clone()), except: except.clone() };
+    let whole = (Some(one), Some(file), except);
+    assert_eq!(written(&via).expect("written"), whole);
+    assert_eq!(written(&Via::default()).expect("written"), whole, "what is set stays");
+    let via = Via { proxy: Some(other.clone()), ..Via::default() };
+    assert_eq!(written(&via).expect("written"), (Some(other), None, Vec::new()), "all of the one before is gone");
+    let via = Via { proxy: Some("https://x".to_owned()), ..Via::default() };
+    assert!(matches!(written(&via), Err(PlaceError::Config(why)) if why.contains("http://HOST:PORT")));
+}
+
+#[test]
 fn what_is_set_besides_stays() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let home = Home::new(folder.path(), folder.path());
