@@ -92,6 +92,15 @@ holds "without a restart" test "$(pid $agent)" = "$was"
 sed -i '/^collect = /d' /etc/sheaf/agent.toml
 systemctl reload $agent
 comes "and followed again" 30 bundle "$marker"
+was=$(pid $coordinator)
+echo '127.0.0.1 sheaf.guest' >>/etc/hosts
+by_its_new_name() { SHEAF_URL=https://sheaf.guest:25555 sheaf node list; }
+holds "the coordinator's certificate is not good for another name" not by_its_new_name
+sed -i '1i names = ["sheaf.guest"]' /etc/sheaf/coordinator.toml
+holds "the coordinator reloads" systemctl reload $coordinator
+comes "and is reached by the new name, with a new certificate" 20 by_its_new_name
+holds "without a restart, either" test "$(pid $coordinator)" = "$was"
+sed -i '/^names = /d' /etc/sheaf/coordinator.toml
 
 # --- upgrade ----------------------------------------------------------------------------------------
 printf '\n# edited by hand\n' >>/etc/sheaf/agent.toml

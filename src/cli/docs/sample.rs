@@ -15,32 +15,25 @@ struct Item<'a> {
 /// Writes a sample's items into a page.
 pub fn write(sample: &str, page: &mut Page) {
     page.heading("DESCRIPTION");
-    let mut tables = false;
+    let mut in_keys = false;
     for item in items(sample) {
         let prose = item.prose.join("\n");
-        match item.settings.as_slice() {
-            [] => page.paragraph(&prose),
-            [table] if table.starts_with('[') => {
-                page.heading(table);
-                page.paragraph(&prose);
-                tables = true;
-            }
-            [table, ..] if table.starts_with('[') => {
-                page.heading(table);
-                page.paragraph(&prose);
-                page.verbatim(item.settings.iter().copied());
-                tables = true;
-            }
-            [setting] => {
-                if !tables && !page.text().contains(".SH KEYS\n") {
-                    page.heading("KEYS");
-                }
-                page.term(&format!("**{setting}**"), &prose);
-            }
-            [first, ..] => {
-                page.term(&format!("**{}**", first.split('=').next().unwrap_or(first).trim()), &prose);
-                page.verbatim(item.settings.iter().copied());
-            }
+        let Some(first) = item.settings.first() else {
+            page.paragraph(&prose);
+            continue;
+        };
+        let (is_table, is_one_line) = (first.starts_with('['), item.settings.len() == 1);
+        if is_table || !in_keys {
+            page.heading(if is_table { first } else { "KEYS" });
+            in_keys = true;
+        }
+        match (is_table, is_one_line) {
+            (true, _) => page.paragraph(&prose),
+            (false, true) => page.term(&format!("**{first}**"), &prose),
+            (false, false) => page.term(&format!("**{}**", first.split('=').next().unwrap_or(first).trim()), &prose),
+        }
+        if !is_one_line {
+            page.verbatim(item.settings.iter().copied());
         }
     }
 }

@@ -49,8 +49,7 @@ fn add(command: &Command, parent: Option<&str>, pages: &mut Vec<Page>) {
 
 /// What follows the options in the help: examples, indented, and paragraphs.
 fn after(help: &str, page: &mut Page) {
-    let mut blocks = help.split("\n\n");
-    for block in blocks.by_ref() {
+    for block in help.split("\n\n") {
         match block.split_once(":\n").filter(|(head, _)| head.starts_with("Example")) {
             Some((_, examples)) => {
                 page.heading("EXAMPLES");
