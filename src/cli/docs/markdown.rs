@@ -40,10 +40,10 @@ pub fn write(text: &str, page: &mut Page) {
             page.part(heading);
         } else if line.starts_with("```") {
             page.verbatim(lines.by_ref().take_while(|line| !line.starts_with("```")));
-        } else if line.starts_with("    ") {
-            let mut code = vec![&line[4..]];
+        } else if let Some(first) = line.strip_prefix("    ") {
+            let mut code = vec![first];
             while let Some(more) = lines.next_if(|line| line.starts_with("    ")) {
-                code.push(&more[4..]);
+                code.push(more.strip_prefix("    ").unwrap_or(more));
             }
             page.verbatim(code);
         } else if line.starts_with('|') {
