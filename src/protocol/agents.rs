@@ -102,7 +102,7 @@ pub enum Down {
         clock_ms: i64,
     },
     /// Collect, or go on collecting.
-    Collect(Order),
+    Collect(Box<Order>),
     /// Stop working on a task.
     Cancel {
         /// Which.

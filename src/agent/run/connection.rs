@@ -240,7 +240,7 @@ impl Connection {
 
     fn follow(&mut self, down: Down) {
         match down {
-            Down::Collect(order) => self.queue(order),
+            Down::Collect(order) => self.queue(*order),
             Down::Cancel { task, reason } => {
                 if let Some(working) = self.shared.working().get(&task) {
                     tracing::info!(%task, reason = %report::brief(&reason, 500), "collection cancelled by the coordinator");

@@ -217,7 +217,7 @@ impl Roll {
 
     /// Sends an order to collect.
     pub fn dispatch(&self, node: &NodeName, order: Order) -> bool {
-        self.send(node, Down::Collect(order))
+        self.send(node, Down::Collect(Box::new(order)))
     }
 
     /// Connected nodes.

@@ -414,7 +414,7 @@ impl Agent {
         match self.line().await {
             Some(Down::Collect(order)) => {
                 self.next = order.next;
-                self.order = Some(order);
+                self.order = Some(*order);
             }
             other => panic!("an order, not {other:?}"),
         }
