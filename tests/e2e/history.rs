@@ -80,6 +80,17 @@ fn what_was_before_is_kept_through_a_kill_and_stands_in_the_bundle() {
     }
     shown(&site, bundle.to_str().expect("a path"));
     own(&site, &node);
+    reloaded(&site, &node);
+}
+
+/// A reload changes how often samples are taken: what was before lies aside, and what is new begins.
+fn reloaded(site: &Site, node: &Node) {
+    let config = fs::read_to_string(&node.config).expect("read");
+    fs::write(&node.config, config.replace("\"100ms\"", "\"200ms\"")).expect("written");
+    node.hang_up();
+    wait_for("the file is begun anew", || node.log().contains("the history was set aside and begun anew"));
+    assert!(node.folder.join("state/history.ring.aside").exists());
+    wait_for("there are samples", || samples(site, "web-1").len() > 2);
 }
 
 /// Records that the file holds.

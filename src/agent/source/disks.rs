@@ -20,6 +20,11 @@ const ON_DISK: &[&str] =
 
 /// The local disks below the host's root. It blocks where one of them does, as long as `patient` waits.
 pub(super) fn read(host: &Host, patient: Patient) -> Vec<Disk> {
+    look(host, patient).into_iter().map(|(disk, _)| disk).collect()
+}
+
+/// The same, each with the KiB that others than root may still write.
+pub(super) fn look(host: &Host, patient: Patient) -> Vec<(Disk, u64)> {
     let root = host.below(Path::new("/"));
     let mut devices: Vec<String> = Vec::new();
     let mut disks = Vec::new();
@@ -38,7 +43,7 @@ pub(super) fn read(host: &Host, patient: Patient) -> Vec<Disk> {
     disks
 }
 
-fn disk(mount: &Mount, shown: &str, patient: Patient) -> Option<Disk> {
+fn disk(mount: &Mount, shown: &str, patient: Patient) -> Option<(Disk, u64)> {
     let point = mount.point.clone();
     let found = patient.ask_about(&mount.point, move || rustix::fs::statvfs(&point)).ok()?.ok()?;
     let kb = |blocks: u64| blocks.saturating_mul(found.f_frsize) / 1024;
@@ -50,5 +55,6 @@ fn disk(mount: &Mount, shown: &str, patient: Patient) -> Option<Disk> {
     let usable = used + kb(found.f_bavail);
     let space = Share { used_kb: used, total_kb: kb(found.f_blocks), percent: percent(used, usable) };
     let inode_percent = percent(found.f_files.saturating_sub(found.f_ffree), found.f_files);
-    Some(Disk { mount: report::brief(shown, 256), kind: mount.kind.clone(), space, inode_percent })
+    let disk = Disk { mount: report::brief(shown, 256), kind: mount.kind.clone(), space, inode_percent };
+    Some((disk, kb(found.f_bavail)))
 }

@@ -13,6 +13,7 @@ use super::disks;
 use super::patience::Patient;
 use crate::agent::history::{Sample, WORST};
 use crate::agent::host::{Host, READ};
+use crate::protocol::agents::Disk;
 use crate::protocol::history::{Key, METRICS, Mounted, Stamp};
 
 /// Bytes that are read at once; a line that is longer is passed over.
@@ -64,15 +65,15 @@ impl Meter {
 
     /// Asks the disks how full they are, and which network devices there are. It blocks where a disk does.
     pub fn look_around(&mut self) {
-        let mut disks = disks::read(&self.host, self.patient);
-        let full = |disk: &crate::protocol::agents::Disk| disk.space.percent.max(disk.inode_percent);
-        disks.sort_by(|a, b| full(b).total_cmp(&full(a)));
+        let mut disks = disks::look(&self.host, self.patient);
+        let full = |disk: &Disk| disk.space.percent.max(disk.inode_percent);
+        disks.sort_by(|(a, _), (b, _)| full(b).total_cmp(&full(a)));
         disks.truncate(WORST);
-        let mounted = |disk: crate::protocol::agents::Disk| Mounted {
+        let mounted = |(disk, free_kb): (Disk, u64)| Mounted {
             mount: disk.mount,
             used_percent: disk.space.percent as f32,
             inodes_used_percent: disk.inode_percent as f32,
-            free_kib: disk.space.total_kb.saturating_sub(disk.space.used_kb) as f32,
+            free_kib: free_kb as f32,
         };
         self.mounts = disks.into_iter().map(mounted).collect();
         self.hardware.clear();

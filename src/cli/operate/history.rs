@@ -14,11 +14,11 @@ use serde_json::{Map, Value, json};
 
 use super::connect::{Coordinator, segment};
 use super::output::{self, Table, bytes};
-use crate::agent::source::measure;
 use crate::bundle::reader::{ReadError, Reader};
 use crate::clock::rfc3339;
 use crate::protocol::history::{Event, History, METRICS, Metric, Mounted, POINTS, Point, Points, Stamp, Timeline};
 use crate::report;
+use crate::window::Moment;
 
 /// Bytes of a bundle's history at most; the longest that an agent keeps is below it.
 const LINES: u64 = 64 << 20;
@@ -36,6 +36,7 @@ const ASCII: [char; 8] = ['_', '.', ':', '-', '=', '+', '*', '#'];
 enum Unit {
     Percent,
     Plain,
+    Count,
     Kib,
     Rate,
     PerSecond,
@@ -63,9 +64,9 @@ const ROWS: &[(&str, &str, Unit)] = &[
     ("net received", "network_received_bytes_per_second", Unit::Rate),
     ("net sent", "network_sent_bytes_per_second", Unit::Rate),
     ("net faults", "network_faults_per_second", Unit::PerSecond),
-    ("tasks", "tasks", Unit::Plain),
-    ("running", "tasks_running", Unit::Plain),
-    ("blocked", "tasks_blocked", Unit::Plain),
+    ("tasks", "tasks", Unit::Count),
+    ("running", "tasks_running", Unit::Count),
+    ("blocked", "tasks_blocked", Unit::Count),
     ("forks", "forks_per_second", Unit::PerSecond),
     ("agent memory", "agent_rss_kib", Unit::Kib),
 ];
@@ -76,24 +77,27 @@ const MEMORY_USED: &str = "memory_used_percent";
 pub struct Shown<'a> {
     /// The node.
     pub node: &'a str,
-    /// How far back.
-    pub since: Duration,
+    /// Where it begins.
+    pub since: Moment,
     /// As JSON.
     pub json: bool,
 }
 
-/// `2h`, `3d`, or a time, RFC 3339: how far back.
+/// How far back a moment is.
 ///
 /// # Errors
-/// For anything else, and for times to come.
-pub fn since(text: &str) -> Result<Duration, String> {
-    if let Ok(at) = text.parse::<Timestamp>() {
-        let back = Timestamp::now().as_millisecond() - at.as_millisecond();
-        return u64::try_from(back).map(Duration::from_millis).map_err(|_| "this time is still to come".to_owned());
-    }
-    let wait =
-        measure::wait(text).map_err(|_| "write a time such as 30m, 2h, 3d or 2026-11-21T09:30:00Z".to_owned())?;
-    if wait.is_zero() { Err("must be more than nothing".to_owned()) } else { Ok(wait) }
+/// When it is now, or still to come.
+fn back(since: Moment) -> anyhow::Result<Duration> {
+    let back = match since {
+        Moment::Ago(back) => back,
+        Moment::All => Duration::from_secs(u64::from(u32::MAX)),
+        Moment::At(ms) => {
+            let back = Timestamp::now().as_millisecond().saturating_sub(ms);
+            Duration::from_millis(u64::try_from(back).unwrap_or(0))
+        }
+    };
+    ensure!(!back.is_zero(), "a history begins in the past: give --since 2h, or another time that is over");
+    Ok(back)
 }
 
 impl Shown<'_> {
@@ -102,7 +106,7 @@ impl Shown<'_> {
     /// # Errors
     /// When the coordinator refuses, or the agent does not answer.
     pub async fn live(&self, coordinator: &Coordinator) -> anyhow::Result<()> {
-        let (node, since, points) = (segment(self.node), self.since.as_secs().max(1), self.points());
+        let (node, since, points) = (segment(self.node), back(self.since)?.as_secs().max(1), self.points());
         let path = format!("/nodes/{node}/history?since_secs={since}&points={points}");
         let history: History = coordinator.fetch(&path).await?;
         Ok(self.show(&history.bounded())?)
@@ -114,7 +118,7 @@ impl Shown<'_> {
     /// When the bundle cannot be read, or has no history of the node.
     pub fn bundled(&self, bundle: &Path) -> anyhow::Result<()> {
         let text = read(bundle, self.node)?;
-        let history = collect(&text, self.since, self.points());
+        let history = collect(&text, back(self.since)?, self.points());
         let history = history
             .with_context(|| format!("{}: the history of {}", bundle.display(), report::brief(self.node, 80)))?;
         Ok(self.show(&history.bounded())?)
@@ -190,7 +194,7 @@ impl Row {
         match self.unit {
             Unit::Percent => format!("{value:.1}%"),
             Unit::Plain if value < 100.0 => format!("{value:.2}"),
-            Unit::Plain => format!("{value:.0}"),
+            Unit::Plain | Unit::Count => format!("{value:.0}"),
             Unit::Kib => bytes((f64::from(whole) * 1024.0) as u64),
             Unit::Rate => format!("{}/s", bytes(whole as u64)),
             Unit::PerSecond => format!("{value:.1}/s"),

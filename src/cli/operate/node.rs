@@ -1,15 +1,15 @@
 //! `sheaf node list|show|remove`.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use http::Method;
 
 use super::connect::{Coordinator, segment};
-use super::history::{self, Shown};
+use super::history::Shown;
 use super::output::{self, Table, bytes};
 use crate::protocol::agents::Vitals;
 use crate::protocol::control::Node;
+use crate::window::Moment;
 
 /// What to do with nodes.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -37,9 +37,9 @@ pub enum Verb {
         /// Draw its vitals of the last hours: processors, load, memory, pressure, disks, network
         #[arg(long)]
         history: bool,
-        /// How far back: 30m, 2h, 2d, or a time, RFC 3339
-        #[arg(long, value_name = "TIME", default_value = "2h", value_parser = history::since, requires = "history")]
-        since: Duration,
+        /// Where the history begins: a time, RFC 3339, or how long ago, such as 30m, 2h or 2d, or `all`
+        #[arg(long, value_name = "TIME", default_value = "2h", requires = "history")]
+        since: Moment,
         /// Take the history from this bundle, and ask nobody
         #[arg(long, value_name = "FILE", requires = "history")]
         bundle: Option<PathBuf>,

@@ -228,20 +228,67 @@ impl Roll {
 
 /// Vitals come from outside: keep what a screen can show.
 pub(super) fn bounded(mut vitals: Vitals) -> Vitals {
-    vitals.disks.truncate(128);
-    vitals.processes.truncate(64);
-    vitals.failed_units.truncate(128);
-    vitals.units.truncate(256);
+    few(&mut vitals.disks, 128);
+    few(&mut vitals.processes, 64);
+    few(&mut vitals.failed_units, 128);
+    few(&mut vitals.units, 256);
+    // One with a long name is none of the kernel's.
+    vitals.pressure.retain(|name, _| name.len() <= 64);
     while vitals.pressure.len() > 8 {
         vitals.pressure.pop_last();
     }
-    vitals.failed_units.iter_mut().for_each(|unit| unit.truncate(unit.floor_char_boundary(256)));
-    vitals.processes.iter_mut().for_each(|p| p.name.truncate(p.name.floor_char_boundary(256)));
-    for unit in &mut vitals.units {
-        for text in [&mut unit.name, &mut unit.state, &mut unit.sub_state] {
-            text.truncate(text.floor_char_boundary(256));
-        }
+    vitals.failed_units.iter_mut().for_each(|unit| short(unit, 256));
+    for process in &mut vitals.processes {
+        short(&mut process.name, 256);
+        short(&mut process.state, 64);
     }
-    vitals.disks.iter_mut().for_each(|d| d.mount.truncate(d.mount.floor_char_boundary(1024)));
+    for unit in &mut vitals.units {
+        [&mut unit.name, &mut unit.state, &mut unit.sub_state].into_iter().for_each(|text| short(text, 256));
+    }
+    for disk in &mut vitals.disks {
+        short(&mut disk.mount, 1024);
+        short(&mut disk.kind, 64);
+    }
     vitals
+}
+
+/// Gives back the room of what is cut off: a value is kept from one heartbeat to the next.
+fn few<T>(list: &mut Vec<T>, most: usize) {
+    list.truncate(most);
+    list.shrink_to_fit();
+}
+
+fn short(text: &mut String, most: usize) {
+    text.truncate(text.floor_char_boundary(most));
+    text.shrink_to_fit();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::agents::{Disk, Pressure, Process};
+
+    #[test]
+    fn vitals_that_are_kept_are_small_whatever_was_sent() {
+        let long = "x".repeat(300_000);
+        let disk = Disk { mount: long.clone(), kind: long.clone(), ..Disk::default() };
+        let process = Process { name: long.clone(), state: long.clone(), ..Process::default() };
+        let sent = Vitals {
+            disks: vec![disk; 3],
+            processes: vec![process; 300],
+            failed_units: vec![long.clone(); 300],
+            pressure: (0..20)
+                .map(|n| (format!("{n}"), Pressure::default()))
+                .chain([(long, Pressure::default())])
+                .collect(),
+            ..Vitals::default()
+        };
+        let kept = bounded(sent);
+        let texts = kept.failed_units.iter().chain(kept.processes.iter().flat_map(|p| [&p.name, &p.state]));
+        let texts = texts.chain(kept.disks.iter().flat_map(|d| [&d.mount, &d.kind]));
+        assert!(texts.map(String::capacity).sum::<usize>() < 128 << 10);
+        assert!(kept.processes.capacity() <= 64 && kept.failed_units.capacity() <= 128);
+        assert_eq!(kept.pressure.len(), 8);
+        assert!(kept.pressure.keys().all(|name| name.len() <= 2));
+    }
 }
