@@ -132,16 +132,24 @@ impl Verbs {
     /// # Errors
     /// As [`Verbs::node`]; [`Refusal::Conflict`] when its agent is not there, does not answer or has none.
     pub async fn node_history(&self, who: &Principal, name: &str, wanted: Wanted) -> Result<Box<History>, Refusal> {
-        let node = self.node(who, name).await?.row.name;
-        match self.rooms.engine.ask(&node, &who.name, Question::History(wanted), HISTORY).await {
-            Ok(Reply::History(history)) => Ok(history),
-            Ok(_) => Err(Refusal::Conflict("the agent answered another question".into())),
-            Err(error @ AskError::NotConnected) => Err(Refusal::Conflict(format!(
-                "node `{node}`: {error}; its history lies on the node, and up to its last bundle in that bundle \
-                 (`sheaf node show {node} --history --bundle FILE`)"
-            ))),
-            Err(error) => Err(Refusal::Conflict(format!("node `{node}`: {error}"))),
-        }
+        self.watched(who, "node.history", name, async {
+            who.needs(Role::Viewer)?;
+            let node = match self.rooms.store.node(name).await? {
+                Some(row) if who.sees(row.cluster) => row.name,
+                None if who.scope == Scope::All => return Err(Refusal::not_found("node", name)),
+                _ => return Err(Refusal::Forbidden),
+            };
+            match self.rooms.engine.ask(&node, &who.name, Question::History(wanted), HISTORY).await {
+                Ok(Reply::History(history)) => Ok(history),
+                Ok(_) => Err(Refusal::Conflict("the agent answered another question".into())),
+                Err(error @ AskError::NotConnected) => Err(Refusal::Conflict(format!(
+                    "node `{node}`: {error}; its history lies on the node, and up to its last bundle in that bundle \
+                     (`sheaf node show {node} --history --bundle FILE`)"
+                ))),
+                Err(error) => Err(Refusal::Conflict(format!("node `{node}`: {error}"))),
+            }
+        })
+        .await
     }
 
     /// Removes a node: its secret, tokens and connection end, its name is free again.
