@@ -240,10 +240,7 @@ async fn what_the_node_does_not_allow_is_refused_and_the_former_stays() {
     let mut of_another_pack = sites("web", "blue");
     of_another_pack.jobs[0].pack = Some("nginx".to_owned());
     for (wrong, expected) in [
-        (
-            sites("web", "../../../etc"),
-            "job `sites`: property `site`: must be a text that matches `[a-z-]+`, not `../../../etc`",
-        ),
+        (sites("web", "../../../etc"), "job `sites`: property `site`: must be a text that matches `[a-z-]+`"),
         (sites("web", "a;reboot"), "must be a text that matches"),
         (sites("web", "*"), "must be a text that matches"),
         (sites("web", "a\nb"), "must hold no line ends"),

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use base64::Engine as _;
@@ -14,6 +15,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::house::{Answered, House, basic};
+use crate::node::{Agent, online, private, until};
 
 /// What the process logs, of all tests in it.
 static LOG: LazyLock<Arc<Mutex<Vec<u8>>>> = LazyLock::new(Arc::default);
@@ -189,7 +191,7 @@ async fn break_bodies(house: &House, seen: &mut Seen, admin: &str) {
 }
 
 /// Everything that the APIs make and show once.
-async fn make_everything(house: &House, seen: &mut Seen, admin: &str) {
+async fn make_everything(house: &House, seen: &mut Seen, admin: &str) -> String {
     let auth = [JSON, ("authorization", admin)];
     let post = async |path: &str, body: Value| {
         let answer = house.call("POST", path, &auth, &body.to_string()).await;
@@ -216,7 +218,10 @@ async fn make_everything(house: &House, seen: &mut Seen, admin: &str) {
     let manifests = info.as_array().expect("manifests").iter().map(|text| text.as_str().expect("a text"));
     let manifests: Vec<Value> = manifests.map(|text| serde_json::from_str(text).expect("JSON")).collect();
     let key = manifests.iter().find_map(|manifest| manifest["data"]["sheaf-agent.key"].as_str());
-    seen.secret("join key", key.expect("a key"));
+    let key = seen.secret("join key", key.expect("a key"));
+    let pem = String::from_utf8(STANDARD.decode(key).expect("base64")).expect("PEM");
+    seen.secret("join key itself", pem.lines().nth(1).expect("a line"));
+    let access = info.to_string();
     // A task, for its logs.
     let task = post("/sheaf/v1/stored", json!({ "cluster": "default", "case": "c" })).await["id"].to_string();
     loop {
@@ -231,6 +236,170 @@ async fn make_everything(house: &House, seen: &mut Seen, admin: &str) {
         assert_eq!(answer.status, 200, "{answer:?}");
         seen.answer(log, answer);
     }
+    access
+}
+
+/// Nodes with real agents: one that was given its secret, and one that joins. Their logs have all there is to log.
+struct Nodes {
+    folder: tempfile::TempDir,
+    given: Agent,
+    joined: Option<Child>,
+}
+
+impl Drop for Nodes {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.joined.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Nodes {
+    async fn new(house: &House) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let given = Agent::new(house, folder.path(), "canary-given", "default").await;
+        online(house, "canary-given", true).await;
+        Self { folder, given, joined: None }
+    }
+
+    /// Joins a cluster by its access info and runs what that made, each a process of its own.
+    async fn join(&mut self, house: &House, seen: &mut Seen, access: &str) {
+        let folder = self.folder.path().join("joined");
+        let root = folder.join("root");
+        std::fs::create_dir_all(root.join("etc")).expect("a root");
+        std::fs::write(root.join("etc/machine-id"), "0123456789abcdef0123456789abcdef\n").expect("a machine id");
+        let file = folder.join("access.json");
+        private(&file, access);
+        // Cut before it is used whole: what is said of it repeats nothing.
+        private(&folder.join("cut.json"), &access[..access.len() / 2]);
+        for (access, good) in [("cut.json", false), ("access.json", true)] {
+            let mut join = Self::sheaf(&folder);
+            join.args(["agent", "join"])
+                .arg(folder.join(access))
+                .args(["--name", "canary-joined", "--host-root"])
+                .arg(&root);
+            join.arg("--config-dir").arg(folder.join("etc")).arg("--state-dir").arg(folder.join("state"));
+            assert_eq!(join.status().expect("run").success(), good);
+        }
+        std::fs::remove_file(&file).and(std::fs::remove_file(folder.join("cut.json"))).expect("removed");
+        let mut run = Self::sheaf(&folder);
+        run.args(["agent", "run", "--config"]).arg(folder.join("etc/agent.toml"));
+        self.joined = Some(run.spawn().expect("started"));
+        online(house, "canary-joined", true).await;
+        self.secrets(seen);
+    }
+
+    fn sheaf(folder: &Path) -> Command {
+        let log = || std::fs::File::options().create(true).append(true).open(folder.join("log")).expect("a log");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sheaf"));
+        command.args(["--log", "debug,sheaf=trace"]).stdin(Stdio::null()).stdout(log()).stderr(log());
+        command
+    }
+
+    /// The agent that was given its secret takes up the next one, as after each exchange.
+    async fn rotate(&mut self, house: &House, seen: &mut Seen) {
+        for _ in 0..2 {
+            self.given.stop();
+            online(house, "canary-given", false).await;
+            self.secrets(seen);
+            self.given.start();
+            online(house, "canary-given", true).await;
+        }
+        self.secrets(seen);
+    }
+
+    /// Every agent secret that stands in a file made for it.
+    fn secrets(&self, seen: &mut Seen) {
+        let files = [
+            "canary-given/secret",
+            "canary-given/state/agent-secret.json",
+            "joined/state/agent-secret",
+            "joined/state/agent-secret.json",
+        ];
+        let mut found = 0;
+        for file in files {
+            let text = std::fs::read_to_string(self.folder.path().join(file)).unwrap_or_default();
+            for secret in text.split(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c))) {
+                if secret.starts_with("sheaf1.") {
+                    found += 1;
+                    // The last part is what is secret of it.
+                    seen.secret(&format!("agent secret {found} of {file}"), secret);
+                    seen.secret(&format!("random part {found} of {file}"), secret.rsplit('.').next().expect("a part"));
+                }
+            }
+        }
+        assert!(found > 0, "no agent secret in {files:?}");
+    }
+
+    /// Looks through what the agents wrote for others to read.
+    fn assert_clean(&self, seen: &Seen) {
+        for name in ["canary-given", "joined"] {
+            let log = std::fs::read(self.folder.path().join(name).join("log")).expect("a log");
+            let words = |word: &str| memchr::memmem::find(&log, word.as_bytes()).is_some();
+            assert!(words("TRACE") || words("DEBUG"), "{name} logs in all detail");
+            assert!(!words("sheaf1.") && !words("Bearer ") && !words("PRIVATE KEY"), "{name}");
+            seen.assert_clean(&format!("the log of {name}"), &log);
+        }
+    }
+}
+
+/// Deploys with a property that nobody but the node is to know, once as it may be and once as it may not, and collects by it. Gives
+/// what no log and no event may hold; the state holds it, and whoever may see the deployment sees it in the manifest.
+async fn deploy(house: &House, seen: &mut Seen, admin: &str) -> Seen {
+    let mut quiet = Seen::default();
+    let value = quiet.secret("value of a property", "canaryinaproperty");
+    let bad = quiet.secret("value that a property may not have", "Canary-In-A-Refused-Property");
+    let auth = [("authorization", admin), ("content-type", "text/yaml")];
+    let mut tasks = Vec::new();
+    for (value, state) in [(&value, "done"), (&bad, "errored")] {
+        let text = format!(
+            "name: canary\nreleases:\n- {{name: web-pack, version: 1.4.0}}\ninstance_groups:\n- name: g\n  \
+             nodes: [canary-given]\n  jobs:\n  - {{name: sites, release: web-pack, properties: {{site: {value}}}}}\n"
+        );
+        let diff = house.call("POST", "/deployments/canary/diff?redact=true", &auth, &text).await;
+        assert_eq!(diff.status, 200, "{diff:?}");
+        quiet.answer("a redacted diff", diff);
+        tasks.push((house.call("POST", "/deployments", &auth, &text).await, state));
+        if state == "done" {
+            ended(house, admin, &tasks[0].0, state).await;
+            let begun = house.call("GET", "/deployments/canary/vms?format=full", &auth, "").await;
+            tasks.push((begun, "done"));
+            let begun = house.call("GET", "/deployments/canary/jobs/*/*/logs?type=job", &auth, "").await;
+            tasks.push((begun, "done"));
+        }
+    }
+    for (begun, state) in &tasks {
+        let path = ended(house, admin, begun, state).await;
+        for log in ["event", "debug", "result"] {
+            let answer = house.call("GET", &format!("{path}/output?type={log}"), &auth, "").await;
+            assert!(matches!(answer.status, 200 | 204), "{answer:?}");
+            quiet.answer(&format!("{path} {log}"), answer);
+        }
+        quiet.answer(&path, house.call("GET", &path, &auth, "").await);
+    }
+    for path in
+        ["/deployments", "/tasks?verbose=2", "/sheaf/v1/tasks", "/sheaf/v1/deployments", "/sheaf/v1/audit?limit=1000"]
+    {
+        quiet.answer(path, house.call("GET", path, &auth, "").await);
+    }
+    for (place, answer) in &quiet.answers {
+        quiet.assert_clean(place, &answer.body);
+        seen.assert_clean(place, &answer.body);
+    }
+    quiet
+}
+
+/// Waits for what became a task to end in a state; gives its path.
+async fn ended(house: &House, admin: &str, begun: &Answered, state: &str) -> String {
+    let path = format!("/tasks/{}", begun.header("location").rsplit('/').next().expect("an id"));
+    until(&format!("{path} is {state}"), async || {
+        let task = house.call("GET", &path, &[("authorization", admin)], "").await.json();
+        assert!(task["state"] == state || ["queued", "processing"].iter().any(|word| task["state"] == *word), "{task}");
+        task["state"] == state
+    })
+    .await;
+    path
 }
 
 fn look_through(seen: &Seen, folder: &Path, files: &mut usize) {
@@ -246,7 +415,7 @@ fn look_through(seen: &Seen, folder: &Path, files: &mut usize) {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn no_secret_is_written_down_anywhere() {
     let writer = || Into(Arc::clone(&LOG));
     let detail = Targets::new().with_default(LevelFilter::DEBUG).with_target("sheaf", LevelFilter::TRACE);
@@ -267,7 +436,11 @@ async fn no_secret_is_written_down_anywhere() {
     assert_eq!(house.call("POST", "/sheaf/v1/users", &[("authorization", &admin)], &user).await.status, 201);
     log_in_everywhere(&house, &mut seen, "ada", &right, true).await;
     assert!(seen.secrets.len() >= 8, "sessions of every door: {:?}", seen.secrets.keys());
-    make_everything(&house, &mut seen, &admin).await;
+    let access = make_everything(&house, &mut seen, &admin).await;
+    let mut nodes = Nodes::new(&house).await;
+    nodes.join(&house, &mut seen, &access).await;
+    nodes.rotate(&house, &mut seen).await;
+    let quiet = deploy(&house, &mut seen, &admin).await;
     break_bodies(&house, &mut seen, &admin).await;
     let wrong = seen.secret("wrong password", "canary-wrong-password");
     log_in_everywhere(&house, &mut seen, "ada", &wrong, false).await;
@@ -308,11 +481,17 @@ async fn no_secret_is_written_down_anywhere() {
         seen.assert_clean(place, &answer.body);
         seen.assert_clean(place, format!("{answer:?}").as_bytes());
     }
+    nodes.assert_clean(&seen);
+    nodes.assert_clean(&quiet);
     let mut files = 0;
     look_through(&seen, &house.state(), &mut files);
     assert!(files >= 3, "the state, the audit log and more: {files}");
+    look_through(&quiet, &house.state().join("audit"), &mut files);
+    let database = std::fs::read(house.state().join("sheaf.db")).expect("the state");
+    assert!(database.starts_with(b"SQLite format 3"), "it is what was looked through");
     let log = LOG.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let words = |text: &str| memchr::memmem::find(&log, text.as_bytes()).is_some();
     assert!(words("session.open") && words("DEBUG"), "the log is there, in all detail");
     seen.assert_clean("the log", &log);
+    quiet.assert_clean("the log", &log);
 }

@@ -1,5 +1,6 @@
 //! The command line with real processes: quickstart, and the operator's verbs against what it leaves running.
 
+mod deployment;
 mod desk;
 mod proxy;
 
@@ -98,10 +99,7 @@ fn the_operators_verbs() {
     assert_eq!(wrong.status.code(), Some(1));
     assert!(text(&wrong).contains("password is wrong"), "{}", text(&wrong));
 
-    let password = desk.path().join("password");
-    fs::write(&password, format!("{}\n", kept.text("password"))).expect("written");
-    let login = ["login", "--url", &url, "--ca", &ca, "--user", "admin", "--password-file", "password"];
-    assert!(desk.run(&login).status.success());
+    log_in(&desk, &kept);
     let profile = desk.path().join("config/sheaf/login.json");
     assert_eq!(fs::metadata(&profile).expect("a profile").permissions().mode() & 0o777, 0o600);
     assert!(!fs::read_to_string(&profile).expect("read").contains(&kept.text("password")), "no password in it");
@@ -137,6 +135,14 @@ fn the_operators_verbs() {
     kept.stop();
 }
 
+/// As the quickstart's admin, by a file with the password.
+fn log_in(desk: &Desk, kept: &Kept) {
+    fs::write(desk.path().join("password"), format!("{}\n", kept.text("password"))).expect("written");
+    let (url, ca) = (kept.text("url"), kept.text("ca_file"));
+    let login = ["login", "--url", &url, "--ca", &ca, "--user", "admin", "--password-file", "password"];
+    assert!(desk.run(&login).status.success());
+}
+
 fn bundles(desk: &Desk) {
     let create = ["bundle", "create", "--cluster", "default", "--collector", "system"];
     let with = |more: &[&'static str]| [&create[..], more].concat();
@@ -153,6 +159,7 @@ fn bundles(desk: &Desk) {
     let request = desk.run(&["bundle", "cat", "one.tar.zst", "REQUEST.json"]);
     assert!(text(&request).contains("4711"), "{}", text(&request));
 
+    pinned(desk);
     let plain = desk.run(&with(&["--format", "tar", "--output", "-"]));
     assert!(plain.status.success());
     assert_eq!(&plain.stdout[257..262], b"ustar");
@@ -184,6 +191,29 @@ fn bundles(desk: &Desk) {
         desk.command(&with(&["--output", "-", "--quiet"])).stdout(Stdio::piped()).spawn().expect("started");
     drop(bundle.stdout.take());
     assert_eq!(bundle.wait().expect("ended").code(), Some(4));
+}
+
+/// A signer can be pinned wherever a bundle is read.
+fn pinned(desk: &Desk) {
+    let key = desk.json(&["bundle", "verify", "one.tar.zst", "--json"])["key"].as_str().expect("a key").to_owned();
+    let other = "A".repeat(43) + "=";
+    let read = |verb: &[&str], key: &str| desk.run(&[verb, &["--key", key]].concat());
+    for (number, verb) in [
+        &["bundle", "list", "one.tar.zst"][..],
+        &["bundle", "cat", "one.tar.zst", "REQUEST.json"],
+        &["bundle", "extract", "one.tar.zst", "REQUEST.json", "--into", "pinned"],
+    ]
+    .iter()
+    .enumerate()
+    {
+        let out = read(verb, &other);
+        assert_eq!((out.status.code(), out.stdout.is_empty()), (Some(6), true), "{verb:?}: {}", text(&out));
+        assert!(!desk.path().join("pinned").exists(), "{number}");
+        let out = read(verb, &key);
+        assert!(out.status.success(), "{verb:?}: {}", text(&out));
+    }
+    let piped = desk.run(&["bundle", "list", "-", "--key", &key]);
+    assert!(piped.status.code() == Some(1) && text(&piped).contains("verify --key"), "{}", text(&piped));
 }
 
 /// A download that is cut on the way is said to be cut, and never gets its name.
