@@ -148,13 +148,16 @@ pub fn hostname(host: &Host) -> String {
     short(host, &["/etc/hostname", "/proc/sys/kernel/hostname"])
 }
 
-/// The addresses of this system's interfaces by which others may know it, in order. Another root's are not those of this process.
+/// The addresses of the host's interfaces by which others may know it, in order. In a container the interfaces of this process are the
+/// host's only where the host's files say the same of them.
 fn addresses(host: &Host) -> Vec<IpAddr> {
-    if !host.is_own() {
-        return Vec::new();
-    }
     let Ok(networks) = sysinfo::Networks::new_with_refreshed_list() else { return Vec::new() };
-    let all = networks.values().flat_map(sysinfo::NetworkData::ip_networks).map(|network| network.addr.to_canonical());
+    let of_host = |name: &str, data: &sysinfo::NetworkData| {
+        let said = || host.text(&format!("/sys/class/net/{name}/address"));
+        host.is_own() || said().is_some_and(|said| said.eq_ignore_ascii_case(&data.mac_address().to_string()))
+    };
+    let all = networks.iter().filter(|(name, data)| of_host(name.as_str(), data));
+    let all = all.flat_map(|(_, data)| data.ip_networks()).map(|network| network.addr.to_canonical());
     let usable = all.filter(|address| match address {
         IpAddr::V4(v4) => !v4.is_unspecified() && !v4.is_loopback() && !v4.is_link_local(),
         // A link-local address means nothing without the interface's name.
@@ -243,6 +246,25 @@ mod tests {
         let path = root.join(path);
         fs::create_dir_all(path.parent().expect("a parent")).expect("folders");
         fs::write(path, text).expect("written");
+    }
+
+    #[test]
+    fn addresses_are_the_hosts_and_mean_something_to_others() {
+        let own = Host::open(Path::new("/")).expect("a root");
+        let all = addresses(&own);
+        assert!(
+            all.len() <= ADDRESSES && all.iter().all(|address| !address.is_loopback() && !address.is_unspecified())
+        );
+        // Another root is another host, unless it says the same of the interfaces.
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let other = Host::open(folder.path()).expect("a root");
+        assert!(addresses(&other).is_empty());
+        for (name, data) in sysinfo::Networks::new_with_refreshed_list().expect("networks").iter() {
+            let at = folder.path().join("sys/class/net").join(name.as_str());
+            std::fs::create_dir_all(&at).expect("folders");
+            std::fs::write(at.join("address"), format!("{}\n", data.mac_address())).expect("written");
+        }
+        assert_eq!(addresses(&other), all);
     }
 
     #[test]
