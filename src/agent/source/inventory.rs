@@ -4,6 +4,7 @@
 //! save for the clocks; that is [`super::vitals`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -152,11 +153,11 @@ pub fn hostname(host: &Host) -> String {
 /// host's only where the host's files say the same of them.
 fn addresses(host: &Host) -> Vec<IpAddr> {
     let Ok(networks) = sysinfo::Networks::new_with_refreshed_list() else { return Vec::new() };
-    let of_host = |name: &str, data: &sysinfo::NetworkData| {
-        let said = || host.text(&format!("/sys/class/net/{name}/address"));
+    let of_host = |name: &OsStr, data: &sysinfo::NetworkData| {
+        let said = || host.text(&format!("/sys/class/net/{}/address", name.to_string_lossy()));
         host.is_own() || said().is_some_and(|said| said.eq_ignore_ascii_case(&data.mac_address().to_string()))
     };
-    let all = networks.iter().filter(|(name, data)| of_host(name.as_str(), data));
+    let all = networks.iter().filter(|(name, data)| of_host(name, data));
     let all = all.flat_map(|(_, data)| data.ip_networks()).map(|network| network.addr.to_canonical());
     let usable = all.filter(|address| match address {
         IpAddr::V4(v4) => !v4.is_unspecified() && !v4.is_loopback() && !v4.is_link_local(),
@@ -260,7 +261,7 @@ mod tests {
         let other = Host::open(folder.path()).expect("a root");
         assert!(addresses(&other).is_empty());
         for (name, data) in sysinfo::Networks::new_with_refreshed_list().expect("networks").iter() {
-            let at = folder.path().join("sys/class/net").join(name.as_str());
+            let at = folder.path().join("sys/class/net").join(name);
             std::fs::create_dir_all(&at).expect("folders");
             std::fs::write(at.join("address"), format!("{}\n", data.mac_address())).expect("written");
         }
