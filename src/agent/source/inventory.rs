@@ -262,8 +262,8 @@ mod tests {
         assert!(addresses(&other).is_empty());
         for (name, data) in sysinfo::Networks::new_with_refreshed_list().expect("networks").iter() {
             let at = folder.path().join("sys/class/net").join(name);
-            std::fs::create_dir_all(&at).expect("folders");
-            std::fs::write(at.join("address"), format!("{}\n", data.mac_address())).expect("written");
+            fs::create_dir_all(&at).expect("folders");
+            fs::write(at.join("address"), format!("{}\n", data.mac_address())).expect("written");
         }
         assert_eq!(addresses(&other), all);
     }
