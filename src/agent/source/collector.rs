@@ -16,7 +16,7 @@
 //! pack = { name = "web", version = "1.4.0" }   # what it was installed with, if anything
 //!
 //! [properties.site]                # a deployment may set it; see `property`
-//! pattern = "[a-z0-9.-]{1,64}"
+//! pattern = "[a-z0-9][a-z0-9.-]{0,63}"
 //! default = "main"
 //! description = "Whose logs."
 //!

@@ -132,7 +132,7 @@ impl Lint<'_> {
             let program = &command.argv[0];
             if command::find(&path, program).is_none() && missing.insert(program) {
                 let problem = format!("`{program}` is not installed here: `{}` will be skipped", command.name);
-                warn(program, problem);
+                warn(&format!("\"{program}\""), problem);
             }
             if command.timeout.is_some_and(|time| time > LONG) {
                 let problem = format!(
