@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::agent::history::{Extent, ring};
+use crate::agent::redact::{self, RedactConfig};
 use crate::agent::run::PressureLimits;
 use crate::agent::source::measure::{self, TextError};
 use crate::id::NodeName;
@@ -98,6 +99,8 @@ pub struct AgentConfig {
     pub labels: BTreeMap<String, String>,
     /// How far back the logs of this node's own bundles go when nobody says: `48h`, or `all`. A coordinator has a setting of its own.
     pub window: Lookback,
+    /// What is taken out beyond what the built-in rules do, which cannot be switched off here.
+    pub redact: RedactConfig,
     /// Bounds; collectors may set tighter or wider ones for their own sources, save for the whole.
     pub limits: AgentLimits,
     /// Vitals over time, kept in the state folder.
@@ -238,6 +241,7 @@ impl Default for AgentConfig {
             node: None,
             labels: BTreeMap::new(),
             window: Lookback::default(),
+            redact: RedactConfig::default(),
             limits: AgentLimits::default(),
             history: HistoryConfig::default(),
             pressure: PressureLimits::default(),
@@ -322,6 +326,9 @@ impl AgentConfig {
         if self.labels.len() > 64 {
             return fail("labels", "there may be at most 64".into());
         }
+        if let Some(finding) = redact::lint(&self.redact.rules).into_iter().find(|finding| finding.refused) {
+            return fail("redact.rules", format!("`{}`: {}", finding.rule, finding.problem));
+        }
         if self.limits.entries == 0 || self.limits.total_bytes == 0 {
             return fail("limits", "total_bytes and entries must not be 0".into());
         }
@@ -389,6 +396,15 @@ mod tests {
             ),
             ("proxy_auth_file = \"/x\"", "proxy_auth_file: there is no `proxy`"),
             ("orders_per_hour = 0", "orders_per_hour: must be 1 to 3600; `collect = \"off\"` follows none"),
+            (
+                "[[redact.rules]]\nname = \"case\"\npattern = \"(case\"",
+                "redact.rules: `case`: its pattern is no usable regular expression: unclosed group",
+            ),
+            (
+                "[[redact.rules]]\nname = \"case\"\npatern = \"x\"",
+                "agent.toml: line 3: unknown key `patern`; did you mean `pattern`?",
+            ),
+            ("[redact]\noff = true", "agent.toml: line 2: unknown key `off`, expected `rules`"),
             ("[limits]\nentries = 0", "limits: total_bytes and entries must not be 0"),
             ("[history]\nshort = \"1ms\"", "history.short: must be 100ms at least"),
             ("[history]\nlong = \"5s\"", "history.long: must not be less than `history.short`"),

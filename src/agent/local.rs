@@ -16,6 +16,7 @@ use crate::agent::config::AgentConfig;
 use crate::agent::deployments::Deployments;
 use crate::agent::host::Host;
 use crate::agent::pack::{Packed, Packer, Settings};
+use crate::agent::redact::{Added, SiteRule};
 use crate::agent::run::{Pauses, Pipeline, pipeline};
 use crate::agent::source::{Library, Plan, inventory};
 use crate::bundle::Format;
@@ -75,6 +76,8 @@ pub struct Wanted {
     pub window: Asked,
     /// Bytes to collect at most, where that is less than the configuration's.
     pub budget: Option<u64>,
+    /// What is taken out beyond what the node takes out anyway.
+    pub redact: Vec<SiteRule>,
     /// Case id.
     pub case: Option<String>,
     /// Note.
@@ -268,7 +271,7 @@ impl Collection {
         let pauses = Pauses::new(&self.host, self.config.pressure, &mut tell);
         let packed = Packer::new(settings, sink)
             .map_err(Pipeline::from)
-            .and_then(|packer| pipeline(&self.plan, &self.host, &ended, packer, pauses));
+            .and_then(|packer| pipeline(&self.plan, self.added(), &self.host, &ended, packer, pauses));
         written?;
         let totals = packed.map_err(Broken::Pipeline)?;
         let now = self.clock.now_ms();
@@ -279,6 +282,11 @@ impl Collection {
             None => assembler.seal(now)?,
         };
         Ok((out, Finished { statement, progress, path: None }))
+    }
+
+    /// What is redacted beyond the built-in rules.
+    fn added(&self) -> Added<'_> {
+        Added { site: &self.config.redact.rules, asked: &self.wanted.redact }
     }
 
     fn request(&self) -> Request {
@@ -297,6 +305,7 @@ impl Collection {
             budgets: Budgets { node: self.wanted.budget, bundle: None },
             window: self.plan.window,
             redaction: "secrets".to_owned(),
+            redact: self.wanted.redact.iter().map(|rule| rule.name.clone()).collect(),
             nodes: vec![self.node.to_string()],
         }
     }
@@ -400,3 +409,6 @@ fn seal_key(state_dir: &Path) -> SealKey {
     }
     SealKey::generate()
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,6 +70,7 @@ pub(super) fn request(nodes: &[&str]) -> Request {
         cluster: "test".to_owned(),
         nodes: nodes.iter().map(ToString::to_string).collect(),
         redaction: "default".to_owned(),
+        redact: Vec::new(),
         ..Request::default()
     }
 }

@@ -52,6 +52,9 @@ pub struct Request {
     pub window: Window,
     /// Redaction profile.
     pub redaction: String,
+    /// Names of the rules by which the request had more taken out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redact: Vec<String>,
     /// The nodes expected, by name.
     pub nodes: Vec<String>,
 }
@@ -114,6 +117,68 @@ pub struct FileRow {
     /// Replacements per redaction rule.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub redacted: BTreeMap<String, u64>,
+}
+
+/// Version of the format of a node's REDACTION.json.
+pub const REDACTION_FORMAT: &str = "sheaf-redaction/1";
+
+/// REDACTION.json of a node, but for its `rows`: what was taken out by which rules.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RedactionHead {
+    /// [`REDACTION_FORMAT`].
+    pub format: String,
+    /// How much is taken out.
+    pub profile: String,
+    /// By which rules.
+    pub rules: RedactionRules,
+    /// Replacements per mark, of all sources.
+    pub redacted: BTreeMap<String, u64>,
+    /// How many sources there were.
+    pub sources: RedactedSources,
+}
+
+/// The rules of a node's redaction: names, never patterns.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RedactionRules {
+    /// Version of the built-in rules.
+    pub version: u32,
+    /// Digest of the list of built-in rules.
+    pub digest: String,
+    /// Rules of the node's own configuration.
+    #[serde(default)]
+    pub site: Vec<String>,
+    /// Rules of the request.
+    #[serde(default)]
+    pub asked: Vec<String>,
+}
+
+/// Sources that went through a node's redaction. Those that an earlier process of the agent sent are not among them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RedactedSources {
+    /// All.
+    pub read: u64,
+    /// Those of which something was taken out.
+    pub redacted: u64,
+    /// Those of which some or all was withheld.
+    pub withheld: u64,
+    /// Those with something taken out or withheld that have no row, for want of room.
+    pub unlisted: u64,
+}
+
+/// A row of REDACTION.json: a source of which something was taken out or withheld.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RedactedRow {
+    /// Path below the node's folder.
+    pub path: String,
+    /// The collector that declares it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub collector: String,
+    /// Replacements per mark.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub redacted: BTreeMap<String, u64>,
+    /// Why it, or the rest of it, was withheld.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withheld: Option<String>,
 }
 
 /// A row of the manifest's `sources`: a source that gave no entry.

@@ -4,6 +4,7 @@
 //! when piped, and one JSON object or array with `--json`.
 
 mod join;
+mod rules;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::ops::ControlFlow;
@@ -22,11 +23,13 @@ use crate::agent::config::AgentConfig;
 use crate::agent::host::Host;
 use crate::agent::join::at_start;
 use crate::agent::local::{self, Collection, Finished, LocalError, Progress, Wanted};
+use crate::agent::redact::SiteRule;
 use crate::agent::run::{self, Reload};
 use crate::agent::source::{self, Access, Finding, Level, Library, Row};
 use crate::bundle::outcome::Verdict;
 use crate::cli::remark;
 use crate::limits;
+use crate::protocol::redaction::AskedRule;
 use crate::report;
 use crate::shutdown::Shutdown;
 
@@ -73,6 +76,14 @@ Exit codes: 0 complete, 3 partial, 7 aborted (interrupted, or the disk is nearly
 
 Exit codes: 0 no collector file has an error, 1 some have, or nothing could be checked.")]
     Check(CheckCommand),
+    /// List what redaction takes out: the built-in rules, and the site's own
+    #[command(after_help = "Examples:
+  sheaf agent rules
+  sheaf agent rules --json | jq -r '.rules[] | .name + \": \" + .removes'
+
+What stands between « and » in an example gives way to [redacted:MARK]. The built-in rules are always on; a site adds its own
+in the section [[redact.rules]] of the configuration, which sheaf agent check looks over.")]
+    Rules(rules::RulesCommand),
 }
 
 /// Where the configuration is.
@@ -117,6 +128,9 @@ pub struct CollectCommand {
     budget: Option<u64>,
     #[command(flatten)]
     window: WindowOptions,
+    /// Take out more than the node does anyway: what PATTERN matches in a line, or its first group; may be given more than once
+    #[arg(long, value_name = "NAME=PATTERN", value_parser = AskedRule::parse)]
+    redact: Vec<AskedRule>,
     /// Case that the bundle is for
     #[arg(long, value_name = "ID")]
     case: Option<String>,
@@ -163,6 +177,7 @@ impl AgentCommand {
             Self::Join(command) => command.run(),
             Self::Collect(command) => collect(command),
             Self::Check(command) => check(&command),
+            Self::Rules(command) => command.run(),
         }
     }
 
@@ -262,6 +277,7 @@ fn collect(command: CollectCommand) -> anyhow::Result<ExitCode> {
         deployment: command.deployment,
         budget: command.budget,
         window: command.window.into(),
+        redact: command.redact.iter().map(|rule| SiteRule::asked(&rule.name, &rule.pattern)).collect(),
         case: command.case,
         note: command.note,
         requested_by: std::env::var("SUDO_USER")
@@ -390,7 +406,9 @@ fn check(command: &CheckCommand) -> anyhow::Result<ExitCode> {
     let mut table = Rows { json: command.json, count: 0, written: Ok(()) };
     // Rows come as they are found: there may be many, and somebody may wait for them.
     let mut show = |row| table.row(&mut out, &row);
-    if findings.into_iter().map(Row::from).chain(about).try_for_each(&mut show).is_continue() {
+    let rules = rules::linted(&config.redact.rules);
+    let mut about = findings.into_iter().map(Row::from).chain(rules).chain(about);
+    if about.try_for_each(&mut show).is_continue() {
         let _ = source::check(&plan, &host, &CancellationToken::new(), &mut show);
     }
     if table.written.is_ok() {

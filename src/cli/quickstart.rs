@@ -119,6 +119,7 @@ impl QuickstartCommand {
             cluster: house.cluster.id.to_string(),
             nodes: names.clone(),
             collectors: Vec::new(),
+            redact: Vec::new(),
             budgets: Budgets::default(),
             window: Asked::default(),
             case: None,

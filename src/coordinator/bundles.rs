@@ -47,6 +47,8 @@ pub struct Wanted {
     pub collectors: Vec<String>,
     /// How it is laid out.
     pub format: Format,
+    /// What is to be taken out beyond what nodes take out anyway.
+    pub redact: Vec<crate::protocol::redaction::AskedRule>,
     /// Bytes at most.
     pub budgets: Budgets,
     /// The time that logs are taken from.
@@ -69,6 +71,7 @@ impl Wanted {
             nodes: self.nodes.clone(),
             node_filter: self.node_filter.clone(),
             collectors: self.collectors.clone(),
+            redact: self.redact.clone(),
             budgets: self.budgets,
             window: self.window,
             format: self.format,

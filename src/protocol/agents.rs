@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::questions::{Ask, Kept, Pack};
+use super::redaction::AskedRule;
 use crate::bundle::outcome::Outcome;
 use crate::bundle::path::EntryPath;
 use crate::bundle::segment::OpenEntry;
@@ -145,6 +146,9 @@ pub struct Order {
     /// The time that logs are taken from, by the coordinator's clock.
     #[serde(default, skip_serializing_if = "Window::is_all")]
     pub window: Window,
+    /// What is to be taken out beyond what the node takes out anyway.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redact: Vec<AskedRule>,
     /// Who asked.
     pub requested_by: String,
     /// Case id, for the node's own journal.

@@ -11,6 +11,7 @@ pub mod join;
 pub mod kubeconfig;
 pub mod problem;
 pub mod questions;
+pub mod redaction;
 
 /// Version of the agents' conversation; a coordinator speaks this one and refuses others with a clear answer.
 pub const VERSION: u16 = 1;

@@ -203,6 +203,7 @@ impl Coordinator {
             cluster: "default".to_owned(),
             nodes: Vec::new(),
             collectors: Vec::new(),
+            redact: Vec::new(),
             budgets: Default::default(),
             // What the fixtures hold was written on one day.
             window: sheaf::window::Asked::ALL,

@@ -14,6 +14,8 @@ pub(super) struct Entry {
     pub(super) names: u64,
     /// What is known of it before it is read.
     pub(super) note: Note,
+    /// Whether it is one of the node's sources.
+    pub(super) source: bool,
     /// Bytes of the header, and where it stands in its frame.
     pub(super) head_length: usize,
     pub(super) start: usize,

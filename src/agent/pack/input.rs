@@ -20,6 +20,10 @@ pub(super) trait Input: Read + Sized {
     fn again(&self) -> bool;
     fn rewind(&mut self) -> io::Result<()>;
     fn finish(self) -> CleanReport;
+    /// Whether it is a source, rather than something of the packer's own.
+    fn is_source(&self) -> bool {
+        false
+    }
 }
 
 /// Whether a source has a byte left.
@@ -73,6 +77,9 @@ impl Input for Clean {
     fn finish(self) -> CleanReport {
         self.finish()
     }
+    fn is_source(&self) -> bool {
+        true
+    }
 }
 
 /// The content of an `.err` entry.
@@ -86,6 +93,11 @@ impl Reason {
     pub(super) fn new(path: EntryPath, note: &Note) -> Self {
         let text = format!("{}: {}: {}\n", report::escape(&note.path), note.outcome, report::brief(&note.reason, 1000));
         Self { path, collector: note.collector.clone(), text: io::Cursor::new(text.into_bytes()) }
+    }
+
+    /// A text of the packer's own, of no collector.
+    pub(super) fn text(path: EntryPath, text: String) -> Self {
+        Self { path, collector: String::new(), text: io::Cursor::new(text.into_bytes()) }
     }
 }
 

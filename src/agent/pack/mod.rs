@@ -7,6 +7,7 @@ mod batch;
 mod entry;
 mod input;
 mod large;
+mod ledger;
 mod names;
 mod packer;
 mod resume;

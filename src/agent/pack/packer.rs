@@ -15,10 +15,11 @@ use tokio_util::sync::CancellationToken;
 use super::batch::Batch;
 use super::entry::{Entry, Filled, judge};
 use super::input::{Input, Reason, describe, more};
+use super::ledger::Ledger;
 use super::names::{Names, suffixed};
 use super::spool::Spool;
 use super::{PackError, Packed};
-use crate::agent::redact::{Clean, CleanReport};
+use crate::agent::redact::{About, Clean, CleanReport};
 use crate::bundle::check::EntryRow;
 use crate::bundle::entry::{BLOCK, EntryHead, Kind};
 use crate::bundle::frame::{Compressor, FRAME_RAW, Frame};
@@ -36,6 +37,9 @@ const MODE: u32 = 0o600;
 const OVERHEAD: u64 = (PAX_BYTES + 3 * BLOCK) as u64;
 /// Characters of a reason at most, in notes and `.err` entries.
 const REASON: usize = 1000;
+/// Name of the account of redaction, and bytes that are kept back for it.
+const REDACTION: &str = "REDACTION.json";
+const ACCOUNT: u64 = 64 << 10;
 /// Age after which a segment goes out although it has room: slow sources are seen to make progress.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -113,6 +117,10 @@ pub struct Packer<S> {
     estimate: Option<u64>,
     /// The `.err` of a source that failed, until it is known that the source brings none itself.
     owed: Option<Reason>,
+    /// What redaction did, source by source.
+    ledger: Ledger,
+    /// Entries and bytes that are kept back for the account of that.
+    kept: (u64, u64),
 }
 
 impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
@@ -149,6 +157,8 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
             continues: false,
             estimate: None,
             owed: None,
+            ledger: Ledger::default(),
+            kept: (0, 0),
         })
     }
 
@@ -205,6 +215,30 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
             self.give_up();
         }
         self.flush_noted()
+    }
+
+    /// Keeps room for [`Packer::account`], where the node may give so much that it is worth it.
+    pub fn keep_account(&mut self) {
+        if self.most.0 > 16 && self.most.1 > 16 * ACCOUNT {
+            self.kept = (1, ACCOUNT);
+            self.most = (self.most.0 - 1, self.most.1 - ACCOUNT);
+        }
+    }
+
+    /// Packs REDACTION.json: what was taken out and withheld of the sources so far.
+    ///
+    /// # Errors
+    /// As [`Packer::add`].
+    ///
+    /// # Panics
+    /// Never: its path is one.
+    pub fn account(&mut self, about: &About) -> Result<(), PackError> {
+        self.explain(None)?;
+        let (entries, bytes) = std::mem::take(&mut self.kept);
+        self.most = (self.most.0 + entries, self.most.1 + bytes);
+        let room = self.most.1.saturating_sub(self.charged.1 + OVERHEAD);
+        let text = self.ledger.text(about, usize::try_from(room).unwrap_or(usize::MAX));
+        self.entry(Reason::text(EntryPath::parse(REDACTION).expect("a constant path"), text))
     }
 
     /// Packs the rest.
@@ -277,6 +311,9 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
         if entry.bytes == 0 && matches!(report.outcome, Outcome::Failed | Outcome::Skipped) {
             self.used = entry.start;
             self.names.give_back();
+            if entry.source {
+                self.ledger.add(&entry.note.path, &entry.note.collector, &report);
+            }
             let note = Note { outcome: report.outcome, reason: report.reason, ..entry.note };
             if note.outcome == Outcome::Failed {
                 self.owed = suffixed(&note.path, ".err").map(|path| Reason::new(path, &note));
@@ -311,6 +348,7 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
             path,
             names,
             note,
+            source: input.is_source(),
             head_length,
             start: 0,
             hasher,
@@ -377,6 +415,9 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
         self.totals.bytes += entry.head.size;
         self.totals.truncated += u64::from(report.outcome != Outcome::Collected);
         self.totals.redacted += report.redacted.values().sum::<u64>();
+        if entry.source {
+            self.ledger.add(entry.path.as_str(), &entry.note.collector, &report);
+        }
         if let Some(hasher) = entry.hasher {
             let path =
                 EntryPath::parse(&format!("{}/{}", self.folder, entry.path)).expect("a part of a path that parsed");

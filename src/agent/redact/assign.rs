@@ -39,7 +39,7 @@ pub(super) fn find(hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
     }
     let bare = hay[start..end].iter().take_while(|b| matches!(b, b'-' | b'.')).count();
     let Some(named) = name::classify(&hay[start + bare..end]) else { return };
-    if is_folder(&hay[start + bare..end], &hay[at..]) {
+    if is_folder(&hay[start + bare..end], &hay[at..]) || is_pam(&hay[text::line_start(hay, start)..start]) {
         return;
     }
     Name { hay, start, end, named }.value(at, separator, quoted, edits);
@@ -50,6 +50,13 @@ fn is_folder(name: &[u8], value: &[u8]) -> bool {
     let pwd = name.eq_ignore_ascii_case(b"pwd") || name == b"OLDPWD";
     let value = value.strip_prefix(b"\"").unwrap_or(value);
     pwd && matches!(value.first(), Some(b'/' | b'~'))
+}
+
+/// `pam_unix(passwd:chauthtok)`: a service, and what it asks for.
+fn is_pam(before: &[u8]) -> bool {
+    let module = before.strip_suffix(b"(").unwrap_or_default();
+    let word = module.iter().rev().take_while(|b| text::is_word(**b)).count();
+    module[module.len() - word..].starts_with(b"pam_")
 }
 
 fn name_around(hay: &[u8], hit: usize) -> Option<(usize, usize)> {
@@ -108,14 +115,16 @@ fn takes_gap(hay: &[u8], start: usize, end: usize) -> bool {
     if hay[start] == b'-' {
         return start == 0 || matches!(hay[start - 1], 0 | b'\n' | b' ' | b'\t' | b'"' | b'\'' | b'`' | b'[' | b',');
     }
-    let mut word = [0; 16];
+    let mut word = [0; 24];
     let Some(word) = word.get_mut(..end - start) else { return false };
     word.copy_from_slice(&hay[start..end]);
     word.make_ascii_lowercase();
     let line = &hay[text::line_start(hay, start)..start];
     match &*word {
         b"requirepass" | b"bindpw" | b"rootpw" | b"rocommunity" | b"rwcommunity" | b"rocommunity6"
-        | b"rwcommunity6" => line.iter().all(u8::is_ascii_whitespace),
+        | b"rwcommunity6" | b"trapcommunity" | b"defpassphrase" | b"defauthpassphrase" | b"defprivpassphrase" => {
+            line.iter().all(u8::is_ascii_whitespace)
+        }
         // .netrc, and the SQL statements that set one.
         b"password" => {
             let quoted = matches!(hay.get(text::skip_blanks(hay, end)), Some(b'\''));
@@ -171,17 +180,26 @@ impl Name<'_> {
         // A quote behind the name is its own where it has one before it too, or where a quoted value follows.
         let own = |quote: Quote| {
             let opening = self.start.checked_sub(quote.slashes + 1);
-            opening.and_then(|at| Quote::at(self.hay, at)) == Some((quote, self.start))
+            let path = opening.is_some_and(|at| at > 0 && self.hay[at - 1] == b'/');
+            opening.and_then(|at| Quote::at(self.hay, at)) == Some((quote, self.start)) && !path
                 || Quote::at(self.hay, at).is_some()
         };
         let header = self.hay[self.start..self.end].get(..2).is_some_and(|x| x.eq_ignore_ascii_case(b"x-"));
         match separator {
+            Separator::Colon { spaced: false } if self.openssl() => Place::Sure,
             Separator::Colon { .. } if quote.is_some_and(own) || header || self.in_braces() => Place::Sure,
             Separator::Colon { spaced: false } if matches!(before, Some(b',' | b'(' | b'[')) => Place::Sure,
             Separator::Colon { spaced: true } if self.heads_line() => Place::Setting,
             Separator::Colon { .. } => Place::Prose,
             _ => Place::Sure,
         }
+    }
+
+    /// Whether it is `pass:` behind an option of openssl that says where its password comes from.
+    fn openssl(&self) -> bool {
+        let before = [b"-passin".as_slice(), b"-passout", b"-pass"];
+        let line = self.hay[..self.start].strip_suffix(b" ").or_else(|| self.hay[..self.start].strip_suffix(b"\0"));
+        &self.hay[self.start..self.end] == b"pass" && line.is_some_and(|line| before.iter().any(|o| line.ends_with(o)))
     }
 
     /// Whether the name is in a mapping that braces enclose on its line, as `{user: x, password: y}`.
@@ -313,7 +331,9 @@ fn scheme(value: &[u8]) -> bool {
 /// `sig=` of a signed URL.
 pub(super) fn signature(hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
     let Some((start, end)) = name_around(hay, hit) else { return };
-    let query = start > 0 && matches!(hay[start - 1], b'?' | b'&' | b';') || hay[..start].ends_with(b"\\u0026");
+    let escaped = hay[..start].last() == Some(&b'\\') && has(hay, start, b"u0026");
+    let start = start + if escaped { "u0026".len() } else { 0 };
+    let query = escaped || start > 0 && matches!(hay[start - 1], b'?' | b'&' | b';');
     let name = hay[start..end].to_ascii_lowercase();
     let known = matches!(name.as_slice(), b"sig" | b"signature" | b"x-amz-signature" | b"x-goog-signature");
     if !known || !query || hay.get(end) != Some(&b'=') {

@@ -16,6 +16,8 @@ use crate::report;
 
 /// Characters of a foreign error that go into a reason.
 const REASON: usize = 200;
+/// What the reason begins with where redaction keeps something back.
+const WITHHELD: &str = "withheld";
 
 /// A redacted source on its way; read it to its end, then ask [`Clean::finish`].
 ///
@@ -86,6 +88,8 @@ pub struct CleanReport {
     pub window: Option<Slice>,
     /// Replacements per rule.
     pub redacted: BTreeMap<String, u64>,
+    /// Whether some or all of it was kept back because it could not be redacted.
+    pub withheld: bool,
 }
 
 impl Clean {
@@ -210,6 +214,9 @@ impl Clean {
 
     fn start_text(&mut self, content: Box<dyn Content>) {
         let mut stream = self.stream(content);
+        if self.head.path.as_str().starts_with("journal/") && self.head.path.as_str().ends_with(".export") {
+            stream = stream.of_journal();
+        }
         let start = stream.peek();
         let odd =
             sniff::compressed(start).map(|_| "compressed, which its kind does not say").or(sniff::unreadable(start));
@@ -254,7 +261,7 @@ impl Clean {
                 let (mut stream, odd) = self.inside(kind, content)?;
                 if let Some(what) = odd.or_else(|| sniff::inside(stream.peek())) {
                     let (inside, ..) = self.part(stream);
-                    self.way = Way::End(Some(inside.into_inner().into_parts().0));
+                    self.way = Way::End(inside.into_inner().into_parts().0);
                     self.say(Outcome::Failed, &format!("withheld: {what} inside"));
                 } else {
                     self.way = Way::Repack(Box::new(Repack::new(kind, stream)?));
@@ -271,7 +278,9 @@ impl Clean {
         let any = odd.is_none() && stream.look_through();
         let (inside, error) = self.part(stream);
         let ((cut, all), window) = (inside.left_out(), inside.slice());
-        let (content, digests) = inside.into_inner().into_parts();
+        let (content, digests, beside) = inside.into_inner().into_parts();
+        let any = any || beside.silent || self.shared.rules.count(&beside.heads).iter().any(|count| *count > 0);
+        let content = content.ok_or_else(|| io::Error::other("the source was lost"))?;
         let known = match (odd, error) {
             (Some(what), _) => Known::Withheld(format!("withheld: {what} inside")),
             (None, Some(error)) => Known::Withheld(format!("withheld: cannot be read inside: {}", told(&error))),
@@ -320,13 +329,18 @@ impl Clean {
             }
             Way::Repack(repack) => {
                 let stream = repack.into_stream();
-                self.count(stream.counts());
+                let mut counts = stream.counts().to_vec();
                 let (inside, error) = self.part(stream);
+                let window = inside.slice();
+                let (content, _, beside) = inside.into_inner().into_parts();
+                let heads = self.shared.rules.count(&beside.heads);
+                counts.iter_mut().zip(heads).for_each(|(count, more)| *count += more);
+                self.count(&counts);
                 if let Some(error) = error {
                     self.fail(&error, "withheld: cannot be read inside: ");
                 }
-                self.report.window = inside.slice();
-                Some(inside.into_inner().into_parts().0)
+                self.report.window = window;
+                content
             }
         }
     }
@@ -358,6 +372,7 @@ impl Clean {
         if self.report.outcome == Outcome::Collected {
             self.report.outcome = outcome;
         }
+        self.report.withheld |= reason.starts_with(WITHHELD);
         if !reason.is_empty() && !self.report.reason.is_empty() {
             self.report.reason.push_str("; ");
         }
@@ -365,8 +380,10 @@ impl Clean {
     }
 
     fn count(&mut self, counts: &[u64]) {
-        let named = self.shared.rules.names.iter().zip(counts).filter(|(_, count)| **count > 0);
-        self.report.redacted = named.map(|(name, count)| (name.clone(), *count)).collect();
+        for (name, count) in self.shared.rules.names.iter().zip(counts).filter(|(_, count)| **count > 0) {
+            // A request may bring a rule of the same name as one of the site's.
+            *self.report.redacted.entry(name.clone()).or_default() += count;
+        }
     }
 }
 

@@ -1,32 +1,32 @@
 //! Command lines: credentials in short options, which mean that only for some programs.
 
-use std::sync::LazyLock;
-
 use regex::bytes::Regex;
 
 use super::label::{self, Label};
 use super::text::{self, Edit, Quote};
 
-/// A program whose option takes a password.
-static OPTIONS: LazyLock<[Regex; 3]> = LazyLock::new(|| {
-    let pattern = |text: &str| Regex::new(text).expect("a constant pattern compiles");
-    [
-        pattern(r#"(?-u)\A(?:mysql|mariadb)[a-z-]{0,16}(?:[ \x00][^\n|;]{0,512}?)?[ \x00]-p["']?([^ \x00\n"']+)"#),
-        pattern(r#"(?-u)\Aredis-cli(?:[ \x00][^\n|;]{0,512}?)?[ \x00]-a[ \x00]?["']?([^ \x00\n"']+)"#),
-        pattern(r#"(?-u)\Aldap[a-z]{3,8}(?:[ \x00][^\n|;]{0,512}?)?[ \x00]-w[ \x00]?["']?([^ \x00\n"']+)"#),
-    ]
-});
+/// Bytes of a command line that are looked at, at most.
+const COMMAND: usize = 2048;
 
-/// `mysql -psecret` and the like; `hit` is at the program's name.
-pub(super) fn program(number: usize, hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
-    let Some(found) = OPTIONS[number].captures(&hay[hit..]) else { return };
-    let value = found.get(1).expect("every pattern has its group");
-    push(hay, hit + value.start(), hit + value.end(), edits);
+/// Values that one command line is taken to have, at most.
+const VALUES: usize = 4;
+
+/// `mysql -psecret` and the like; `hit` is at the program's name, with which `program` begins.
+pub(super) fn options(program: &Regex, option: &Regex, hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
+    let line = &hay[hit..hit + COMMAND.min(hay.len() - hit)];
+    let Some(found) = program.find(line) else { return };
+    // The blank behind the program stands before its first option.
+    let start = found.end() - usize::from(matches!(line[found.end() - 1], b' ' | 0));
+    let end = memchr::memchr3(b'\n', b'|', b';', &line[start..]).map_or(line.len(), |at| start + at);
+    for groups in option.captures_iter(&line[start..end]).take(VALUES) {
+        let value = groups.get(1).expect("every pattern has its group");
+        push(hay, hit + start + value.start(), hit + start + value.end(), edits);
+    }
 }
 
-/// ` -u name:password`; `hit` is at the blank. `1000:1000` is a user and a group.
+/// ` -u name:password`, `--user name:password`; `hit` is at the blank, or at `-user`. `1000:1000` is a user and a group.
 pub(super) fn user(hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
-    let option = if hay[hit..].starts_with(b"--user") { 6 } else { 3 };
+    let option = if hay[hit..].starts_with(b"-user") { 5 } else { 3 };
     let mut at = hit + option;
     if !matches!(hay.get(at), Some(b' ' | b'=' | 0)) {
         return;

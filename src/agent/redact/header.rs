@@ -110,11 +110,11 @@ pub(super) fn basic(hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
     }
 }
 
-/// `"auth": "<base64 of user:password>"`, as container registries' credentials are kept; `hit` is at the name.
+/// `"auth": "<base64 of user:password>"`, `auth = "…"`, as credentials of container registries are kept; `hit` is at the name.
 pub(super) fn registry(hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
-    let Some((_, at)) = Quote::at(hay, hit + "auth".len()) else { return };
-    let at = text::skip_blanks(hay, at);
-    if hay.get(at) != Some(&b':') {
+    let name = hit + "auth".len();
+    let at = text::skip_blanks(hay, Quote::at(hay, name).map_or(name, |(_, next)| next));
+    if !matches!(hay.get(at), Some(b':' | b'=')) {
         return;
     }
     let Some((_, start)) = Quote::at(hay, text::skip_blanks(hay, at + 1)) else { return };

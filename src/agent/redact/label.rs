@@ -24,7 +24,7 @@ pub(super) enum Label {
     StripeKey,
     GoogleKey,
     CloudToken,
-    /// A rule of the configuration or the request, by its number.
+    /// A rule of the site or the request, by its number.
     Extra(u8),
 }
 
@@ -54,6 +54,11 @@ const NAMES: [&str; 21] = [
 ];
 
 impl Label {
+    /// The name of a built-in kind; what a site adds has its own.
+    pub(super) fn name(self) -> &'static str {
+        NAMES.get(self.index()).copied().unwrap_or("site")
+    }
+
     /// Its place in tables; added rules follow the built-in ones.
     pub(super) fn index(self) -> usize {
         match self {
@@ -81,6 +86,11 @@ impl Label {
             Self::Extra(number) => NAMES.len() + usize::from(number),
         }
     }
+}
+
+/// Whether a built-in kind has that name.
+pub(super) fn is_built_in(name: &str) -> bool {
+    NAMES.contains(&name)
 }
 
 /// The names of all kinds: the built-in ones, then the given ones.

@@ -9,19 +9,26 @@
 //! passwords; tokens known by their shape. What only speaks of a secret (`password authentication failed`) stays as it is, byte by byte.
 //!
 //! NUL counts as a line's end: `/proc/<pid>/environ` separates by it, and logs have runs of it after a crash. Text in UTF-16 is withheld,
-//! since no rule would find anything in it. Compressed files are looked through inside; they pass as they are, or are redacted and compressed again.
+//! since no rule would find anything in it. In exports of the journal, binary fields keep their length. Compressed files are looked through inside; they pass as they are, or are redacted and compressed again.
 
 mod assign;
 mod clean;
 mod command;
+mod export;
 mod header;
 mod key;
 mod label;
+mod line;
+mod manifest;
 mod name;
+mod netrc;
 mod open;
 mod packed;
+mod rules;
 mod scan;
+mod sentence;
 mod shape;
+mod site;
 mod sniff;
 mod stream;
 mod text;
@@ -34,6 +41,8 @@ mod tests;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use clean::{Clean, CleanReport};
+pub use rules::{RuleRow, VERSION, built_in, digest};
+pub use site::{Finding, RedactConfig, RuleError, SiteRule, lint};
 
 use crate::agent::source::Record;
 
@@ -62,33 +71,37 @@ impl Profile {
     }
 }
 
-/// A rule that a node's configuration, or a request, adds to the built-in ones.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExtraRule {
-    /// Its name in markers and counts: lower-case letters, digits and `-`.
-    pub name: String,
-    /// A regular expression over the bytes of one line; its first group, or else the whole match, is taken out.
-    pub pattern: String,
+/// What a node adds to the built-in rules for one collection.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Added<'a> {
+    /// By its own configuration.
+    pub site: &'a [SiteRule],
+    /// By the request.
+    pub asked: &'a [SiteRule],
 }
 
-/// Why an added rule is none.
-#[derive(Debug, thiserror::Error)]
-pub enum RuleError {
-    /// Not a name for markers.
-    #[error("redaction rule has a name other than 1 to 32 lower-case letters, digits and `-`")]
-    Name,
-    /// More rules, or longer ones, than are matched in reasonable time.
-    #[error("redaction rules are too many or too long")]
-    TooMany,
-    /// Not a regular expression, or too large a one.
-    #[error("redaction rule `{name}` is no usable pattern")]
-    Pattern {
-        /// Which one.
-        name: String,
-        /// What is wrong with it.
-        #[source]
-        source: Box<regex::Error>,
-    },
+/// What was redacted by, for whoever reads the result: names, never a pattern of a site's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// [`Profile::name`].
+    pub profile: &'static str,
+    /// [`VERSION`] of the built-in rules.
+    pub version: u32,
+    /// [`digest`] of them.
+    pub digest: String,
+    /// Names of the site's rules.
+    pub site: Vec<String>,
+    /// Names of the request's rules.
+    pub asked: Vec<String>,
+}
+
+impl About {
+    /// Of the built-in rules and what was added.
+    pub fn of(profile: Profile, added: Added<'_>) -> Self {
+        let names = |rules: &[SiteRule]| rules.iter().map(|rule| rule.name.clone()).collect();
+        let (site, asked) = (names(added.site), names(added.asked));
+        Self { profile: profile.name(), version: VERSION, digest: digest(), site, asked }
+    }
 }
 
 /// Makes [`Clean`]s of records: the rules, compiled once, and the buffers they share.
@@ -118,8 +131,8 @@ impl Redactor {
     ///
     /// # Errors
     /// When an added rule is no usable pattern.
-    pub fn new(profile: Profile, extra: &[ExtraRule]) -> Result<Self, RuleError> {
-        let rules = Arc::new(scan::Rules::new(profile == Profile::None, extra)?);
+    pub fn new(profile: Profile, added: &[SiteRule]) -> Result<Self, RuleError> {
+        let rules = Arc::new(scan::Rules::new(profile == Profile::None, added)?);
         Ok(Self { shared: Arc::new(Shared { rules, spare: Mutex::new(None) }) })
     }
 

@@ -82,7 +82,7 @@ const KEY_HEADS: [&str; 37] = [
 ];
 
 /// What a word ends with to be a secret's name, and which kind of secret that is.
-const ENDS: [(&str, Label); 31] = [
+const ENDS: [(&str, Label); 34] = [
     ("password", Label::Password),
     ("passwd", Label::Password),
     ("passphrase", Label::Password),
@@ -113,6 +113,9 @@ const ENDS: [(&str, Label); 31] = [
     ("storagekey", Label::Key),
     ("rocommunity", Label::Credential),
     ("rwcommunity", Label::Credential),
+    ("trapcommunity", Label::Credential),
+    ("dockerconfigjson", Label::Credential),
+    ("dockercfg", Label::Credential),
     ("accesssignature", Label::Signature),
 ];
 
@@ -163,7 +166,7 @@ pub(super) fn classify(name: &[u8]) -> Option<Named> {
         before.filter(|head| KEY_HEADS.contains(head)).map(|_| Label::Key)?
     } else if word == "signature" {
         before.filter(|head| *head == "access").map(|_| Label::Signature)?
-    } else if NO_PASS.contains(&word) {
+    } else if NO_PASS.contains(&word) || word == "credential" && matches!(before, Some("load" | "import")) {
         return None;
     } else {
         ENDS.iter().find(|(end, _)| word.ends_with(end)).map(|(_, label)| *label)?

@@ -1,9 +1,10 @@
 //! Compressed sources: looked through inside, and passed on as they are when there is nothing to take out.
 //!
-//! What has secrets is redacted and compressed again in its own format. Everything has a limit: what expands without
+//! What has secrets is redacted and compressed again in its own format, without what stood beside the content: names and comments
+//! in headers of gzip, skippable frames of zstd. They count when it is decided whether there is something to take out. Everything has a limit: what expands without
 //! end, needs too much memory, or is broken is withheld.
 
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::mem;
 
 use super::stream::Stream;
@@ -18,6 +19,8 @@ const EXPANSION: (u64, u64) = (64 << 20, 1000);
 const ZSTD_WINDOW: u32 = 23;
 /// Memory for xz: its level 9 needs 65 MiB, of which it uses as much as the file is large.
 const XZ_MEMORY: u64 = 72 << 20;
+/// Bytes of names, comments and extra fields of gzip's members, at most.
+const HEADS: usize = 1 << 20;
 /// Levels for what must be compressed again: cheap on a node at work. gzip's level 1 would save as much again, for half as much
 /// more to send.
 const LEVELS: (u32, u32, i32) = (2, 1, 1);
@@ -72,15 +75,48 @@ impl Read for Counted {
 }
 
 enum Decoder {
-    Gzip(flate2::bufread::MultiGzDecoder<BufReader<Counted>>),
+    Gzip(Option<Member>),
     Xz(liblzma::bufread::XzDecoder<BufReader<Counted>>),
-    Zstd(zstd::stream::read::Decoder<'static, BufReader<Counted>>),
+    Zstd(Option<Part>),
+}
+
+type Member = flate2::bufread::GzDecoder<BufReader<Counted>>;
+type Part = zstd::stream::read::Decoder<'static, BufReader<Counted>>;
+
+/// What a compressed file holds beside its content, and what would pass unread with it.
+#[derive(Default)]
+pub(super) struct Beside {
+    /// Names, comments and extra fields in the headers of gzip, a line each.
+    pub(super) heads: Vec<u8>,
+    /// Whether something in it gives no content: a skippable frame of zstd may hold anything.
+    pub(super) silent: bool,
 }
 
 /// A compressed content, read as what is in it, within limits.
 pub(super) struct Inflate {
     decoder: Decoder,
     out: u64,
+    /// Bytes that came out before the member or frame that is being read.
+    begun_at: u64,
+    beside: Beside,
+}
+
+fn part(input: BufReader<Counted>) -> io::Result<Part> {
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?.single_frame();
+    decoder.window_log_max(ZSTD_WINDOW)?;
+    Ok(decoder)
+}
+
+/// Whether a skippable frame of zstd begins here; unknown where fewer bytes than that takes are at hand.
+fn skippable(input: &mut BufReader<Counted>) -> io::Result<Option<bool>> {
+    let start = input.fill_buf()?;
+    let is = |magic: &[u8; 4]| u32::from_le_bytes(*magic) & 0xFFFF_FFF0 == 0x184D_2A50;
+    Ok(if start.is_empty() { Some(false) } else { start.first_chunk().map(is) })
+}
+
+/// The error of a decoder that was lost when the one for the next part could not be made.
+fn lost() -> io::Error {
+    io::Error::other("cannot be read on")
 }
 
 impl Inflate {
@@ -88,53 +124,112 @@ impl Inflate {
     pub(super) fn new(kind: Kind, content: Box<dyn Content>) -> io::Result<Self> {
         let input = BufReader::with_capacity(STEP, Counted::new(content));
         let decoder = match kind {
-            Kind::Gzip => Decoder::Gzip(flate2::bufread::MultiGzDecoder::new(input)),
+            Kind::Gzip => Decoder::Gzip(Some(Member::new(input))),
             Kind::Xz => {
                 let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED)?;
                 Decoder::Xz(liblzma::bufread::XzDecoder::new_stream(input, stream))
             }
-            Kind::Zstd => {
-                let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
-                decoder.window_log_max(ZSTD_WINDOW)?;
-                Decoder::Zstd(decoder)
-            }
+            Kind::Zstd => Decoder::Zstd(Some(part(input)?)),
             Kind::Text | Kind::Binary { .. } => return Err(io::Error::other("is not compressed")),
         };
-        Ok(Self { decoder, out: 0 })
+        Ok(Self { decoder, out: 0, begun_at: 0, beside: Beside::default() })
     }
 
     fn count(&self) -> u64 {
-        match &self.decoder {
-            Decoder::Gzip(decoder) => decoder.get_ref(),
-            Decoder::Xz(decoder) => decoder.get_ref(),
-            Decoder::Zstd(decoder) => decoder.get_ref(),
-        }
-        .get_ref()
-        .count
+        let input = match &self.decoder {
+            Decoder::Gzip(decoder) => decoder.as_ref().map(Member::get_ref),
+            Decoder::Xz(decoder) => Some(decoder.get_ref()),
+            Decoder::Zstd(decoder) => decoder.as_ref().map(Part::get_ref),
+        };
+        input.map_or(0, |input| input.get_ref().count)
     }
 
-    /// The content again, and the digests of its pieces.
-    pub(super) fn into_parts(self) -> (Box<dyn Content>, Digests) {
+    /// The content again, unless it was lost; the digests of its pieces; what there is beside it, as far as it was read.
+    pub(super) fn into_parts(self) -> (Option<Box<dyn Content>>, Digests, Beside) {
         let input = match self.decoder {
-            Decoder::Gzip(decoder) => decoder.into_inner(),
-            Decoder::Xz(decoder) => decoder.into_inner(),
-            Decoder::Zstd(decoder) => decoder.finish(),
+            Decoder::Gzip(decoder) => decoder.map(Member::into_inner),
+            Decoder::Xz(decoder) => Some(decoder.into_inner()),
+            Decoder::Zstd(decoder) => decoder.map(Part::finish),
         };
+        let Some(input) = input else { return (None, Digests::new(), self.beside) };
         let mut counted = input.into_inner();
         if counted.in_piece > 0 {
             counted.end_piece();
         }
-        (counted.content, counted.digests)
+        (Some(counted.content), counted.digests, self.beside)
+    }
+
+    /// Bytes of the content, from one member or frame after the other.
+    fn step(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let begins = self.out == self.begun_at;
+            let count = match &mut self.decoder {
+                Decoder::Gzip(decoder) => {
+                    let decoder = decoder.as_mut().ok_or_else(lost)?;
+                    let count = decoder.read(out)?;
+                    if begins {
+                        self.beside.take_head(decoder.header())?;
+                    }
+                    count
+                }
+                Decoder::Xz(decoder) => return decoder.read(out),
+                Decoder::Zstd(decoder) => {
+                    let decoder = decoder.as_mut().ok_or_else(lost)?;
+                    let skippable = if begins { skippable(decoder.get_mut())? } else { Some(false) };
+                    let count = decoder.read(out)?;
+                    self.beside.silent |= skippable.unwrap_or(count == 0);
+                    count
+                }
+            };
+            if count > 0 || !self.next_part()? {
+                return Ok(count);
+            }
+        }
+    }
+
+    /// Goes on with the next member or frame, if there is one.
+    fn next_part(&mut self) -> io::Result<bool> {
+        self.begun_at = self.out;
+        match &mut self.decoder {
+            Decoder::Gzip(decoder) => {
+                let ended = decoder.as_mut().ok_or_else(lost)?.get_mut().fill_buf()?.is_empty();
+                if !ended {
+                    *decoder = decoder.take().map(|decoder| Member::new(decoder.into_inner()));
+                }
+                Ok(!ended)
+            }
+            Decoder::Zstd(decoder) => {
+                let ended = decoder.as_mut().ok_or_else(lost)?.get_mut().fill_buf()?.is_empty();
+                if !ended {
+                    *decoder = Some(part(decoder.take().ok_or_else(lost)?.finish())?);
+                }
+                Ok(!ended)
+            }
+            Decoder::Xz(_) => Ok(false),
+        }
+    }
+}
+
+impl Beside {
+    /// Takes in the header of a member of gzip, unless it is as the one before.
+    fn take_head(&mut self, head: Option<&flate2::GzHeader>) -> io::Result<()> {
+        let Some(head) = head else { return Ok(()) };
+        for text in [head.filename(), head.comment(), head.extra()].into_iter().flatten() {
+            if !self.heads.strip_suffix(b"\n").is_some_and(|heads| heads.ends_with(text)) {
+                self.heads.extend_from_slice(text);
+                self.heads.push(b'\n');
+            }
+        }
+        if self.heads.len() > HEADS {
+            return Err(io::Error::other("has too much in the headers of its members"));
+        }
+        Ok(())
     }
 }
 
 impl Read for Inflate {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let count = match &mut self.decoder {
-            Decoder::Gzip(decoder) => decoder.read(out),
-            Decoder::Xz(decoder) => decoder.read(out),
-            Decoder::Zstd(decoder) => decoder.read(out),
-        }?;
+        let count = self.step(out)?;
         self.out += count as u64;
         if self.out > FILE_BYTES {
             return Err(io::Error::other("expands beyond the limit for a file"));

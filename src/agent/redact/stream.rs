@@ -8,9 +8,13 @@
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use super::export::{self, Export};
 use super::open::Open;
-use super::scan::{Rules, View};
-use super::text::{Edit, LOOK};
+use super::scan::{Found, Rules, View};
+use super::text::LOOK;
+
+/// What stands behind a marker where the length has to stay.
+const FILLER: u8 = b'*';
 
 /// How much is looked at together.
 #[derive(Clone, Copy, Debug)]
@@ -41,13 +45,19 @@ pub(super) struct Stream<R> {
     ready: usize,
     /// Whether what was passed on last ended a line: nothing before it matters any more.
     fresh: bool,
-    edits: Vec<Edit>,
+    found: Found,
     next_edit: usize,
     marker: Option<(usize, usize)>,
     open: Option<Open>,
     ended: bool,
     error: Option<io::Error>,
     counts: Vec<u64>,
+    /// Where in an export of the journal `done` is, if this is one.
+    export: Option<Export>,
+    /// Bytes to put behind the marker, so that a field keeps its length.
+    filler: usize,
+    /// Whether what belongs to an open secret is in such a field.
+    stays: bool,
 }
 
 impl<R: Read> Stream<R> {
@@ -64,14 +74,22 @@ impl<R: Read> Stream<R> {
             done: 0,
             ready: 0,
             fresh: true,
-            edits: Vec::new(),
+            found: Found::default(),
             next_edit: 0,
             marker: None,
             open: None,
             ended: false,
             error: None,
             counts,
+            export: None,
+            filler: 0,
+            stays: false,
         }
+    }
+
+    /// The same for an export of the journal.
+    pub(super) fn of_journal(self) -> Self {
+        Self { export: Some(Export::default()), ..self }
     }
 
     /// The first bytes of the source, as many as a block takes; nothing is passed on by this.
@@ -94,7 +112,14 @@ impl<R: Read> Stream<R> {
                 self.marker = (count < rest.len()).then_some((label, at + count));
                 continue;
             }
-            let edit = self.edits.get(self.next_edit);
+            if self.filler > 0 {
+                let count = self.filler.min(out.len() - written);
+                out[written..written + count].fill(FILLER);
+                written += count;
+                self.filler -= count;
+                continue;
+            }
+            let edit = self.found.edits.get(self.next_edit);
             let clean = edit.map_or(self.ready, |edit| edit.start);
             if self.done < clean {
                 let count = (clean - self.done).min(out.len() - written);
@@ -112,7 +137,7 @@ impl<R: Read> Stream<R> {
     pub(super) fn look_through(&mut self) -> bool {
         let mut any = false;
         while self.advance() {
-            any |= !self.edits.is_empty();
+            any |= !self.found.edits.is_empty();
             self.done = self.ready;
         }
         any
@@ -135,10 +160,19 @@ impl<R: Read> Stream<R> {
 
     /// Goes over the next edit: its marker comes next, its bytes never.
     fn take_edit(&mut self) -> bool {
-        let Some(edit) = self.edits.get(self.next_edit) else { return false };
+        let Some(edit) = self.found.edits.get(self.next_edit) else { return false };
         let label = edit.label.index();
         self.counts[label] += 1;
-        self.marker = Some((label, 0));
+        let length = edit.end - edit.start;
+        self.stays = export::field(&self.found.fields, edit.start).is_some_and(|field| field.fixed);
+        let marker = self.rules.markers[label].len();
+        if !self.stays {
+            self.marker = Some((label, 0));
+        } else if length >= marker {
+            (self.marker, self.filler) = (Some((label, 0)), length - marker);
+        } else {
+            self.filler = length;
+        }
         self.done = edit.end;
         self.next_edit += 1;
         true
@@ -146,7 +180,7 @@ impl<R: Read> Stream<R> {
 
     /// Makes more bytes ready; false at the end.
     fn advance(&mut self) -> bool {
-        self.edits.clear();
+        self.found.edits.clear();
         self.next_edit = 0;
         loop {
             if self.ended && self.done == self.filled {
@@ -184,7 +218,19 @@ impl<R: Read> Stream<R> {
     /// Takes out what belongs to an open secret; whether it ended.
     fn go_on(&mut self) -> bool {
         let Some(open) = &mut self.open else { return true };
-        let (end, closed) = open.go_on(&self.buffer[..self.filled], self.done, self.ended);
+        let hay = &self.buffer[..self.filled];
+        let (mut end, mut closed) = open.go_on(hay, self.done, self.ended);
+        if let Some(export) = &mut self.export {
+            let field = { *export }.step(hay, self.done);
+            if field.ended && field.inner < end {
+                (end, closed) = (field.inner, true);
+            }
+            if self.ended && !closed {
+                end = self.filled;
+            }
+            self.filler += if self.stays { end - self.done } else { 0 };
+            export.fields(&hay[..end], self.done, &mut Vec::new());
+        }
         // At the end of the source an open secret reaches to its end.
         self.done = if self.ended && !closed { self.filled } else { end };
         self.ready = self.done;
@@ -198,21 +244,30 @@ impl<R: Read> Stream<R> {
 
     /// Looks through the block, up to where it may be cut.
     fn look(&mut self) {
-        let (cut, whole_lines) = self.cut();
+        let (mut cut, whole_lines) = self.cut();
         let hay = &self.buffer[..if whole_lines { cut } else { self.filled }];
         let look = if self.fresh { self.done } else { 0 };
-        self.rules.scan(View { hay, from: self.done, look }, &mut self.edits);
-        let within = self.edits.partition_point(|edit| edit.start < cut);
-        self.edits.truncate(within);
+        self.found.ended = self.ended;
+        self.found.export = self.export;
+        self.rules.scan(View { hay, from: self.done, look }, &mut self.found);
+        if !self.ended {
+            // What is judged as a whole is left for the next block, where it is not most of this one.
+            cut = self.found.spare(cut, self.filled.saturating_sub(self.buffer.len() / 2).max(self.done + 1));
+        }
+        let edits = &mut self.found.edits;
+        edits.truncate(edits.partition_point(|edit| edit.start < cut));
         self.ready = cut;
-        self.fresh = whole_lines;
-        if let Some(last) = self.edits.last_mut() {
+        self.fresh = whole_lines && (cut == 0 || self.buffer[cut - 1] == b'\n');
+        if let Some(last) = self.found.edits.last_mut() {
             self.ready = cut.max(last.end);
             self.open = last.open.take();
             if self.open.is_some() {
                 self.ready = last.end;
                 self.fresh = false;
             }
+        }
+        if let Some(export) = &mut self.export {
+            export.fields(&self.buffer[..self.ready], self.done, &mut Vec::new());
         }
     }
 

@@ -95,7 +95,7 @@ fn closed(hay: &[u8], at: usize) -> bool {
 }
 
 /// Words that stand where a value would, and are none.
-const NO_VALUE: [&str; 18] = [
+const NO_VALUE: [&str; 21] = [
     "null",
     "nil",
     "none",
@@ -114,9 +114,13 @@ const NO_VALUE: [&str; 18] = [
     "empty",
     "optional",
     "required",
+    // What configuration management says of a parameter that it does not log, and when it sets one.
+    "not_logging_parameter",
+    "always",
+    "on_create",
 ];
 /// What is said of a secret after a colon.
-const SAID: [&str; 26] = [
+const SAID: [&str; 28] = [
     "invalid",
     "expired",
     "missing",
@@ -143,6 +147,9 @@ const SAID: [&str; 26] = [
     "wrong",
     "timeout",
     "expected",
+    // Where nsswitch looks it up.
+    "files",
+    "compat",
 ];
 /// First words of a sentence that follows a colon.
 const TELLS: [&str; 12] =
@@ -192,7 +199,7 @@ pub(super) fn is_secret(value: &[u8], place: Place, named: Named) -> bool {
     if NO_VALUE.contains(&word.as_str()) {
         return false;
     }
-    if count(value, named) || object(value, named) {
+    if count(value, named) || object(value, named) || constant(value, named) {
         return false;
     }
     let first = word.split([' ', ',']).next().unwrap_or_default();
@@ -244,12 +251,19 @@ fn path(value: &[u8]) -> bool {
 
 /// A number that counts secrets, or tests that passed.
 fn count(value: &[u8], named: Named) -> bool {
+    // `12 checked` is said of several.
+    let value = if named.plural { value.split(|b| *b == b' ').next().unwrap_or(value) } else { value };
     let digits = value.iter().all(|b| b.is_ascii_digit() || *b == b'.');
     let small = digits && value.len() < 6;
     match named.label {
         label::Label::Password => small && (named.plural || named.pass),
         _ => digits && (small || named.plural),
     }
+}
+
+/// `apiKey=FETCH`: a constant of a program.
+fn constant(value: &[u8], named: Named) -> bool {
+    named.label == label::Label::Key && value.len() < 24 && value.iter().all(|b| b.is_ascii_uppercase() || *b == b'_')
 }
 
 /// `kube-system/bootstrap`: the name of an object that holds a secret.
@@ -262,7 +276,7 @@ fn object(value: &[u8], named: Named) -> bool {
 }
 
 /// Whether a word inside a sentence is more than a word.
-fn looks_secret(value: &[u8]) -> bool {
+pub(super) fn looks_secret(value: &[u8]) -> bool {
     let odd = |b: &u8| matches!(b, b'!' | b'@' | b'#' | b'$' | b'%' | b'^' | b'&' | b'*' | b'+' | b'=' | b'~' | b'?');
     let (mut lower, mut upper, mut digit, mut mark, mut joint) = (0, 0, 0, 0, 0);
     for byte in value {

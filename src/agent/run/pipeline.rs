@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::pressure::Pauses;
 use crate::agent::host::Host;
 use crate::agent::pack::{PackError, Packed, Packer, Totals};
-use crate::agent::redact::{Profile, Redactor, RuleError};
+use crate::agent::redact::{About, Added, Profile, Redactor, RuleError};
 use crate::agent::source::{self, Found, Plan};
 use crate::report;
 
@@ -32,12 +32,14 @@ pub enum Pipeline {
 /// Collects everything of `plan`. What goes wrong with a source is an outcome and no error. A stop ends it early, and legally.
 pub(in crate::agent) fn pipeline<S: FnMut(Packed) -> ControlFlow<()>>(
     plan: &Plan,
+    added: Added<'_>,
     host: &Host,
     stop: &CancellationToken,
     mut packer: Packer<S>,
     mut pauses: Pauses<'_>,
 ) -> Result<Totals, Pipeline> {
-    let mut redactor = Redactor::new(Profile::Secrets, &[])?;
+    let mut redactor = Redactor::new(Profile::Secrets, &[added.site, added.asked].concat())?;
+    packer.keep_account();
     let mut packed = Ok(());
     // What ended it is known from `packed` and `stop`.
     let _ = source::collect(plan, host, stop, &mut |found| {
@@ -55,6 +57,9 @@ pub(in crate::agent) fn pipeline<S: FnMut(Packed) -> ControlFlow<()>>(
         if packed.is_err() || stop.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     packed?;
+    if !stop.is_cancelled() {
+        packer.account(&About::of(Profile::Secrets, added))?;
+    }
     let totals = packer.finish()?;
     Ok(Totals { paused_ms: pauses.paused_ms(), ..totals })
 }

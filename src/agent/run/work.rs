@@ -16,6 +16,7 @@ use super::pipeline::{Pipeline, in_background, pipeline};
 use super::pressure::Pauses;
 use super::setup::Setup;
 use crate::agent::pack::{Packed, Packer, Settings, Totals};
+use crate::agent::redact::{Added, SiteRule};
 use crate::agent::send::{Link, UploadError, Uploader};
 use crate::agent::source::Plan;
 use crate::bundle::outcome::Outcome;
@@ -275,7 +276,10 @@ impl Work<'_> {
         }
         let (done, done_out) = oneshot::channel();
         let (setup, open) = (Arc::clone(&self.setup), self.order.open.clone());
+        let asked: Vec<SiteRule> =
+            self.order.redact.iter().map(|rule| SiteRule::asked(&rule.name, &rule.pattern)).collect();
         let body = move || {
+            let added = Added { site: &setup.config.redact.rules, asked: &asked };
             let sink = |packed| match segments.blocking_send(packed) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(_) => ControlFlow::Break(()),
@@ -293,7 +297,7 @@ impl Work<'_> {
                 // One that finds no room is not worth waiting for.
                 let mut tell = |why: &str, most| drop(paused.try_send((why.to_owned(), most)));
                 let pauses = Pauses::new(&setup.host, setup.config.pressure, &mut tell);
-                pipeline(&plan, &setup.host, &stop, packer, pauses)
+                pipeline(&plan, added, &setup.host, &stop, packer, pauses)
             });
             let _ = done.send(result);
         };

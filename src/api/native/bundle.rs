@@ -41,6 +41,7 @@ pub(super) fn request(wanted: NewBundle) -> BundleRequest {
         cluster: wanted.cluster,
         nodes: wanted.nodes,
         collectors: wanted.collectors.into_iter().map(String::from).collect(),
+        redact: wanted.redact,
         budgets: wanted.budgets,
         window: wanted.window,
         format: wanted.format,

@@ -170,6 +170,7 @@ fn read_query(query: &Pairs, cluster: ClusterId, zstd: bool) -> Result<BundleReq
         cluster: cluster.to_string(),
         nodes: Vec::new(),
         collectors: Vec::new(),
+        redact: Vec::new(),
         budgets: Budgets::default(),
         window: Asked::default(),
         format,

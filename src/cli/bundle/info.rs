@@ -173,7 +173,8 @@ fn request_text(request: &Request) -> String {
     field(&mut text, "filters", &request.node_filter.join(" "));
     field(&mut text, "collectors", &request.collectors.join(" "));
     field(&mut text, "window", &request.window.to_string());
-    field(&mut text, "redaction", &request.redaction);
+    let redaction = std::iter::once(&request.redaction).chain(&request.redact).cloned().collect::<Vec<_>>();
+    field(&mut text, "redaction", &redaction.join(" + "));
     text
 }
 

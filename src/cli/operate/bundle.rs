@@ -30,6 +30,7 @@ use crate::cli::window::WindowOptions;
 use crate::id::{BundleName, CollectorName, TaskId};
 use crate::net::client::Answer;
 use crate::protocol::control::{BUNDLE_HEADER, KEY_HEADER, NewBundle, TASK_HEADER};
+use crate::protocol::redaction::AskedRule;
 use crate::report;
 
 /// Time that a bundle may wait for its turn, and after which we say that it does.
@@ -47,6 +48,7 @@ const PIECES: usize = 16;
   sheaf bundle create --cluster prod --node 'web-*' --collector logs --collector system --case 4711 --output case-4711.tar.zst
   sheaf bundle create --cluster prod --budget-node 500M --budget 20G
   sheaf bundle create --cluster prod --since 2h
+  sheaf bundle create --cluster prod --redact customer='customer (\\w+)'
   sheaf bundle create --cluster prod --since 2026-11-21T14:00:00Z --until 2026-11-21T15:30:00Z
   sheaf bundle create --cluster prod --output - | sheaf bundle verify -
   sheaf bundle create --cluster prod --store       kept by the coordinator; `sheaf bundle stored` lists and downloads
@@ -72,6 +74,9 @@ pub struct CreateCommand {
     /// What it may hold at most.
     #[command(flatten)]
     pub budgets: BudgetOptions,
+    /// Take out more than the nodes do anyway: what PATTERN matches in a line, or its first group; may be given more than once
+    #[arg(long, value_name = "NAME=PATTERN", value_parser = AskedRule::parse)]
+    pub redact: Vec<AskedRule>,
     /// Case id, kept in the bundle
     #[arg(long, value_name = "ID")]
     pub case: Option<String>,
@@ -126,6 +131,7 @@ impl CreateCommand {
             cluster: self.cluster,
             nodes: self.nodes,
             collectors: self.collectors,
+            redact: self.redact,
             budgets: self.budgets.into(),
             window: self.window.into(),
             case: self.case,

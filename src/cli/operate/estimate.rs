@@ -61,6 +61,7 @@ impl EstimateCommand {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let wanted = NewBundle {
             cluster: self.cluster,
+            redact: Vec::new(),
             nodes: self.nodes,
             collectors: self.collectors,
             budgets: self.budgets.into(),

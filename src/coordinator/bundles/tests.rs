@@ -25,6 +25,7 @@ fn request() -> BundleRequest {
         cluster: "default".into(),
         nodes: Vec::new(),
         collectors: Vec::new(),
+        redact: Vec::new(),
         budgets: Default::default(),
         window: Default::default(),
         format: Format::TarZst,

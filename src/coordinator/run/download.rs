@@ -30,6 +30,7 @@ use crate::coordinator::merge::{MergeError, Output, Quota};
 use crate::coordinator::verify::Bench;
 use crate::id::{BundleName, NodeName, TaskId};
 use crate::protocol::agents::Down;
+use crate::protocol::redaction::AskedRule;
 use crate::report;
 use crate::shutdown::Shutdown;
 use crate::window::Window;
@@ -102,6 +103,7 @@ pub(super) struct Run {
     pub(super) requested_by: String,
     pub(super) case: Option<String>,
     pub(super) window: Window,
+    pub(super) redact: Vec<AskedRule>,
     pub(super) settings: Arc<Settings>,
     pub(super) clock: Clock,
     pub(super) shutdown: Shutdown,

@@ -227,6 +227,7 @@ impl Lane {
             picks: self.part.picks.clone(),
             deployment: self.part.deployment.clone(),
             window: self.run.window,
+            redact: self.run.redact.clone(),
             requested_by: self.run.requested_by.clone(),
             case: self.run.case.clone(),
             budget: Some(self.budget()),

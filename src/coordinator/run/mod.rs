@@ -79,6 +79,8 @@ pub struct BundleSpec {
     pub node_filter: Vec<String>,
     /// Collectors to run; empty for each node's default.
     pub collectors: Vec<String>,
+    /// What is to be taken out beyond what nodes take out anyway.
+    pub redact: Vec<crate::protocol::redaction::AskedRule>,
     /// Bytes at most.
     pub budgets: Budgets,
     /// The time that logs are taken from.
@@ -285,6 +287,7 @@ impl Engine {
             collectors: spec.collectors,
             requested_by: spec.requested_by,
             window: spec.window,
+            redact: spec.redact,
             case: spec.case,
             settings: Arc::clone(&settings),
             clock: inner.clock.clone(),
@@ -387,7 +390,8 @@ fn request(spec: &BundleSpec, bundle: &BundleName, now_ms: i64) -> Request {
         collectors: spec.collectors.clone(),
         budgets: spec.budgets,
         window: spec.window,
-        redaction: "default".to_owned(),
+        redaction: "secrets".to_owned(),
+        redact: spec.redact.iter().map(|rule| rule.name.clone()).collect(),
         nodes: spec.nodes.iter().map(|part| part.node.to_string()).collect(),
     }
 }

@@ -12,6 +12,7 @@ use crate::coordinator::audit::{Actor, Outcome};
 use crate::coordinator::bundles::Wanted;
 use crate::id::{ClusterId, CollectorName, NodeName};
 use crate::limits;
+use crate::protocol::redaction::AskedRule;
 use crate::report;
 use crate::secret::Secret;
 use crate::window::{Asked, Window};
@@ -139,6 +140,7 @@ impl Verbs {
             nodes: nodes.into_iter().map(NodePart::from).collect(),
             node_filter: request.nodes,
             collectors: request.collectors,
+            redact: request.redact,
             budgets: request.budgets,
             window,
             format: request.format,
@@ -196,6 +198,7 @@ pub(super) fn check_request(request: &BundleRequest) -> Result<(), Refusal> {
     for collector in &request.collectors {
         collector.parse::<CollectorName>().map_err(|e| Refusal::Invalid(e.to_string()))?;
     }
+    AskedRule::check(&request.redact).map_err(Refusal::Invalid)?;
     Ok(())
 }
 

@@ -101,6 +101,7 @@ impl Verbs {
             nodes,
             node_filter: Vec::new(),
             collectors: Vec::new(),
+            redact: Vec::new(),
             budgets: Budgets::default(),
             window,
             format: Format::TarZst,

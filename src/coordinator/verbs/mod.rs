@@ -129,6 +129,8 @@ pub struct BundleRequest {
     pub window: Asked,
     /// How it is laid out.
     pub format: Format,
+    /// What is to be taken out beyond what nodes take out anyway.
+    pub redact: Vec<crate::protocol::redaction::AskedRule>,
     /// Bytes at most.
     pub budgets: Budgets,
     /// Case id.

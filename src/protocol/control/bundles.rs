@@ -7,6 +7,7 @@ use crate::bundle::manifest::Budgets;
 use crate::bundle::outcome::Verdict;
 use crate::id::{BundleId, BundleName, CollectorName, TaskId};
 use crate::protocol::questions::CollectorSize;
+use crate::protocol::redaction::AskedRule;
 use crate::window::Asked;
 
 /// Body of a bundle's creation.
@@ -32,6 +33,9 @@ pub struct NewBundle {
     /// The time that logs are taken from, `since` and `until`; the coordinator's clock resolves it once for all nodes.
     #[serde(flatten)]
     pub window: Asked,
+    /// What is to be taken out beyond what nodes take out anyway.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redact: Vec<AskedRule>,
     /// How it is laid out.
     #[serde(default = "compressed")]
     pub format: Format,

@@ -1,6 +1,7 @@
 //! Failing closed: what goes wrong costs the one source, says so, and lets nothing through.
 
-use super::super::{ExtraRule, RuleError, scan};
+use super::super::rules::PANIC;
+use super::super::{RuleError, SiteRule};
 use super::*;
 
 /// A content that fails where it is told to.
@@ -60,7 +61,7 @@ fn errors_of_the_source_are_outcomes() {
 fn a_panic_withholds_that_source_and_no_other() {
     let mut redactor = Redactor::new(Profile::Secrets, &[]).expect("builds");
     let text_of = |bytes: String| record(Kind::Text, Box::new(io::Cursor::new(bytes.into_bytes())));
-    let (out, report) = read_all(redactor.clean(text_of(format!("password=hunter2\n{}\n", scan::PANIC))));
+    let (out, report) = read_all(redactor.clean(text_of(format!("password=hunter2\n{}\n", PANIC))));
     assert!(out.is_empty());
     assert_eq!(failed(&report), ("withheld: redaction failed on it", Outcome::Failed));
     let (out, report) = read_all(redactor.clean(text_of("password=hunter2\n".to_owned())));
@@ -71,7 +72,7 @@ fn a_panic_withholds_that_source_and_no_other() {
 #[test]
 fn a_panic_behind_the_first_block_lets_nothing_of_its_own_through() {
     let line = "an ordinary line with password=hunter2 in it\n";
-    let bytes = format!("{}{}{}", line.repeat(20_000), scan::PANIC, line.repeat(20_000));
+    let bytes = format!("{}{}{}", line.repeat(20_000), PANIC, line.repeat(20_000));
     let (out, report) = cleaned(Kind::Text, bytes.as_bytes());
     assert!(!out.is_empty() && !text(&out).contains("hunter2"));
     assert_eq!(failed(&report), ("withheld: redaction failed on it", Outcome::Truncated));
@@ -80,7 +81,7 @@ fn a_panic_behind_the_first_block_lets_nothing_of_its_own_through() {
 #[test]
 fn a_panic_inside_a_compressed_source_withholds_all_of_it() {
     let packed =
-        zstd::encode_all(format!("{}\n{}", "line\n".repeat(100_000), scan::PANIC).as_bytes(), 1).expect("compresses");
+        zstd::encode_all(format!("{}\n{}", "line\n".repeat(100_000), PANIC).as_bytes(), 1).expect("compresses");
     let (out, report) = cleaned(Kind::Zstd, &packed);
     assert!(out.is_empty());
     assert_eq!(failed(&report), ("withheld: redaction failed on it", Outcome::Failed));
@@ -130,7 +131,7 @@ fn a_source_that_was_not_read_to_its_end_says_so() {
 
 #[test]
 fn added_rules_take_out_more() {
-    let rule = |name: &str, pattern: &str| ExtraRule { name: name.to_owned(), pattern: pattern.to_owned() };
+    let rule = site_rule;
     let rules = [rule("case", r"case-\d+"), rule("who", r"^who=(\w+)$"), rule("wide", r"(?s)x.*y")];
     let mut redactor = Redactor::new(Profile::Secrets, &rules).expect("builds");
     let content = io::Cursor::new(b"case-17 and case-18\nwho=bob\nwho=bob!\npassword=abc\nx to\ny\nx to y\n".to_vec());
@@ -147,14 +148,17 @@ fn added_rules_take_out_more() {
 
 #[test]
 fn added_rules_that_are_none_are_refused() {
-    let new = |name: &str, pattern: &str| {
-        Redactor::new(Profile::Secrets, &[ExtraRule { name: name.to_owned(), pattern: pattern.to_owned() }]).map(|_| ())
-    };
-    assert!(matches!(new("Case", "x"), Err(RuleError::Name)));
-    assert!(matches!(new("", "x"), Err(RuleError::Name)));
-    assert!(matches!(new("a", "("), Err(RuleError::Pattern { .. })));
-    assert!(matches!(new("a", r"(\w{500}){500}"), Err(RuleError::Pattern { .. })));
-    assert!(matches!(new("a", &"x".repeat(4000)), Err(RuleError::TooMany)));
+    let new = |name: &str, pattern: &str| Redactor::new(Profile::Secrets, &[site_rule(name, pattern)]).map(|_| ());
+    for (name, pattern) in [("Case", "x"), ("", "x"), ("a", "("), ("a", r"(\w{500}){500}")] {
+        assert!(matches!(new(name, pattern), Err(RuleError::Rule { .. })), "{name} {pattern}");
+    }
+    assert!(matches!(new("a", &"x".repeat(4000)), Err(RuleError::Rule { .. })));
+    let many: Vec<_> = (0..65).map(|n| site_rule(&format!("a{n}"), "abc")).collect();
+    assert!(matches!(Redactor::new(Profile::Secrets, &many).map(|_| ()), Err(RuleError::TooMany(65))));
+}
+
+fn site_rule(name: &str, pattern: &str) -> SiteRule {
+    SiteRule { name: name.to_owned(), pattern: pattern.to_owned(), ..SiteRule::default() }
 }
 
 #[test]

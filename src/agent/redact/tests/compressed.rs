@@ -317,3 +317,50 @@ fn a_window_hides_nothing_that_must_be_withheld() {
     let (out, report) = windowed(Kind::Gzip, b"x", true, Some(Kind::Xz));
     assert_eq!((out.len(), report.outcome), (0, Outcome::Failed));
 }
+
+/// A member of gzip with a name and a comment in its header.
+fn with_head(name: &str, comment: &str, plain: &[u8]) -> Vec<u8> {
+    let head = flate2::GzBuilder::new().filename(name).comment(comment);
+    let mut encoder = head.write(Vec::new(), flate2::Compression::new(6));
+    encoder.write_all(plain).and_then(|()| encoder.finish()).expect("compresses")
+}
+
+#[test]
+fn headers_of_gzip_are_looked_through_too() {
+    let plain = LOG.repeat(100);
+    let ordinary = with_head("syslog.1", "rotated", plain.as_bytes());
+    let (out, report) = cleaned(Kind::Gzip, &ordinary);
+    assert_eq!((out, report.redacted.len()), (ordinary.clone(), 0), "an ordinary name stays, byte by byte");
+    let odd = [
+        with_head("syslog.1", "password=hunter2", plain.as_bytes()),
+        with_head("token=abc123def", "", plain.as_bytes()),
+        [ordinary.clone(), with_head("x", "password=hunter2", b"")].concat(),
+        [ordinary, with_head("x", "password=hunter2", plain.as_bytes())].concat(),
+    ];
+    for packed in odd {
+        let (out, report) = cleaned(Kind::Gzip, &packed);
+        assert_eq!(report.redacted.values().sum::<u64>(), 1, "{report:?}");
+        assert!(unpack(Kind::Gzip, &out) == unpack(Kind::Gzip, &packed), "the content is the same");
+        let has = |text: &[u8]| memchr::memmem::find(&out, text).is_some();
+        assert!(!has(b"hunter2") && !has(b"abc123def"), "what was in the header is gone");
+    }
+}
+
+#[test]
+fn frames_of_zstd_that_give_no_content_do_not_pass() {
+    let plain = LOG.repeat(100);
+    let frame = pack(Kind::Zstd, plain.as_bytes());
+    let note = b"password=hunter2";
+    let mut skippable = 0x184D_2A50_u32.to_le_bytes().to_vec();
+    skippable.extend_from_slice(&u32::try_from(note.len()).expect("small").to_le_bytes());
+    skippable.extend_from_slice(note);
+    for parts in [[&frame, &skippable, &frame], [&skippable, &frame, &frame], [&frame, &frame, &skippable]] {
+        let packed = parts.into_iter().flatten().copied().collect::<Vec<_>>();
+        let (out, report) = cleaned(Kind::Zstd, &packed);
+        assert_eq!(report.outcome, Outcome::Collected, "{}", report.reason);
+        assert!(memchr::memmem::find(&out, note).is_none());
+        assert_eq!(unpack(Kind::Zstd, &out), plain.repeat(2).into_bytes());
+    }
+    let (out, _) = cleaned(Kind::Zstd, &[frame.clone(), frame.clone()].concat());
+    assert_eq!(out, [frame.clone(), frame].concat(), "frames with content pass as they are");
+}

@@ -3,7 +3,9 @@
 mod cases;
 mod closed;
 mod compressed;
+mod journal;
 mod reading;
+mod site;
 
 use std::io::{self, Read};
 use std::sync::{Arc, LazyLock};

@@ -166,6 +166,7 @@ impl Rig {
             nodes: nodes.iter().map(|node| name(node).into()).collect(),
             node_filter: Vec::new(),
             collectors: Vec::new(),
+            redact: Vec::new(),
             budgets: Default::default(),
             window: Default::default(),
             format,
