@@ -89,7 +89,6 @@ pub struct Hello {
 /// A line that comes down the session.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-#[expect(clippy::large_enum_variant, reason = "lines come one at a time, and few at once")]
 pub enum Down {
     /// First: what was agreed.
     Welcome {

@@ -87,7 +87,7 @@ async fn a_host_that_needs_no_proxy_is_reached_without_it() {
 async fn join_by(via: Via, info: &AccessInfo, node: &Node) -> Result<AgentConfig, JoinError> {
     let access = node.path("access");
     fs::create_dir_all(&access).expect("a folder");
-    for (member, text) in MEMBERS.iter().zip([&info.ca, &info.certificate, info.key.expose(), &NOBODY.to_owned()]) {
+    for (member, text) in MEMBERS.iter().zip([info.ca.as_str(), info.certificate.as_str(), info.key.expose(), NOBODY]) {
         fs::write(access.join(member), text).expect("mounted");
     }
     fs::write(node.path("root/etc/machine-id"), "0123456789abcdef0123456789abcdef\n").expect("a machine id");

@@ -76,13 +76,13 @@ impl Agent {
         fs::write(folder.join("ca.pem"), house.ca()).expect("the CA");
         let at = |name: &str| format!("{:?}", folder.join(name).display().to_string());
         let config = format!(
-            "url = {:?}\nca_file = {}\nsecret_file = {}\nstate_dir = {}\nhost_root = {}\ncollectors_dirs = [{}]\n\
+            "url = {:?}\nca_file = {}\nsecret_file = {}\nstate_dir = {}\nhost_root = {:?}\ncollectors_dirs = [{}]\n\
              [labels]\nrole = \"web\"\n",
             house.agents_url(),
             at("ca.pem"),
             at("secret"),
             at("state"),
-            format!("{:?}", root.display().to_string()),
+            root.display().to_string(),
             at("collectors.d"),
         );
         fs::write(folder.join("agent.toml"), config).expect("configuration");

@@ -251,7 +251,7 @@ fn rare(ready: &[Ready]) -> Vec<(u8, usize)> {
         _ => None,
     };
     rules
-        .flat_map(|(n, ready)| ready.rule.literals.iter().filter_map(move |l| single(&l).map(|byte| (byte, n))))
+        .flat_map(|(n, ready)| ready.rule.literals.iter().filter_map(move |l| single(l).map(|byte| (byte, n))))
         .collect()
 }
 

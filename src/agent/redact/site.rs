@@ -260,7 +260,7 @@ impl Ready {
         let mut kept: Vec<_> = self.keep.iter().filter_map(|group| groups.get(*group)).map(|m| m.range()).collect();
         kept.sort_by_key(|range| range.start);
         let mut at = whole.start();
-        for range in kept.into_iter().chain([whole.end()..whole.end()]) {
+        for range in kept.into_iter().chain(std::iter::once(whole.end()..whole.end())) {
             let text =
                 whole.as_bytes().get(at - whole.start()..range.start.max(at) - whole.start()).unwrap_or_default();
             if !text.is_empty() && !label::is_marker(text) {

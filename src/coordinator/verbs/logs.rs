@@ -30,7 +30,7 @@ pub struct LogsWanted {
     pub jobs: bool,
     /// What the nodes collect of themselves by default.
     pub own: bool,
-    /// Of the jobs only what one of these globs matches, see [`Filters`]; all when empty.
+    /// Of the jobs only what one of these globs matches; all when empty.
     pub filters: Vec<String>,
     /// The time that they are taken from.
     pub window: Asked,
