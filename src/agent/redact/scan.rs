@@ -164,7 +164,8 @@ impl Rules {
             for number in &finder.rules[pattern] {
                 self.ready[*number].run(view.hay, hit, found);
             }
-            if let [edit] = &found.edits[known..] {
+            // In an export it may yet turn out to end with its field.
+            if let ([edit], None) = (&found.edits[known..], found.export) {
                 taken = edit.start..edit.end.max(edit.start);
             }
         }
