@@ -217,12 +217,13 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
         self.flush_noted()
     }
 
-    /// Keeps room for [`Packer::account`], where the node may give so much that it is worth it.
-    pub fn keep_account(&mut self) {
+    /// Keeps room for [`Packer::account`], where the node may give so much that it is worth it: entries and bytes that sources do not have.
+    pub fn keep_account(&mut self) -> (u64, u64) {
         if self.most.0 > 16 && self.most.1 > 16 * ACCOUNT {
             self.kept = (1, ACCOUNT);
             self.most = (self.most.0 - 1, self.most.1 - ACCOUNT);
         }
+        self.kept
     }
 
     /// Packs REDACTION.json: what was taken out and withheld of the sources so far.

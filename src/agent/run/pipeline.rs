@@ -39,7 +39,8 @@ pub(in crate::agent) fn pipeline<S: FnMut(Packed) -> ControlFlow<()>>(
     mut pauses: Pauses<'_>,
 ) -> Result<Totals, Pipeline> {
     let mut redactor = Redactor::new(Profile::Secrets, &[added.site, added.asked].concat())?;
-    packer.keep_account();
+    let (entries, bytes) = packer.keep_account();
+    let plan = &plan.leaving(entries, bytes);
     let mut packed = Ok(());
     // What ended it is known from `packed` and `stop`.
     let _ = source::collect(plan, host, stop, &mut |found| {

@@ -95,7 +95,7 @@ const COLLECTORS: usize = 256;
 const NOTES: usize = 20;
 
 /// What a plan would read, by collector. It blocks, and opens nothing but folders.
-pub(in crate::agent) fn forecast(plan: &Plan, host: &Host, stop: &CancellationToken) -> questions::Estimate {
+pub fn forecast(plan: &Plan, host: &Host, stop: &CancellationToken) -> questions::Estimate {
     let mounts = Mounts::of(host, plan.remote, plan.bounds.mount_wait);
     let path = command::path();
     let conditions = Conditions { host, mounts: &mounts, path: &path };

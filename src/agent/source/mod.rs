@@ -49,7 +49,7 @@ use crate::bundle::slice::Slice;
 
 pub use check::{Access, Row, check};
 pub use declared::declared;
-pub(in crate::agent) use estimate::forecast;
+pub use estimate::forecast;
 pub use gather::collect;
 pub use library::Library;
 pub use lint::{Finding, Level, lint};

@@ -88,6 +88,14 @@ impl Plan {
         }
     }
 
+    /// The same plan with so many entries and bytes less to give: somebody else needs them.
+    pub fn leaving(&self, entries: u64, bytes: u64) -> Self {
+        let mut plan = self.clone();
+        plan.bounds.entries = plan.bounds.entries.saturating_sub(entries);
+        plan.bounds.total_bytes = plan.bounds.total_bytes.saturating_sub(bytes);
+        plan
+    }
+
     /// Leaves out of some collectors what none of their globs matches. A glob stands for the end of a path on the host; one that begins
     /// with `/` for all of it.
     ///
