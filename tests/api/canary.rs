@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use base64::Engine as _;
@@ -15,7 +14,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::house::{Answered, House, basic};
-use crate::node::{Agent, online, private, until};
+use crate::node::{Agent, join, online, until};
 
 /// What the process logs, of all tests in it.
 static LOG: LazyLock<Arc<Mutex<Vec<u8>>>> = LazyLock::new(Arc::default);
@@ -243,16 +242,7 @@ async fn make_everything(house: &House, seen: &mut Seen, admin: &str) -> String 
 struct Nodes {
     folder: tempfile::TempDir,
     given: Agent,
-    joined: Option<Child>,
-}
-
-impl Drop for Nodes {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.joined.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
+    joined: Option<Agent>,
 }
 
 impl Nodes {
@@ -266,35 +256,11 @@ impl Nodes {
     /// Joins a cluster by its access info and runs what that made, each a process of its own.
     async fn join(&mut self, house: &House, seen: &mut Seen, access: &str) {
         let folder = self.folder.path().join("joined");
-        let root = folder.join("root");
-        std::fs::create_dir_all(root.join("etc")).expect("a root");
-        std::fs::write(root.join("etc/machine-id"), "0123456789abcdef0123456789abcdef\n").expect("a machine id");
-        let file = folder.join("access.json");
-        private(&file, access);
         // Cut before it is used whole: what is said of it repeats nothing.
-        private(&folder.join("cut.json"), &access[..access.len() / 2]);
-        for (access, good) in [("cut.json", false), ("access.json", true)] {
-            let mut join = Self::sheaf(&folder);
-            join.args(["agent", "join"])
-                .arg(folder.join(access))
-                .args(["--name", "canary-joined", "--host-root"])
-                .arg(&root);
-            join.arg("--config-dir").arg(folder.join("etc")).arg("--state-dir").arg(folder.join("state"));
-            assert_eq!(join.status().expect("run").success(), good);
-        }
-        std::fs::remove_file(&file).and(std::fs::remove_file(folder.join("cut.json"))).expect("removed");
-        let mut run = Self::sheaf(&folder);
-        run.args(["agent", "run", "--config"]).arg(folder.join("etc/agent.toml"));
-        self.joined = Some(run.spawn().expect("started"));
+        assert!(!join(&folder, "canary-joined", &access[..access.len() / 2]));
+        self.joined = Some(Agent::joined(folder, "canary-joined", access));
         online(house, "canary-joined", true).await;
         self.secrets(seen);
-    }
-
-    fn sheaf(folder: &Path) -> Command {
-        let log = || std::fs::File::options().create(true).append(true).open(folder.join("log")).expect("a log");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sheaf"));
-        command.args(["--log", "debug,sheaf=trace"]).stdin(Stdio::null()).stdout(log()).stderr(log());
-        command
     }
 
     /// The agent that was given its secret takes up the next one, as after each exchange.

@@ -300,6 +300,10 @@ async fn a_clients_whole_way() {
     }
     let absent = get(&house, "/deployments/web/jobs/*/*/logs?type=job&filters=other").await;
     assert_eq!((absent.status, &absent.json()["code"]), (404, &json!(70_010)), "{absent:?}");
+    for query in ["since=1h&until=2h".to_owned(), format!("filters={}", vec!["x"; 300].join(","))] {
+        let senseless = get(&house, &format!("/deployments/web/jobs/*/*/logs?type=job&{query}")).await;
+        assert_eq!((senseless.status, &senseless.json()["code"]), (400, &json!(40_000)), "{senseless:?}");
+    }
     assert!(logs(&house, "front/0/logs?type=agent,job,system").await.len() > of_red.len() / 2);
     let (task, _) = follow(&house, post(&house, "/deployments", &manifest("blue")).await).await;
     assert_eq!(task["state"], "done", "{task}");

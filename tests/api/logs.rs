@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use sheaf::coordinator::principal::Role;
 
 use crate::house::{Answered, House};
+use crate::node::{Agent, online};
 
 const SECRETS: &str = "/api/v2/agent/secrets";
 const EXCHANGE: &str = "/api/v2/agent/secrets/exchange";
@@ -219,4 +220,32 @@ async fn a_secret_is_created_once_however_many_ask() {
     let mut statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
     statuses.sort_unstable();
     assert_eq!(statuses, [201, 400, 400, 400, 400, 400, 400, 400]);
+}
+
+/// A real agent lives by its secret over restarts of the coordinator, until the secret is revoked; and what was spent stays spent.
+#[tokio::test]
+async fn secrets_and_those_who_hold_them_outlive_restarts() {
+    let mut house = House::new().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let _node = Agent::new(&house, folder.path(), "n1", "default").await;
+    online(&house, "n1", true).await;
+    let admin = token(&house).await;
+    let secret = create(&house, &admin, &json!({ "name": "n2" })).await.json()["secret"].clone();
+    house.restart().await;
+    online(&house, "n1", true).await;
+    let listed = house.call("GET", SECRETS, &[("x-jwt-token", &admin)], "").await.json();
+    let names: Vec<_> = listed.as_array().expect("rows").iter().map(|row| (&row["name"], &row["status"])).collect();
+    assert_eq!(names, [(&json!("n1"), &json!("ACTIVE")), (&json!("n2"), &json!("ACTIVE"))]);
+    let rotated = exchange(&house, &json!({ "secret": secret })).await.json()["new_secret"].clone();
+    house.restart().await;
+    assert_eq!(exchange(&house, &json!({ "secret": rotated })).await.status, 200, "the next one is known again");
+    is_error(&exchange(&house, &json!({ "secret": secret })).await, 400, "AGENT_ERROR", "the retired secret");
+
+    online(&house, "n1", true).await;
+    let revoked = house.call("POST", &format!("{SECRETS}/n1/revoke"), &[("x-jwt-token", &admin)], "").await;
+    assert_eq!((revoked.status, &revoked.json()["status"]), (200, &json!("REVOKED")), "{revoked:?}");
+    house.restart().await;
+    let listed = house.call("GET", SECRETS, &[("x-jwt-token", &admin)], "").await.json();
+    assert_eq!(listed[0]["status"], "REVOKED", "{listed}");
+    is_error(&create(&house, &admin, &json!({ "name": "n1" })).await, 400, "AGENT_ERROR", "the name stays taken");
 }

@@ -28,6 +28,7 @@ paths = ["/var/log/sites/{{site}}/*.log"]
 /// A node's folder and its agent, a process that ends with it.
 pub struct Agent {
     pub folder: PathBuf,
+    config: PathBuf,
     child: Option<Child>,
 }
 
@@ -86,18 +87,26 @@ impl Agent {
             at("collectors.d"),
         );
         fs::write(folder.join("agent.toml"), config).expect("configuration");
-        let mut agent = Self { folder, child: None };
+        Self::over(folder, "agent.toml")
+    }
+
+    /// A node in a folder, that joined with access info and runs by what that made.
+    pub fn joined(folder: PathBuf, name: &str, access: &str) -> Self {
+        assert!(join(&folder, name, access), "{}", fs::read_to_string(folder.join("log")).unwrap_or_default());
+        Self::over(folder, "etc/agent.toml")
+    }
+
+    fn over(folder: PathBuf, config: &str) -> Self {
+        let mut agent = Self { config: folder.join(config), folder, child: None };
         agent.start();
         agent
     }
 
-    /// Starts the agent; it logs everything there is to log.
+    /// Starts the agent.
     pub fn start(&mut self) {
-        let log = fs::File::options().create(true).append(true).open(self.folder.join("log")).expect("a log");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sheaf"));
-        command.args(["--log", "debug,sheaf=trace", "agent", "run", "--config"]);
-        command.arg(self.folder.join("agent.toml")).stdin(Stdio::null());
-        self.child = Some(command.stdout(log.try_clone().expect("a log")).stderr(log).spawn().expect("started"));
+        let mut run = sheaf(&self.folder);
+        run.args(["agent", "run", "--config"]).arg(&self.config);
+        self.child = Some(run.spawn().expect("started"));
     }
 
     /// Kills the agent.
@@ -107,6 +116,28 @@ impl Agent {
             let _ = child.wait();
         }
     }
+}
+
+/// A node's `sheaf`, which logs everything there is to log into the node's folder.
+fn sheaf(folder: &Path) -> Command {
+    let log = || fs::File::options().create(true).append(true).open(folder.join("log")).expect("a log");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sheaf"));
+    command.args(["--log", "debug,sheaf=trace"]).stdin(Stdio::null()).stdout(log()).stderr(log());
+    command
+}
+
+/// Whether a node in a folder joins with this access info.
+pub fn join(folder: &Path, name: &str, access: &str) -> bool {
+    let root = folder.join("root");
+    fs::create_dir_all(root.join("etc")).expect("a root");
+    fs::write(root.join("etc/machine-id"), "0123456789abcdef0123456789abcdef\n").expect("a machine id");
+    private(&folder.join("access.json"), access);
+    let mut join = sheaf(folder);
+    join.args(["agent", "join"]).arg(folder.join("access.json")).args(["--name", name, "--host-root"]).arg(&root);
+    join.arg("--config-dir").arg(folder.join("etc")).arg("--state-dir").arg(folder.join("state"));
+    let good = join.status().expect("run").success();
+    fs::remove_file(folder.join("access.json")).expect("removed");
+    good
 }
 
 /// Writes a file that is its owner's alone, as the agent demands.

@@ -14,6 +14,7 @@ use sheaf::coordinator::verbs::UserChange;
 use sheaf::net::tls;
 
 use crate::house::{Answered, House};
+use crate::node::{Agent, online};
 
 const UNKNOWN: &str = "11111111-2222-4333-8444-555555555555";
 
@@ -568,4 +569,31 @@ async fn a_configured_place_has_its_own_server() {
         body[name] = json!("elsewhere");
         is_error(&site.house.call("POST", &site.cert(), &head, &body.to_string()).await, 400, "UCS.00000012", name);
     }
+}
+
+/// As an operator goes: access info, a real agent that joins with it, a fleet's kubeconfig; all of it good after a restart of the coordinator,
+/// and what was used up or revoked is so still.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn joined_nodes_and_kubeconfigs_outlive_a_restart() {
+    let mut site = Site::new().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let access = site.info().await.text();
+    let _node = Agent::joined(folder.path().join("edge-1"), "edge-1", &access);
+    online(&site.house, "edge-1", true).await;
+    let good = pair(&site.kubeconfig(&site.token, 1).await.json());
+    let rows = site.native("GET", "/sheaf/v1/certificates?fleet=edge", "").await.json();
+    let id = rows[0]["id"].as_str().expect("a serial").to_owned();
+    let bad = pair(&site.kubeconfig(&site.token, 2).await.json());
+    let rows = site.native("GET", "/sheaf/v1/certificates?fleet=edge", "").await.json();
+    let other = rows.as_array().expect("rows").iter().find(|row| row["id"] != id.as_str()).expect("a second one");
+    let revoke = format!("/sheaf/v1/certificates/{}/revoke", other["id"].as_str().expect("a serial"));
+    assert_eq!(site.native("POST", &revoke, "").await.status, 200);
+
+    site.house.restart().await;
+    assert_eq!(site.info().await.json(), json!(["Downloaded"]), "with the token of before, and given once");
+    online(&site.house, "edge-1", true).await;
+    let nodes = ("GET", "/sheaf/v1/nodes", "");
+    let seen = site.house.certified((&good.0, &good.1), nodes).await;
+    assert_eq!((seen.status, &seen.json()[0]["name"]), (200, &json!("edge-1")), "{seen:?}");
+    assert_eq!(site.house.certified((&bad.0, &bad.1), nodes).await.status, 401, "what was revoked");
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use sheaf::coordinator::principal::Role;
 
 use crate::house::{Answered, House, basic};
+use crate::node::{Agent, online};
 
 const CLUSTERS: &str = "/api/vcenter/namespace-management/clusters";
 
@@ -312,4 +313,44 @@ async fn each_download_is_a_task() {
     assert_eq!(house.call("GET", &path, &header, "").await.status, 200);
     let tasks: Value = house.call("GET", "/sheaf/v1/tasks", &[("authorization", &house.admin())], "").await.json();
     assert_eq!((&tasks[0]["user"], &tasks[0]["state"]), (&json!("admin"), &json!("done")), "{tasks}");
+}
+
+/// As a script goes: log in, ask, download what a real agent gives; with a restart of the coordinator at each step.
+#[tokio::test]
+async fn a_clients_whole_way_over_restarts() {
+    let mut house = House::new().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let _node = Agent::new(&house, folder.path(), "n1", "default").await;
+    online(&house, "n1", true).await;
+    let session = log_in(&house).await;
+    house.restart().await;
+    let asked = provision(&house, &session, &house.cluster).await;
+    assert_eq!(asked.status, 201, "the session outlives a restart: {asked:?}");
+    house.restart().await;
+    online(&house, "n1", true).await;
+    let token = &asked.json()["wcp_support_bundle_token"]["token"];
+    let path = format!("{CLUSTERS}/{}/support-bundle/download?collectors=sites", house.cluster);
+    let header = [("wcp-support-bundle-token", token.as_str().expect("a token"))];
+    let bundle = house.call("GET", &path, &header, "").await;
+    assert!(bundle.status == 200 && bundle.whole, "so does the token: {:?}", bundle.status);
+    let mut tar = tar::Archive::new(&bundle.body[..]);
+    let names: Vec<String> = tar
+        .entries()
+        .expect("a tar")
+        .map(|entry| entry.expect("an entry").path().expect("a path").to_string_lossy().into_owned())
+        .collect();
+    for end in ["/nodes/n1/node.json", "/SEAL.json"] {
+        assert!(names.iter().any(|name| name.ends_with(end)), "{end} in {names:?}");
+    }
+    house.restart().await;
+    is_error(&house.call("GET", &path, &header, "").await, 401, "UNAUTHENTICATED", "a spent token stays spent");
+    let header = [("vmware-api-session-id", session.as_str())];
+    assert_eq!(house.call("DELETE", "/api/session", &header, "").await.status, 204);
+    house.restart().await;
+    is_error(
+        &provision(&house, &session, &house.cluster).await,
+        401,
+        "UNAUTHENTICATED",
+        "an ended session stays ended",
+    );
 }

@@ -113,8 +113,7 @@ impl<'a> Walk<'a> {
         met: &'a mut Met,
         visit: &'a mut dyn FnMut(Seen) -> ControlFlow<()>,
     ) -> ControlFlow<(), bool> {
-        let (roots, entered) = (Vec::new(), HashSet::new());
-        Self { ground, files, met, visit, opens: true, roots, entered, matched: false }.begin(collector)
+        Self::new(files, ground, met, visit, true).begin(collector)
     }
 
     /// As [`Walk::over`], but opens nothing but folders, and stays away from mounts that may hang: files are [`Seen::Sized`].
@@ -125,8 +124,17 @@ impl<'a> Walk<'a> {
         met: &'a mut Met,
         visit: &'a mut dyn FnMut(Seen) -> ControlFlow<()>,
     ) -> ControlFlow<(), bool> {
-        let (roots, entered) = (Vec::new(), HashSet::new());
-        Self { ground, files, met, visit, opens: false, roots, entered, matched: false }.begin(collector)
+        Self::new(files, ground, met, visit, false).begin(collector)
+    }
+
+    fn new(
+        files: &'a Files,
+        ground: &'a Ground<'a>,
+        met: &'a mut Met,
+        visit: &'a mut dyn FnMut(Seen) -> ControlFlow<()>,
+        opens: bool,
+    ) -> Self {
+        Self { ground, files, met, visit, opens, roots: Vec::new(), entered: HashSet::new(), matched: false }
     }
 
     fn begin(self, collector: &Collector) -> ControlFlow<(), bool> {

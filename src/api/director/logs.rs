@@ -42,7 +42,7 @@ pub async fn fetch(
     }
     let task = verbs.deployment_logs(&who, &name, wanted, context(&caller)).await;
     let task = task.map_err(|refusal| match refusal {
-        Refusal::Invalid(said) => Fault::new(StatusCode::NOT_FOUND, INSTANCE, said),
+        Refusal::Conflict(said) => Fault::new(StatusCode::NOT_FOUND, INSTANCE, said),
         other => refused(&other, &name, &caller),
     })?;
     redirect(&verbs, &caller, task)

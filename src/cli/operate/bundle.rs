@@ -59,15 +59,9 @@ pub struct CreateCommand {
     /// How to reach the coordinator.
     #[command(flatten)]
     pub connection: Connection,
-    /// Cluster, by id or name
-    #[arg(long, value_name = "C")]
-    pub cluster: String,
-    /// Only nodes whose names match; may be given more than once
-    #[arg(long = "node", value_name = "GLOB")]
-    pub nodes: Vec<String>,
-    /// Only these collectors; may be given more than once
-    #[arg(long = "collector", value_name = "NAME")]
-    pub collectors: Vec<CollectorName>,
+    /// Of whom, and of what.
+    #[command(flatten)]
+    pub choice: ChoiceOptions,
     /// The time that logs are taken from.
     #[command(flatten)]
     pub window: WindowOptions,
@@ -100,6 +94,20 @@ pub struct CreateCommand {
     pub quiet: bool,
 }
 
+/// Of whom a bundle is, and of what.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ChoiceOptions {
+    /// Cluster, by id or name
+    #[arg(long, value_name = "C")]
+    pub cluster: String,
+    /// Only nodes whose names match; may be given more than once
+    #[arg(long = "node", value_name = "GLOB")]
+    pub nodes: Vec<String>,
+    /// Only these collectors; may be given more than once
+    #[arg(long = "collector", value_name = "NAME")]
+    pub collectors: Vec<CollectorName>,
+}
+
 /// Bytes that a bundle may hold at most.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct BudgetOptions {
@@ -128,9 +136,9 @@ impl CreateCommand {
             bail!("--json and --output - both want standard output");
         }
         let wanted = NewBundle {
-            cluster: self.cluster,
-            nodes: self.nodes,
-            collectors: self.collectors,
+            cluster: self.choice.cluster,
+            nodes: self.choice.nodes,
+            collectors: self.choice.collectors,
             redact: self.redact,
             budgets: self.budgets.into(),
             window: self.window.into(),

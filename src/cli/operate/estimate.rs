@@ -7,15 +7,14 @@ use std::process::ExitCode;
 
 use http::Method;
 
-use super::bundle::BudgetOptions;
+use super::bundle::{BudgetOptions, ChoiceOptions};
 use super::connect::Connection;
 use super::output::{self, Table, bytes};
 use super::wait_for;
 use crate::bundle::Format;
 use crate::cli::remark;
-use crate::id::CollectorName;
+use crate::cli::window::WindowOptions;
 use crate::protocol::control::{BundleEstimate, NewBundle};
-use crate::window::{Asked, Moment};
 
 /// `sheaf bundle estimate`
 #[derive(Debug, clap::Args)]
@@ -30,21 +29,12 @@ pub struct EstimateCommand {
     /// How to reach the coordinator.
     #[command(flatten)]
     pub connection: Connection,
-    /// Cluster, by id or name
-    #[arg(long, value_name = "C")]
-    pub cluster: String,
-    /// Only nodes whose names match; may be given more than once
-    #[arg(long = "node", value_name = "GLOB")]
-    pub nodes: Vec<String>,
-    /// Only these collectors; may be given more than once
-    #[arg(long = "collector", value_name = "NAME")]
-    pub collectors: Vec<CollectorName>,
-    /// Only logs written since then: 2h, 3d, a time, or all
-    #[arg(long, value_name = "TIME")]
-    pub since: Option<Moment>,
-    /// Only logs written until then
-    #[arg(long, value_name = "TIME")]
-    pub until: Option<Moment>,
+    /// Of whom, and of what.
+    #[command(flatten)]
+    pub choice: ChoiceOptions,
+    /// The time that logs would be taken from.
+    #[command(flatten)]
+    pub window: WindowOptions,
     /// What the bundle may hold at most.
     #[command(flatten)]
     pub budgets: BudgetOptions,
@@ -60,12 +50,12 @@ impl EstimateCommand {
     /// When the coordinator refuses or cannot be reached.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let wanted = NewBundle {
-            cluster: self.cluster,
+            cluster: self.choice.cluster,
             redact: Vec::new(),
-            nodes: self.nodes,
-            collectors: self.collectors,
+            nodes: self.choice.nodes,
+            collectors: self.choice.collectors,
             budgets: self.budgets.into(),
-            window: Asked { since: self.since, until: self.until },
+            window: self.window.into(),
             case: None,
             note: None,
             format: Format::TarZst,

@@ -10,7 +10,7 @@ use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use tracing::debug;
 
 use super::{Desk, json, problem, read, unread};
@@ -57,6 +57,12 @@ async fn not_taken(door: &Door, error: ReceiveError) -> Response {
     }
 }
 
+/// The caller's part in a task.
+async fn door(desk: &Desk, task: u64, headers: &HeaderMap) -> Result<Arc<Door>, Response> {
+    let identity = desk.node(headers).await?;
+    desk.engine.door(TaskId(task), &identity.node).ok_or_else(over)
+}
+
 fn answered(answer: Answer) -> Response {
     match answer {
         Answer::Held(next) => json(StatusCode::OK, &Ack { next }),
@@ -84,8 +90,7 @@ pub(super) async fn finish(
     Path(task): Path<u64>,
     request: Request,
 ) -> Result<Response, Response> {
-    let identity = desk.node(request.headers()).await?;
-    let door = desk.engine.door(TaskId(task), &identity.node).ok_or_else(over)?;
+    let door = door(&desk, task, request.headers()).await?;
     let finish: Finish = read(request.into_body()).await?;
     Ok(match door.finish(finish).await {
         Answer::Held(_) => StatusCode::NO_CONTENT.into_response(),
@@ -99,8 +104,7 @@ pub(super) async fn pause(
     Path(task): Path<u64>,
     request: Request,
 ) -> Result<Response, Response> {
-    let identity = desk.node(request.headers()).await?;
-    let door = desk.engine.door(TaskId(task), &identity.node).ok_or_else(over)?;
+    let door = door(&desk, task, request.headers()).await?;
     let paused: Paused = read(request.into_body()).await?;
     door.pause(paused).await;
     Ok(StatusCode::NO_CONTENT.into_response())
@@ -112,8 +116,7 @@ pub(super) async fn held(
     Path(task): Path<u64>,
     request: Request,
 ) -> Result<Response, Response> {
-    let identity = desk.node(request.headers()).await?;
-    let door = desk.engine.door(TaskId(task), &identity.node).ok_or_else(over)?;
+    let door = door(&desk, task, request.headers()).await?;
     let body = Body::from_stream(list(door));
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
 }

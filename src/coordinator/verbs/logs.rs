@@ -41,7 +41,7 @@ impl Verbs {
     /// Collects a deployment's logs and keeps them; the task's result is the kept bundle's id.
     ///
     /// # Errors
-    /// As [`Verbs::deployment`]; [`Refusal::Invalid`] when nothing matches; [`Refusal::TooMany`] when too many wait already.
+    /// As [`Verbs::deployment`]; [`Refusal::Invalid`] for a window or filters that are none; [`Refusal::Conflict`] when nothing matches; [`Refusal::TooMany`] when too many wait already.
     pub async fn deployment_logs(
         &self,
         who: &Principal,
@@ -84,7 +84,7 @@ impl Verbs {
         }
         if nodes.is_empty() {
             let lacks = if found { "no job that matches" } else { "no such instance" };
-            return Err(Refusal::Invalid(format!("deployment `{name}` has {lacks}")));
+            return Err(Refusal::Conflict(format!("deployment `{name}` has {lacks}")));
         }
         let task = NewTask {
             kind: "logs".into(),
