@@ -10,7 +10,7 @@ use super::kit::{Rig, frames, hello, name, noise, soon};
 use crate::bundle::Format;
 use crate::bundle::outcome::{Outcome, Verdict};
 use crate::bundle::segment::Note;
-use crate::coordinator::run::{StepState, TaskEnd};
+use crate::coordinator::run::{Event, StepState, TaskEnd};
 use crate::limits::{SEGMENT_RAW, STALL};
 use crate::protocol::agents::Down;
 
@@ -44,6 +44,26 @@ async fn three_nodes_become_one_bundle() {
         assert!(result.contains("\"verdict\":\"complete\""), "{result}");
         rig.all_is_free().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_is_the_part_of_what_the_first_segment_expects() {
+    let rig = Rig::new(|_| {});
+    let reading = rig.start(Format::TarZst, &["a"]);
+    let mut agent = rig.agent("a").await.ordered().await;
+    // Lines of progress have some seconds between them.
+    tokio::time::advance(STALL / 2).await;
+    let entry = agent.entry("x", b"content");
+    let mut first = agent.segment(frames(&entry), true, Vec::new());
+    first.head.estimate = Some(4 * entry.len() as u64);
+    assert_eq!(agent.put(&first).await.ack(), (200, 1));
+    agent.next = 1;
+    let told = rig
+        .event(|event| matches!(event, Event::Step(step) if step.tags == ["a"] && step.state == StepState::InProgress));
+    let Event::Step(step) = told.await else { unreachable!("only steps match") };
+    assert_eq!((step.progress, step.data), (25, Some(json!({ "bytes": entry.len() }))));
+    agent.finish().await;
+    assert_eq!(reading.bundle().await.verdict, Verdict::Complete);
 }
 
 #[tokio::test]
