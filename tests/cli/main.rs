@@ -3,6 +3,7 @@
 mod deployment;
 mod desk;
 mod proxy;
+mod user;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
