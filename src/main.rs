@@ -1,9 +1,10 @@
-//! The one binary. Parses, dispatches, maps to an exit code; no logic.
+//! The program `sheaf`: every verb there is. Parses, dispatches, maps to an exit code; no logic.
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use sheaf::cli::{self, Sheaf};
+use sheaf::cli;
+use sheaf::cli::tree::Sheaf;
 use sheaf::telemetry;
 
 fn main() -> ExitCode {

@@ -2,7 +2,7 @@
 //!
 //! Reads `src` as text. The floors are in the doc of `src/lib.rs`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("agent::source", &["bundle", "protocol", "agent::config", "agent::host", "agent::history", "agent::collectors"]),
     ("agent::redact", &["bundle", "agent::source"]),
     ("agent::pack", &["bundle", "agent::redact"]),
-    ("agent::send", &["bundle", "protocol", "net", "agent::pack"]),
+    ("agent::send", &["bundle", "protocol", "net", "agent::pack", "agent::program"]),
     ("agent", &["bundle", "protocol", "net"]),
     ("coordinator::receive", &["bundle", "protocol", "net"]),
     ("coordinator::verify", &["bundle", "protocol", "coordinator::receive"]),
@@ -41,6 +41,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("telemetry", ROOF),
     ("cli", ROOF),
     ("main", ROOF),
+    ("bin", ROOF),
 ];
 const GROUND: &[&str] = &["id", "secret", "limits", "clock", "floor", "shutdown", "state", "report", "window"];
 const FACE: &[&str] = &["api::door", "coordinator::verbs", "bundle", "protocol", "net"];
@@ -62,6 +63,47 @@ fn nothing_imports_upwards_or_across() {
     }
     assert!(edges > 20, "the reader of imports sees only {edges} edges: it is broken");
     assert!(faults.is_empty(), "the floors do not allow:\n{}", faults.into_iter().collect::<Vec<_>>().join("\n"));
+}
+
+/// What `sheaf-agent` holds is what it reaches, from one file's imports to the next; a file brings all below it, but for the two that
+/// only list rooms.
+#[test]
+fn the_agents_program_reaches_nothing_but_the_agent() {
+    let modules: BTreeMap<String, PathBuf> = sources().into_iter().map(|file| (module_of(&file), file)).collect();
+    let mut reached = BTreeMap::from([("bin::sheaf-agent".to_owned(), String::new())]);
+    let mut open: Vec<String> = reached.keys().cloned().collect();
+    while let Some(module) = open.pop() {
+        let text = production_code(&fs::read_to_string(&modules[&module]).expect("readable source"));
+        let below = modules.keys().filter(|other| !LISTS.contains(&&*module) && within(other, &module)).cloned();
+        let imported = imports(&module, &text).into_iter().filter_map(|path| home(&modules, path));
+        for next in imported.chain(below) {
+            if !reached.contains_key(&next) {
+                reached.insert(next.clone(), module.clone());
+                open.push(next);
+            }
+        }
+    }
+    for wanted in ["cli::agent::join", "agent::run::service", "agent::redact::rules", "protocol::agents", "net::client"]
+    {
+        assert!(reached.contains_key(wanted), "the reader of imports does not come to {wanted}: it is broken");
+    }
+    let foreign = |module: &str| {
+        let own = within(module, "cli::agent") || ["cli", "cli::output", "cli::window"].contains(&module);
+        (within(module, "cli") && !own) || ["coordinator", "api", "main"].iter().any(|room| within(module, room))
+    };
+    let faults: Vec<_> = reached.iter().filter(|(module, _)| foreign(module)).collect();
+    assert!(faults.is_empty(), "(what is reached, and from where) {faults:#?}");
+}
+
+/// Files that name what lies below them and use none of it.
+const LISTS: &[&str] = &["", "cli"];
+
+/// The module that a path is of.
+fn home(modules: &BTreeMap<String, PathBuf>, mut path: String) -> Option<String> {
+    while !modules.contains_key(&path) {
+        path.truncate(path.rfind("::")?);
+    }
+    Some(path)
 }
 
 #[test]
@@ -141,7 +183,7 @@ fn every_verb_records_its_refusals() {
 fn the_tour_names_what_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let tour = fs::read_to_string(root.join("src/lib.rs")).expect("readable source");
-    for (room, _) in ROOMS.iter().filter(|(room, _)| *room != "main") {
+    for (room, _) in ROOMS.iter().filter(|(room, _)| !["main", "bin"].contains(room)) {
         let at = root.join("src").join(room.replace("::", "/"));
         assert!(at.is_dir() || at.with_extension("rs").is_file(), "{room} has a floor and no file");
         let top = room.split("::").next().expect("a first component");
@@ -184,7 +226,7 @@ fn production_code(text: &str) -> String {
 /// Every path into the crate that `text` names, groups opened and `super` resolved.
 fn imports(module: &str, text: &str) -> Vec<String> {
     let mut found = Vec::new();
-    for start in ["crate::", "super::"] {
+    for start in ["crate::", "super::", "sheaf::"] {
         for (at, _) in text.match_indices(start) {
             let before = text[..at].chars().next_back().unwrap_or(' ');
             if before.is_alphanumeric() || before == '_' || before == ':' {
@@ -192,8 +234,8 @@ fn imports(module: &str, text: &str) -> Vec<String> {
             }
             let mut rest = &text[at..];
             let mut base: Vec<&str> = Vec::new();
-            if start == "crate::" {
-                rest = &rest["crate::".len()..];
+            if start != "super::" {
+                rest = &rest[start.len()..];
             } else {
                 base = module.split("::").collect();
                 while let Some(after) = rest.strip_prefix("super::") {

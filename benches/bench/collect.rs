@@ -8,6 +8,7 @@ use super::corpus::{self, Corpus};
 use super::measure::{Cost, Row, figure, pairs, processes};
 
 const SHEAF: &str = env!("CARGO_BIN_EXE_sheaf");
+const AGENT: &str = env!("CARGO_BIN_EXE_sheaf-agent");
 
 pub(crate) fn rows(corpus: &Corpus) {
     let work = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder can be made");
@@ -24,9 +25,9 @@ fn gather(corpus: &Corpus, work: &Path, name: &str, folders: &[&str], bundle: &P
     let config = configure(corpus, work, folders);
     let ours = || {
         let _ = fs::remove_file(bundle);
-        let mut command = Command::new(SHEAF);
+        let mut command = Command::new(AGENT);
         command
-            .args(["agent", "collect", "--json", "--since", "all", "--config"])
+            .args(["collect", "--json", "--since", "all", "--config"])
             .arg(&config)
             .arg("--output")
             .arg(bundle)

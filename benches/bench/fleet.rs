@@ -11,6 +11,7 @@ use super::corpus::Corpus;
 use super::measure::{figure, processes};
 
 const SHEAF: &str = env!("CARGO_BIN_EXE_sheaf");
+const AGENT: &str = env!("CARGO_BIN_EXE_sheaf-agent");
 const PASSWORD: &str = "bench-password-of-no-worth";
 
 pub(crate) fn rows(corpus: &Corpus) {
@@ -87,7 +88,7 @@ impl Fleet {
         for number in 0..nodes {
             let config = fleet.configure(corpus, number, nodes, agents_port);
             let log = File::create(config.with_extension("log")).expect("a file can be made");
-            let agent = Command::new(SHEAF).args(["agent", "run", "--config"]).arg(&config).stderr(log).spawn();
+            let agent = Command::new(AGENT).args(["run", "--config"]).arg(&config).stderr(log).spawn();
             fleet.agents.push(agent.expect("sheaf runs"));
         }
         fleet.wait_for(|fleet| {

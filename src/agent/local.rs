@@ -16,6 +16,7 @@ use crate::agent::config::AgentConfig;
 use crate::agent::deployments::Deployments;
 use crate::agent::host::Host;
 use crate::agent::pack::{Packed, Packer, Settings};
+use crate::agent::program;
 use crate::agent::redact::{Added, SiteRule};
 use crate::agent::run::{Pauses, Pipeline, pipeline};
 use crate::agent::source::{Library, Plan, inventory};
@@ -49,7 +50,7 @@ pub enum LocalError {
     #[error("cannot open the host's root {}", .0.display())]
     Root(PathBuf, #[source] io::Error),
     /// A collector that the node does not declare.
-    #[error("this node declares no collector `{0}`; `sheaf agent check` lists them")]
+    #[error("this node declares no collector `{0}`; `{called} check` lists them", called = program::called())]
     Collector(String),
     /// A deployment that the node does not keep.
     #[error("this node keeps no deployment `{0}`; `sheaf deployment show` on the coordinator says where it is")]

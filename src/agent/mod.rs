@@ -12,6 +12,7 @@ pub mod host;
 pub mod join;
 pub mod local;
 pub mod pack;
+pub mod program;
 pub mod redact;
 pub mod run;
 pub mod send;

@@ -29,6 +29,7 @@ use self::offset::{Offset, Sample};
 use self::setup::Setup;
 use crate::agent::config::{AgentConfig, ConfigError};
 use crate::agent::deployments::Deployments;
+use crate::agent::program;
 use crate::agent::send::{Backoff, Keys, Link, LinkError, LoginError};
 use crate::agent::source::Library;
 use crate::agent::source::plan::Known;
@@ -53,7 +54,8 @@ const QUEUE: usize = 8;
 pub enum AgentError {
     /// A key of the configuration that only the daemon needs.
     #[error(
-        "the configuration has no `{0}`, which `agent run` needs; `sheaf agent join FILE` with a cluster's access info sets the node up"
+        "the configuration has no `{0}`, which the daemon needs; `{called} join FILE` with a cluster's access info sets the node up",
+        called = program::called()
     )]
     Missing(&'static str),
     /// There is nothing to log in with.

@@ -1,9 +1,10 @@
-//! Verbs of a node: `sheaf agent run|join|collect|check`.
+//! Verbs of a node: `sheaf agent run|join|collect|check|rules`, and the same of the program `sheaf-agent` ([`program`]).
 //!
 //! Arguments become a configuration and what is wanted; the work is the agent's. What a verb says on standard output is plain
 //! when piped, and one JSON object or array with `--json`.
 
 mod join;
+pub mod program;
 mod rules;
 
 use std::io::{self, IsTerminal as _, Write as _};
@@ -17,7 +18,7 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
-use super::operate::output;
+use super::output;
 use super::window::WindowOptions;
 use crate::agent::config::AgentConfig;
 use crate::agent::host::Host;
@@ -45,7 +46,7 @@ pub enum AgentCommand {
     /// Run the agent until it is told to stop
     #[command(after_help = "Examples:
   sheaf agent run --config /etc/sheaf/agent.toml
-  sheaf --log debug agent run --config agent.toml
+  sheaf agent run --config agent.toml --log debug
 
 Exit codes: 0 it was told to stop, 78 this node is not set up (no agent secret, or a configuration that cannot be used): starting
 it again does not help, and the last line of the log says what does. 1 anything else.")]

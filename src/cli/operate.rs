@@ -16,7 +16,6 @@ pub mod history;
 pub mod key;
 pub mod login;
 pub mod node;
-pub mod output;
 mod private;
 pub mod profile;
 pub mod progress;

@@ -24,7 +24,7 @@ use super::operate::bundle::{Made, create};
 use super::operate::connect::Coordinator;
 use super::operate::delivery::Destination;
 use super::operate::deployment;
-use super::operate::output;
+use super::output;
 use crate::bundle::Format;
 use crate::bundle::manifest::Budgets;
 use crate::bundle::outcome::Verdict;

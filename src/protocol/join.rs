@@ -228,7 +228,7 @@ fn daemon_set(image: &str) -> Value {
     let container = json!({
         "name": "sheaf-agent",
         "image": image,
-        "args": ["agent", "run", "--join", "/etc/sheaf/access", "--state-dir", "/var/lib/sheaf-agent", "--host-root", "/host"],
+        "args": ["run", "--join", "/etc/sheaf/access", "--state-dir", "/var/lib/sheaf-agent", "--host-root", "/host"],
         "env": [{ "name": "SHEAF_NODE", "valueFrom": { "fieldRef": { "fieldPath": "spec.nodeName" } } }],
         "securityContext": {
             "runAsUser": 0,

@@ -1,4 +1,4 @@
-//! `sheaf agent check` with the real program: what it finds in collector files, what it shows, and how it ends.
+//! `sheaf-agent check` with the real program: what it finds in collector files, what it shows, and how it ends.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -28,8 +28,8 @@ fn check(text: &str, words: &[&str]) -> Output {
         node.path("state")
     );
     fs::write(&config, lines).expect("written");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sheaf"));
-    command.args(["agent", "check", "--config"]).arg(&config).args(words).output().expect("started")
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sheaf-agent"));
+    command.args(["check", "--config"]).arg(&config).args(words).output().expect("started")
 }
 
 #[test]

@@ -16,7 +16,7 @@ use sheaf::bundle::outcome::Verdict;
 
 use crate::kit::{Coordinator, Node, log, manifest, verdict};
 
-const SHEAF: &str = env!("CARGO_BIN_EXE_sheaf");
+const AGENT: &str = env!("CARGO_BIN_EXE_sheaf-agent");
 /// A user that owns nothing.
 const NOBODY: u32 = 65_534;
 
@@ -41,7 +41,7 @@ fn configured(node: &Node, more: &str) -> PathBuf {
 }
 
 fn collect(config: &Path) -> Vec<String> {
-    let words = ["agent", "collect", "--json", "--config"].map(str::to_owned);
+    let words = ["collect", "--json", "--config"].map(str::to_owned);
     words.into_iter().chain([config.display().to_string()]).collect()
 }
 
@@ -67,7 +67,7 @@ fn is_root() -> bool {
 /// The program as a user without rights: through setpriv(1) where the tests are root's. None where that user cannot run it.
 fn unprivileged(node: &Node) -> Option<Command> {
     if !is_root() {
-        return Some(Command::new(SHEAF));
+        return Some(Command::new(AGENT));
     }
     let nobody = || {
         let mut command = Command::new("setpriv");
@@ -78,13 +78,13 @@ fn unprivileged(node: &Node) -> Option<Command> {
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).expect("chmod");
     }
     chown(node.path("state"), Some(NOBODY), Some(NOBODY)).expect("chown");
-    let runs = nobody().arg(SHEAF).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let runs = nobody().arg(AGENT).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if !runs.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: setpriv is not here, or user {NOBODY} may not run {SHEAF}");
+        eprintln!("skipped: setpriv is not here, or user {NOBODY} may not run {AGENT}");
         return None;
     }
     let mut command = nobody();
-    command.arg(SHEAF);
+    command.arg(AGENT);
     Some(command)
 }
 
@@ -92,7 +92,7 @@ fn unprivileged(node: &Node) -> Option<Command> {
 fn without_journal_and_pressure_a_bundle_says_so() {
     let node = node();
     let bundle = node.path("own.tar.zst");
-    run(Command::new(SHEAF).args(collect(&configured(&node, ""))).arg("--output").arg(&bundle));
+    run(Command::new(AGENT).args(collect(&configured(&node, ""))).arg("--output").arg(&bundle));
     assert_eq!(verdict(&bundle), Verdict::Complete);
     node.stands_in(&bundle, "fixture");
     assert_eq!(missing(&bundle, "journal/recent.export"), "skipped: this node keeps no journal");
@@ -160,7 +160,7 @@ fn on_a_root_that_cannot_be_written_it_collects_all_the_same() {
         return;
     }
     let bundle = node.path("own.tar.zst");
-    let words: Vec<String> = [SHEAF.to_owned()].into_iter().chain(collect(&config)).collect();
+    let words: Vec<String> = [AGENT.to_owned()].into_iter().chain(collect(&config)).collect();
     let out = File::create(&bundle).expect("a file");
     run(unshared(&words).args(["--output", "-"]).stdout(out));
     assert_eq!(verdict(&bundle), Verdict::Complete);
@@ -202,7 +202,7 @@ fn a_mount_that_never_answers_is_named() {
         let config =
             configured(&node, &format!("network_file_systems = \"{remote}\"\n[limits]\nmount_wait = \"1s\"\n"));
         let bundle = node.path(&format!("{remote}.tar.zst"));
-        run(Command::new(SHEAF).args(collect(&config)).arg("--output").arg(&bundle));
+        run(Command::new(AGENT).args(collect(&config)).arg("--output").arg(&bundle));
         assert_eq!(verdict(&bundle), Verdict::Complete);
         node.stands_in(&bundle, "fixture");
         let said = missing(&bundle, "files/var/log/hung");
@@ -237,7 +237,7 @@ async fn a_daemon_without_rights_serves_its_coordinator() {
     }
     let more = format!("url = {:?}\nca_file = {ca:?}\nsecret_file = {secret:?}\n", config.url.expect("a url"));
     let file = configured(&node, &more);
-    let daemon = command.args(["agent", "run", "--config"]).arg(&file).stdout(Stdio::null()).stderr(Stdio::null());
+    let daemon = command.args(["run", "--config"]).arg(&file).stdout(Stdio::null()).stderr(Stdio::null());
     let _daemon = Running(daemon.spawn().expect("started"));
     coordinator.online("plain").await;
     let bundle = coordinator.download().await;

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::kit::tree::{host_root, same_tree, untar};
-use crate::kit::{Site, full_disk, text, verify};
+use crate::kit::{AGENT, SHEAF, Site, full_disk, text, verify};
 
 #[test]
 fn an_output_that_cannot_be_written_is_said_and_leaves_no_bundle() {
@@ -15,7 +15,7 @@ fn an_output_that_cannot_be_written_is_said_and_leaves_no_bundle() {
 
     let output = site.folder.path().join("full.tar.zst");
     let whole = site.bundle(&output, &[]);
-    let mut command = full_disk(1024);
+    let mut command = full_disk(SHEAF, 1024);
     command.args(whole.get_args());
     for (name, value) in whole.get_envs() {
         command.env(name, value.expect("set"));
@@ -51,8 +51,8 @@ fn a_nodes_own_bundle_on_a_full_disk_is_never_called_complete() {
     host_root(&root, 9, &[("large.log", 12 << 20)]);
     let node = site.node("node", &root, site.agents);
     let output = site.folder.path().join("own.tar.zst");
-    let done = full_disk(1024)
-        .args(["agent", "collect", "--config"])
+    let done = full_disk(AGENT, 1024)
+        .args(["collect", "--config"])
         .arg(&node.config)
         .arg("--output")
         .arg(&output)

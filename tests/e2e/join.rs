@@ -5,11 +5,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use crate::kit::{SHEAF, Site, succeed, text, wait_for};
+use crate::kit::{AGENT, Site, succeed, text, wait_for};
 
 fn join(file: &Path, folder: &Path, host: &Path, words: &[&str]) -> Output {
-    let mut command = Command::new(SHEAF);
-    command.args(["agent", "join"]).arg(file).arg("--host-root").arg(host);
+    let mut command = Command::new(AGENT);
+    command.arg("join").arg(file).arg("--host-root").arg(host);
     command.arg("--config-dir").arg(folder.join("etc")).arg("--state-dir").arg(folder.join("var"));
     command.args(words).stdin(Stdio::null()).output().expect("sheaf runs")
 }
@@ -38,8 +38,8 @@ fn a_node_joins_with_a_file_and_one_command() {
     assert!(joined.status.success(), "{}", text(&joined));
     let said: serde_json::Value = serde_json::from_slice(&joined.stdout).expect("JSON");
     assert_eq!((&said["name"], &said["cluster"]), (&"web-1".into(), &"edge".into()));
-    let mut agent = Command::new(SHEAF);
-    agent.args(["agent", "run", "--config"]).arg(one.join("etc/agent.toml"));
+    let mut agent = Command::new(AGENT);
+    agent.args(["run", "--config"]).arg(one.join("etc/agent.toml"));
     let mut agent = agent.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
     site.online(&["web-1"]);
     let node = site.json(&["node", "show", "web-1", "--json"]);
@@ -54,6 +54,11 @@ fn a_node_joins_with_a_file_and_one_command() {
     // Without --name it stays who it is.
     let again = join(&file, &one, &root, &[]);
     assert!(again.status.success() && text(&again).contains("web-1"), "{}", text(&again));
+    assert!(
+        text(&again).contains("\n  sheaf-agent run --config "),
+        "it names the program that is here: {}",
+        text(&again)
+    );
     site.online(&["web-1"]);
     assert!(site.sheaf(&["cluster", "access-info", "edge", "--reset"]).status.success());
     let late = join(&file, &two, &root, &["--name", "web-3"]);

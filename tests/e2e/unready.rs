@@ -5,20 +5,20 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::kit::{SHEAF, text};
+use crate::kit::{AGENT, text};
 
 /// What the unit's `RestartPreventExitStatus=` names.
 const NOT_SET_UP: i32 = 78;
 
-/// Runs `agent run` under what stands in for systemd, and gives what it was told.
+/// Runs the agent under what stands in for systemd, and gives what it was told.
 fn run(folder: &Path, config: &str, credentials: Option<&Path>) -> (Output, String) {
     let file = folder.join("agent.toml");
     fs::write(&file, config).expect("configuration");
     let at = folder.join("notify");
     let _ = fs::remove_file(&at);
     let systemd = UnixDatagram::bind(&at).expect("a socket");
-    let mut command = Command::new(SHEAF);
-    command.args(["agent", "run", "--config"]).arg(&file).env("NOTIFY_SOCKET", &at);
+    let mut command = Command::new(AGENT);
+    command.args(["run", "--config"]).arg(&file).env("NOTIFY_SOCKET", &at);
     match credentials {
         Some(folder) => command.env("CREDENTIALS_DIRECTORY", folder),
         None => command.env_remove("CREDENTIALS_DIRECTORY"),
@@ -49,7 +49,7 @@ fn an_agent_that_is_not_set_up_ends_at_once_and_says_what_to_do() {
     for (config, expected) in [
         ("", "no `url`"),
         ("url = 'https://127.0.0.1:1'\n", "no `ca_file`"),
-        (whole.as_str(), "sheaf agent join FILE"),
+        (whole.as_str(), "sheaf-agent join FILE"),
         (malformed.as_str(), "holds no agent secret"),
         ("colect = 'off'\n", "unknown key `colect`"),
     ] {

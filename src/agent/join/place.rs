@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use crate::agent::config::AgentConfig;
+use crate::agent::program;
 use crate::id::NodeName;
 use crate::protocol::join::AccessInfo;
 use crate::report;
@@ -276,7 +277,8 @@ impl Plan {
 
     /// The configuration's text. A file that sets nothing, such as a package's sample, stays below it, to be read.
     fn config_text(&self) -> String {
-        let head = "# Written by `sheaf agent join`; what else is set here stays when it joins again.";
+        let head =
+            format!("# Written by `{} join`; what else is set here stays when it joins again.", program::called());
         let sample = self.earlier.as_ref().filter(|earlier| earlier.is_empty());
         let sample = sample.and_then(|_| fs::read_to_string(&self.home.config).ok()).unwrap_or_default();
         if sample.trim().is_empty() {

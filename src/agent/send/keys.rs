@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::link::{Link, LinkError};
+use crate::agent::program;
 use crate::limits::AGENT_TTL_MS;
 use crate::report;
 use crate::secret::{AgentSecret, Secret};
@@ -32,9 +33,10 @@ const EXCHANGE: &str = "/api/v2/agent/secrets/exchange";
 pub enum LoginError {
     /// No secret on this node.
     #[error(
-        "this node has no agent secret: run `sheaf agent join FILE` with the cluster's access info, or put what \
+        "this node has no agent secret: run `{called} join FILE` with the cluster's access info, or put what \
          `sheaf secret create NODE-NAME` prints into {}",
-        .0.display()
+        .0.display(),
+        called = program::called()
     )]
     Missing(PathBuf),
     /// A file is there and cannot be read.

@@ -11,7 +11,8 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 
 use crate::agent::join::{self, Home, Mounted, Settings, Ticket, Via};
-use crate::cli::operate::output;
+use crate::agent::program;
+use crate::cli::output;
 use crate::cli::remark;
 use crate::clock::Clock;
 use crate::id::NodeName;
@@ -160,7 +161,7 @@ fn tell(home: &Home, reply: &JoinReply, packaged: bool, json: bool) -> anyhow::R
     let next = if packaged {
         "systemctl enable --now sheaf-agent".to_owned()
     } else {
-        format!("sheaf agent run --config {}", home.config.display())
+        format!("{} run --config {}", program::called(), home.config.display())
     };
     if json {
         let object = serde_json::json!({

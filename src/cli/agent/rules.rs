@@ -11,7 +11,7 @@ use serde_json::json;
 use super::Configured;
 use crate::agent::redact::{self, RuleRow, SiteRule};
 use crate::agent::source::{Access, Level, Row};
-use crate::cli::operate::output;
+use crate::cli::output;
 use crate::report;
 
 /// `sheaf agent rules`

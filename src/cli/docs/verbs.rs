@@ -69,6 +69,7 @@ fn others(name: &str, parent: Option<&str>) -> String {
     };
     match parent {
         Some(parent) => format!("{parent}(1){format}"),
+        None if name == "sheaf-agent" => format!("sheaf(1){format}, sheaf-bundle(5)"),
         None => "sheaf-agent.toml(5), sheaf-coordinator.toml(5), sheaf-collectors(5), sheaf-bundle(5)".to_owned(),
     }
 }

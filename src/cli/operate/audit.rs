@@ -8,8 +8,8 @@ use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp};
 
 use super::connect::{Connection, Coordinator, segment};
-use super::output::{self, Table};
 use super::wait_for;
+use crate::cli::output::{self, Table};
 use crate::protocol::control::{AuditPage, AuditRecord};
 
 /// `sheaf audit …`

@@ -16,7 +16,6 @@ use http_body_util::BodyExt as _;
 
 use super::connect::{Connection, Coordinator};
 use super::delivery::{Destination, Opened, Written};
-use super::output;
 use super::progress::{Position, Progress, catch_up, follow};
 use super::{stored, wait_for};
 use crate::agent::source::measure;
@@ -25,6 +24,7 @@ use crate::bundle::manifest::Budgets;
 use crate::bundle::outcome::Verdict;
 use crate::bundle::seal::PublicKey;
 use crate::bundle::verify::{Finding, Matter, Report, verify};
+use crate::cli::output;
 use crate::cli::remark;
 use crate::cli::window::WindowOptions;
 use crate::id::{BundleName, CollectorName, TaskId};

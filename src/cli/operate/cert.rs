@@ -3,7 +3,7 @@
 use http::Method;
 
 use super::connect::{Coordinator, segment};
-use super::output;
+use crate::cli::output;
 use crate::protocol::federation::Certificate;
 
 /// What to do with operators' certificates; `sheaf fleet kubeconfig` issues them.

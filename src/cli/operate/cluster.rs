@@ -6,8 +6,8 @@ use http::Method;
 use serde_json::Value;
 
 use super::connect::{Coordinator, segment};
-use super::output;
 use super::private;
+use crate::cli::output;
 use crate::id::ClusterName;
 use crate::protocol::control::{Cluster, NewCluster};
 use crate::protocol::federation::NewAccessInfo;
@@ -43,7 +43,7 @@ pub enum Verb {
     },
     /// Download what nodes need to join a cluster: once, until it is reset
     #[command(after_help = "Examples:
-  sheaf cluster access-info edge-7 --output edge-7.json     then, on each node: sheaf agent join edge-7.json
+  sheaf cluster access-info edge-7 --output edge-7.json     then, on each node: sheaf-agent join edge-7.json
   kubectl apply -f edge-7.json                              or on Kubernetes: an agent on every node
   sheaf cluster access-info edge-7 --reset                  revoke what was downloaded; nodes that joined stay
   sheaf cluster access-info edge-7 --reset --output new.json")]

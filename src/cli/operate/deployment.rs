@@ -7,9 +7,9 @@ use http::Method;
 use serde_json::json;
 
 use super::connect::{Coordinator, segment};
-use super::output::{self, Table};
 use super::progress::{self, Position};
 use super::task;
+use crate::cli::output::{self, Table};
 use crate::limits;
 use crate::net::body::capped;
 use crate::protocol::control::{Deployment, Task, TaskState};

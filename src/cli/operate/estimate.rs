@@ -9,9 +9,9 @@ use http::Method;
 
 use super::bundle::{BudgetOptions, ChoiceOptions};
 use super::connect::Connection;
-use super::output::{self, Table, bytes};
 use super::wait_for;
 use crate::bundle::Format;
+use crate::cli::output::{self, Table, bytes};
 use crate::cli::remark;
 use crate::cli::window::WindowOptions;
 use crate::protocol::control::{BundleEstimate, NewBundle};

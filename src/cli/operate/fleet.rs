@@ -6,8 +6,8 @@ use http::Method;
 use serde_json::Value;
 
 use super::connect::{Coordinator, segment};
-use super::output;
 use super::private;
+use crate::cli::output;
 use crate::id::FleetName;
 use crate::protocol::federation::{Fleet, NewFleet, NewKubeconfig};
 

@@ -13,8 +13,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::connect::{Coordinator, segment};
-use super::output::{self, Table, bytes};
 use crate::bundle::reader::{ReadError, Reader};
+use crate::cli::output::{self, Table, bytes};
 use crate::clock::rfc3339;
 use crate::protocol::history::{Event, History, METRICS, Metric, Mounted, POINTS, Point, Points, Stamp, Timeline};
 use crate::report;

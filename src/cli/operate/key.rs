@@ -9,8 +9,8 @@ use anyhow::Context as _;
 use http::Method;
 
 use super::connect::{Coordinator, segment};
-use super::output;
 use super::secret::new_file;
+use crate::cli::output;
 use crate::protocol::control::{AccessKey, AccessKeyGrant, NewAccessKey, Whoami};
 
 /// What to do with access keys.

@@ -6,7 +6,8 @@ use http::Method;
 
 use super::connect::Connection;
 use super::profile::{self, Profile};
-use super::{output, wait_for};
+use super::wait_for;
+use crate::cli::output;
 use crate::protocol::control::SessionGrant;
 
 /// `sheaf login`

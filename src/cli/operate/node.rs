@@ -6,7 +6,7 @@ use http::Method;
 
 use super::connect::{Coordinator, segment};
 use super::history::Shown;
-use super::output::{self, Table, bytes};
+use crate::cli::output::{self, Table, bytes};
 use crate::protocol::agents::Vitals;
 use crate::protocol::control::Node;
 use crate::window::Moment;

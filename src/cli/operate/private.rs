@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde_json::Value;
 
-use super::output;
+use crate::cli::output;
 
 /// Waits for `made` and writes it into a new file of mode 0600, or to standard output. A file that stays empty is removed again.
 ///

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use http::Method;
 
 use super::connect::{Coordinator, segment};
-use super::output::{self, Table};
+use crate::cli::output::{self, Table};
 use crate::id::NodeName;
 use crate::protocol::control::{AgentSecretGrant, AgentSecretRow, NewSecret};
 

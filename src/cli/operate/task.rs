@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use http::Method;
 
 use super::connect::Coordinator;
-use super::output::{self, Table};
 use super::progress::{self, Position};
 use super::stored;
 use crate::bundle::outcome::Verdict;
+use crate::cli::output::{self, Table};
 use crate::cli::remark;
 use crate::id::{BundleId, TaskId};
 use crate::limits;

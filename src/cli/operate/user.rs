@@ -10,8 +10,8 @@ use http::Method;
 
 use super::connect::{Coordinator, segment};
 use super::key;
-use super::output;
 use super::prompt;
+use crate::cli::output;
 use crate::protocol::control::{NewPassword, NewUser, User, UserChange, UserScope, Whoami};
 use crate::secret::Secret;
 

@@ -13,7 +13,7 @@ use crate::bundle::manifest::lines::Row;
 use crate::bundle::manifest::{FileRow, SourceRow};
 use crate::bundle::outcome::Outcome;
 use crate::bundle::reader::Reader;
-use crate::cli::operate::output::{Table, bytes};
+use crate::cli::output::{Table, bytes};
 
 /// The table of a sealed bundle.
 ///

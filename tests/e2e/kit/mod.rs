@@ -10,8 +10,10 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The binary under test.
+/// The program of those who operate and coordinate.
 pub const SHEAF: &str = env!("CARGO_BIN_EXE_sheaf");
+/// The program of nodes.
+pub const AGENT: &str = env!("CARGO_BIN_EXE_sheaf-agent");
 const PASSWORD: &str = "correct-horse-battery";
 
 /// A running coordinator and what belongs to it; everything ends with the value.
@@ -178,15 +180,15 @@ pub struct Node {
 impl Node {
     /// Starts the agent.
     pub fn start(&mut self) {
-        let mut command = Command::new(SHEAF);
-        command.args(["agent", "run", "--config"]).arg(&self.config);
+        let mut command = Command::new(AGENT);
+        command.args(["run", "--config"]).arg(&self.config);
         self.child = Some(spawn(&mut command, &self.folder, "agent"));
     }
 
     /// Starts the agent under what stands in for systemd.
     pub fn start_under(&mut self, systemd: &Path) {
-        let mut command = Command::new(SHEAF);
-        command.args(["agent", "run", "--config"]).arg(&self.config).env("NOTIFY_SOCKET", systemd);
+        let mut command = Command::new(AGENT);
+        command.args(["run", "--config"]).arg(&self.config).env("NOTIFY_SOCKET", systemd);
         self.child = Some(spawn(&mut command, &self.folder, "agent"));
     }
 
@@ -197,8 +199,8 @@ impl Node {
 
     /// Starts the agent on a disk that takes no file beyond `kib`.
     pub fn start_with_full_disk(&mut self, kib: u32) {
-        let mut command = full_disk(kib);
-        command.args(["agent", "run", "--config"]).arg(&self.config);
+        let mut command = full_disk(AGENT, kib);
+        command.args(["run", "--config"]).arg(&self.config);
         self.child = Some(spawn(&mut command, &self.folder, "agent"));
     }
 
@@ -263,11 +265,11 @@ pub fn verify(bundle: &Path) -> (i32, serde_json::Value) {
     (output.status.code().expect("not killed"), json)
 }
 
-/// A `sheaf` whose writes fail once a file has `kib`, as on a full disk. Works without root.
-pub fn full_disk(kib: u32) -> Command {
+/// A program whose writes fail once a file has `kib`, as on a full disk. Works without root.
+pub fn full_disk(program: &str, kib: u32) -> Command {
     let mut command = Command::new("bash");
     // Ignored, the signal turns into an error of the write.
-    command.arg("-c").arg(format!("trap '' XFSZ; ulimit -f {kib}; exec \"$0\" \"$@\"")).arg(SHEAF);
+    command.arg("-c").arg(format!("trap '' XFSZ; ulimit -f {kib}; exec \"$0\" \"$@\"")).arg(program);
     command
 }
 

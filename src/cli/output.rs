@@ -1,6 +1,6 @@
-//! What the operator verbs print: tables, one object, an array.
+//! What verbs print: tables, one object, an array.
 //!
-//! Values come from the coordinator and are foreign: each cell is escaped. On a terminal a table has a head and aligned
+//! Values come from elsewhere and are foreign: each cell is escaped. On a terminal a table has a head and aligned
 //! columns; piped it is bare rows with tabs. A reader that goes away early is no error. Nothing here talks to anyone.
 
 use std::io::{self, IsTerminal as _, Write};
