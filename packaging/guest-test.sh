@@ -26,16 +26,20 @@ get() { apt-get install -y -q --no-install-recommends -o Dpkg::Use-Pty=0 "$@"; }
 restarts_by() { is $agent NRestarts "$1" && is $agent ActiveState active; }
 
 # --- installed, and nobody has joined ---------------------------------------------------------------
-holds "sheaf, sheaf-agent and sheaf-coordinator install" get ./1/*.deb
+holds "a node needs sheaf-agent alone" get ./1/sheaf-agent_*.deb
+holds "which brings no other program" eval "sheaf-agent --version && not command -v sheaf"
+holds "there are its man pages and completions" test -s /usr/share/man/man1/sheaf-agent-run.1.gz -a \
+    -s /usr/share/man/man5/sheaf-agent.toml.5.gz -a -s /usr/share/bash-completion/completions/sheaf-agent
 holds "an agent without a secret is stopped" is $agent ActiveState inactive
 holds "it has not failed, and is not started again and again" eval "is $agent Result exec-condition && is $agent NRestarts 0"
 holds "it is enabled" systemctl is-enabled $agent
 systemctl status --no-pager $agent >/payload/status-text
-holds "systemctl status says what to do" says 'sheaf agent join' /payload/status-text
+holds "systemctl status says what to do" says 'sheaf-agent join' /payload/status-text
 holds "nothing of it is in the list of failed units" eval "not says sheaf <(systemctl --failed --plain)"
+holds "sheaf and sheaf-coordinator install beside it" get ./1/*.deb
 holds "a coordinator is not enabled unasked" not systemctl is-enabled $coordinator
-holds "there are man pages of verbs and files, and completions" test -s /usr/share/man/man1/sheaf-agent-run.1.gz -a \
-    -s /usr/share/man/man5/sheaf-agent.toml.5.gz -a -s /usr/share/bash-completion/completions/sheaf
+holds "there are man pages of verbs and files, and completions" test -s /usr/share/man/man1/sheaf-bundle-create.1.gz -a \
+    -s /usr/share/man/man5/sheaf-bundle.5.gz -a -s /usr/share/bash-completion/completions/sheaf
 holds "the configuration that is there is the sample" cmp /etc/sheaf/agent.toml /usr/share/sheaf/agent.toml
 
 # --- coordinator, joining ---------------------------------------------------------------------------
@@ -44,10 +48,13 @@ SHEAF_PASSWORD=$(sed -n 's/.*"password":"\([^"]*\)".*/\1/p' /payload/init); expo
 holds "the coordinator starts" systemctl enable --now $coordinator
 export SHEAF_URL=https://127.0.0.1:25555 SHEAF_CA=/var/lib/sheaf-coordinator/ca.pem SHEAF_USER=admin
 sheaf cluster create edge && sheaf cluster access-info edge --output edge.json || failed "access info"
-holds "a node joins" sheaf agent join edge.json --name node-1
+holds "a node joins" sheaf-agent join edge.json --name node-1
 holds "the agent starts" systemctl start $agent
 online() { sheaf node show "$1" | grep -q 'state *online'; }
 comes "it is connected" 30 online node-1
+holds "it is the program that has nothing but the agent" test "$(readlink "/proc/$(pid $agent)/exe")" = /usr/bin/sheaf-agent
+holds "both services are in one slice" eval "is $agent Slice sheaf.slice && is $coordinator Slice sheaf.slice"
+holds "which can be bounded" eval "systemctl set-property --runtime sheaf.slice MemoryMax=512M && is sheaf.slice MemoryMax $((512 << 20))"
 holds "it has a user of its own" test "$(ps -o user:20= -p "$(pid $agent)" | tr -d ' ')" = sheaf-agent
 
 # --- a bundle ---------------------------------------------------------------------------------------
@@ -137,7 +144,7 @@ holds "nothing of it runs" not pgrep -u sheaf-agent
 holds "its state and configuration stay" test -e /var/lib/sheaf-agent/agent-secret.json -a -e /etc/sheaf/agent.toml
 holds "all is purged" apt-get purge -y -q sheaf-agent sheaf-coordinator sheaf
 holds "the coordinator is stopped" not systemctl is-active $coordinator
-for left in /var/lib/sheaf-agent /var/lib/sheaf-coordinator /etc/sheaf /usr/bin/sheaf /usr/share/sheaf; do
+for left in /var/lib/sheaf-agent /var/lib/sheaf-coordinator /etc/sheaf /usr/bin/sheaf /usr/bin/sheaf-agent /usr/share/sheaf; do
     holds "$left is gone" test ! -e $left
 done
 
@@ -147,12 +154,12 @@ if [ -e "${rpms[0]}" ]; then
     by_rpm() { rpm "$@" --nodeps --force-debian; }
     holds "rpm: the packages install" by_rpm -i 1/*.rpm
     holds "rpm: the agent is enabled, and not running" eval "systemctl is-enabled $agent && not systemctl is-active $agent"
-    holds "rpm: it says what to do" eval "systemctl start $agent; systemctl status --no-pager $agent | grep -q 'sheaf agent join'"
+    holds "rpm: it says what to do" eval "systemctl start $agent; systemctl status --no-pager $agent | grep -q 'sheaf-agent join'"
     runuser -u sheaf-coordinator -- sheaf coordinator init --json >/payload/init || failed "coordinator init"
     SHEAF_PASSWORD=$(sed -n 's/.*"password":"\([^"]*\)".*/\1/p' /payload/init)
     holds "rpm: the coordinator starts" systemctl enable --now $coordinator
     sheaf cluster create edge && sheaf cluster access-info edge --output edge-rpm.json || failed "access info"
-    holds "rpm: a node joins" sheaf agent join edge-rpm.json --name node-1
+    holds "rpm: a node joins" sheaf-agent join edge-rpm.json --name node-1
     systemctl start $agent
     comes "rpm: it is connected" 30 online node-1
     was=$(pid $agent); cp /etc/sheaf/agent.toml edited

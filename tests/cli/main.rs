@@ -1,7 +1,8 @@
-//! The command line with real processes: quickstart, and the operator's verbs against what it leaves running.
+//! The command line with real processes: both programs, quickstart, and the operator's verbs against what it leaves running.
 
 mod deployment;
 mod desk;
+mod programs;
 mod proxy;
 mod user;
 
