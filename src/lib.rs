@@ -4,6 +4,9 @@
 //! In the middle: `coordinator::receive` → `coordinator::verify` → `coordinator::merge` → `coordinator::deliver`.
 //! What they say to each other stands in [`protocol`], what they make together in [`bundle`].
 //!
+//! Two programs come of it: `sheaf` is everything, for people who operate, coordinate or collect on one host; `sheaf-agent`
+//! ([`cli::agent::program`]) runs on every node and holds nothing but the agent.
+//!
 //! The floors, lowest first; nothing imports upwards and the two wings never import each other
 //! (`tests/house.rs` holds this):
 //!
