@@ -97,6 +97,12 @@
 //! block, pax or not, stands in the tar; `blake3` and `size` are of the content in the bundle; `length`, where there is one, says that only so many
 //! bytes of it are true and zeros follow. Readers ignore members that they do not know.
 //!
+//! A row with `cut` is of something of which head and tail are there, with a line `--- sheaf: … left out here (…) ---` between them; in an export of the
+//! journal that is an entry. Its `bytes` and `lines` are what was left out as it was on the host, and `by` says whether a source's own `limit` or the
+//! `budget` did it. They are exact, unless `counted` says `guess` (the bytes are exact; a file's middle of more than 256 MiB is read for its lines up
+//! to there) or `at-least` (of a journal's middle 64 MiB are read, and more was left out). `window` says by which rule entries and lines were taken by
+//! their time, and what of a file lies outside; of a journal nobody knows, since that is not read. Without `window` no time bounded it.
+//!
 //! # What was redacted
 //!
 //! `nodes/<node>/REDACTION.json` is a node's own account, the last file that it gives: one JSON object, [`manifest::RedactionHead`] with a member `rows`

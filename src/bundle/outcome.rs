@@ -26,8 +26,45 @@ pub struct Cut {
     pub by: CutBy,
     /// Bytes that are left out, as they were on the host.
     pub bytes: u64,
-    /// Lines that end in them; a guess where they were too many to be read.
+    /// Lines that end in them.
     pub lines: u64,
+    /// How well both are known.
+    #[serde(default, skip_serializing_if = "Counted::is_all")]
+    pub counted: Counted,
+}
+
+impl fmt::Display for Cut {
+    /// `1048576 bytes, 9000 lines`, with what is not known exactly said so.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bytes, lines, .. } = self;
+        match self.counted {
+            Counted::All => write!(f, "{bytes} bytes, {lines} lines"),
+            Counted::Guess => write!(f, "{bytes} bytes, about {lines} lines"),
+            Counted::AtLeast | Counted::Other => write!(f, "more than {bytes} bytes, {lines} lines"),
+        }
+    }
+}
+
+/// How well it is known what a cut left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Counted {
+    /// All of it was read and counted.
+    #[default]
+    All,
+    /// The bytes are exact; they were too many to be read for their lines, of which the number is a guess by those that were.
+    Guess,
+    /// It was too much to be read to its end: more was left out than the numbers say.
+    AtLeast,
+    /// Something that a later version knows.
+    #[serde(other)]
+    Other,
+}
+
+impl Counted {
+    fn is_all(&self) -> bool {
+        *self == Self::All
+    }
 }
 
 /// What cut an entry.

@@ -36,6 +36,10 @@ pub enum Rule {
     Dmesg,
     /// No time could be read: the file is whole, since it was last written in the window or after it.
     Mtime,
+    /// Each entry's own time, as the journal keeps it: what lies outside was not read, so nobody knows how much it is.
+    Journal,
+    /// How far back its collector goes, whatever the request says; not read either.
+    Collector,
     /// A rule that this version does not know.
     #[serde(other)]
     Other,
@@ -58,6 +62,8 @@ impl fmt::Display for Rule {
             Self::Audit => "audit",
             Self::Dmesg => "dmesg",
             Self::Mtime => "mtime",
+            Self::Journal => "journal",
+            Self::Collector => "collector",
             Self::Other => "other",
         })
     }
@@ -93,7 +99,16 @@ mod tests {
 
     #[test]
     fn rules_are_called_the_same_everywhere_and_new_ones_are_read() {
-        for rule in [Rule::Rfc3339, Rule::Iso8601, Rule::Rfc3164, Rule::Klog, Rule::Mtime, Rule::Other] {
+        for rule in [
+            Rule::Rfc3339,
+            Rule::Iso8601,
+            Rule::Rfc3164,
+            Rule::Klog,
+            Rule::Mtime,
+            Rule::Journal,
+            Rule::Collector,
+            Rule::Other,
+        ] {
             assert_eq!(serde_json::to_value(rule).expect("json"), *rule.to_string());
         }
         let newer: Slice = serde_json::from_str(r#"{"rule":"sundial","left_out":7,"more":1}"#).expect("read");

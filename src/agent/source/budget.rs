@@ -14,10 +14,12 @@ use rustix::fs::Stat;
 
 use self::shares::{Class, Row, Shares};
 use super::collector::{Collector, Files};
+use super::ends::{self, Most};
 use super::estimate::{Patience, sizes};
 use super::walk::Ground;
 use super::{kind, rotated};
 use crate::bundle::entry::BLOCK;
+use crate::bundle::outcome::CutBy;
 
 /// Bytes that an entry takes beside its content, at most for most: its headers and its padding.
 pub(super) const HEADS: u64 = 2048;
@@ -90,6 +92,17 @@ impl Budget {
     /// Bytes of content that something of unknown size may give, where `of` such are to come.
     pub(super) fn part(&self, of: u64) -> u64 {
         content(self.left / of.max(1))
+    }
+
+    /// What something of unknown size may give that has a limit of its own, where `of` such are to come; `None` where that is too little to be
+    /// of use. `what` it is stands in a mark.
+    pub(super) fn most(&self, limit: u64, of: u64, what: &str) -> Option<Most> {
+        let part = self.part(of);
+        let most = match part < limit {
+            true => Most { bytes: part, by: CutBy::Budget, why: format!("budget of {} bytes", self.total) },
+            false => Most { bytes: limit, by: CutBy::Limit, why: format!("limit of {limit} bytes for {what}") },
+        };
+        Some(most).filter(|most| most.by == CutBy::Limit || most.bytes >= ends::LEAST)
     }
 
     /// Whether an entry of so many bytes may still be given, which it then is.

@@ -54,8 +54,8 @@
 //! name = "nginx"                   # journal/nginx.export
 //! units = ["nginx.service"]        # or transports = ["kernel", "audit"]; all where neither is given
 //! priority = "info"                # and worse
-//! since = "2d"                     # how far back where a request goes as far back as there is anything
 //! window = true                    # false takes entries from any time, whatever the request says
+//! since = "2d"                     # how far back then
 //! boot = "all"                     # current, previous, all, or a number of boots back: -2
 //! max_bytes = "64MiB"
 //! timeout = "60s"

@@ -102,6 +102,11 @@ impl FileContent {
         self
     }
 
+    /// Lets so many bytes pass in place of what it was made with: somebody else cuts them.
+    pub(super) fn let_pass(&mut self, most: u64) {
+        self.most = most;
+    }
+
     /// Leaves out the middle of a file that is larger than `most`, which must be no stream; `why` stands in the mark between head and tail.
     ///
     /// # Errors
@@ -201,10 +206,7 @@ impl FileContent {
             }
             Extent::Pinned(size) => {
                 if let Some((Gap { cut, .. }, _)) = &self.gap {
-                    let what = if cut.by == CutBy::Budget { "the budget" } else { "the limit" };
-                    let reason =
-                        format!("cut by {what}: {} bytes, {} lines left out of its middle", cut.bytes, cut.lines);
-                    self.trouble = Some((Outcome::Truncated, reason));
+                    self.trouble = Some((Outcome::Truncated, said(cut)));
                 }
                 if self.gap.is_some() { at } else { size }
             }
@@ -215,6 +217,21 @@ impl FileContent {
             let whole = if self.extent == Extent::Stream { String::new() } else { format!(" of {size}") };
             self.trouble = Some((Outcome::Truncated, format!("cut at the limit: {at}{whole} bytes")));
         }
+    }
+}
+
+/// What the manifest says of a cut.
+fn said(cut: &Cut) -> String {
+    let what = if cut.by == CutBy::Budget { "the budget" } else { "the limit" };
+    format!("cut by {what}: {cut} left out of its middle")
+}
+
+/// What the manifest says of something that had trouble, or was cut, or both.
+pub(super) fn with_cut(trouble: Option<(Outcome, String)>, cut: Option<&Cut>) -> Option<(Outcome, String)> {
+    match (trouble, cut.map(said)) {
+        (trouble, None) => trouble,
+        (None, Some(cut)) => Some((Outcome::Truncated, cut)),
+        (Some((outcome, reason)), Some(cut)) => Some((outcome, format!("{reason}; {cut}"))),
     }
 }
 

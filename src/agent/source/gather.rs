@@ -16,9 +16,11 @@ use rustix::fs::Stat;
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
+use super::budget::cut::COUNT;
 use super::collector::{self, Collector};
 use super::command::{self, Ending, Output, Program};
 use super::condition::{self, Conditions};
+use super::ends::{Ends, Most};
 use super::estimate::estimate;
 use super::file::{Extent, FileContent};
 use super::history;
@@ -26,7 +28,7 @@ use super::inventory::Inventory;
 use super::journal::{Journal as _, Journalctl};
 use super::mounts::Mounts;
 use super::patience::Patient;
-use super::slice::{self, Lens, Lenses, Outside};
+use super::slice::{self, Lens, Lenses, Outside, Sliced};
 use super::vitals;
 use super::walk::{FoundFile, Ground, Met, Seen, Walk};
 use super::{Content, Found, Kind, Plan, Record, kind};
@@ -213,15 +215,21 @@ impl<'a> Gather<'a> {
             if !self.plan.wants(collector.name.as_str(), Path::new(&path)) {
                 continue;
             }
-            match resolve(command, &self.conditions, &self.plan.bounds) {
-                Err(reason) => self.missing(skipped(path, collector, reason))?,
-                Ok(mut program) => {
-                    program.bytes = program.bytes.min(self.budget.part(COMMANDS));
-                    let output = Output::new(program, self.path.to_vec(), self.stop.clone());
-                    let ending = output.ending();
-                    self.output(&path, collector, Box::new(output), &ending)?;
+            let mut program = match resolve(command, &self.conditions, &self.plan.bounds) {
+                Ok(program) => program,
+                Err(reason) => {
+                    self.missing(skipped(path, collector, reason))?;
+                    continue;
                 }
-            }
+            };
+            let Some(most) = self.budget.most(program.bytes, COMMANDS, "a command") else {
+                self.no_room(path, collector.name.as_str(), None)?;
+                continue;
+            };
+            program.bytes = most.bytes.saturating_add(COUNT);
+            let output = Output::new(program, self.path.to_vec(), self.stop.clone());
+            let ending = output.ending();
+            self.output(&path, collector, Box::new(Ends::new(output, most, Arc::clone(&ending))), &ending)?;
         }
         ControlFlow::Continue(())
     }
@@ -235,9 +243,14 @@ impl<'a> Gather<'a> {
             if !self.plan.wants(collector.name.as_str(), Path::new(&path)) {
                 continue;
             }
-            let most = wanted.max_bytes.unwrap_or(self.plan.bounds.journal_bytes).min(self.budget.part(*exports));
+            let most = wanted.max_bytes.unwrap_or(self.plan.bounds.journal_bytes);
+            let most = self.budget.most(most, *exports, "a journal");
             *exports = exports.saturating_sub(1);
-            match journal.export(&collector::Journal { max_bytes: Some(most), ..wanted.clone() }, self.stop) {
+            let Some(most) = most else {
+                self.no_room(path, collector.name.as_str(), None)?;
+                continue;
+            };
+            match journal.export(wanted, most, self.stop) {
                 Err(reason) => self.missing(skipped(path, collector, reason))?,
                 Ok(export) => self.output(&path, collector, export.content, &export.ending)?,
             }
@@ -364,18 +377,20 @@ impl<'a> Gather<'a> {
             }
             Err(error) => return self.missed(collector, &found.path, Outcome::Failed, &error.to_string()),
         };
-        match fit(&mut sliced.content, kind, most, (room, self.budget.total)) {
-            Ok(None) => {}
-            Ok(Some(size)) if room < size.min(most) => {
+        let ending = match fit(&mut sliced, kind, most, (room, self.budget.total)) {
+            Ok(Fit::Sized) => None,
+            Ok(Fit::Unsized(ending)) => Some(ending),
+            Ok(Fit::Not(size)) if room < size.unwrap_or(most).min(most) => {
                 let (entry, _) = EntryPath::from_host("files", found.path.as_os_str().as_bytes());
-                return self.no_room(entry.to_string(), collector.name.as_str(), Some(size));
+                return self.no_room(entry.to_string(), collector.name.as_str(), size);
             }
-            Ok(Some(size)) => {
+            Ok(Fit::Not(size)) => {
+                let size = size.unwrap_or(most);
                 let reason = format!("left out: {size} bytes that are of no use in parts; the limit is {most}");
                 return self.missed(collector, &found.path, Outcome::Skipped, &reason);
             }
             Err(error) => return self.missed(collector, &found.path, Outcome::Failed, &error.to_string()),
-        }
+        };
         let (path, original) = EntryPath::from_host("files", found.path.as_os_str().as_bytes());
         self.record(Record {
             path,
@@ -383,12 +398,16 @@ impl<'a> Gather<'a> {
             kind,
             mode: Some(found.stat.st_mode & 0o7777),
             mtime_ns: mtime(&found.stat),
-            size_hint: sliced.content.size_hint(),
+            size_hint: sliced.size_hint(),
             original,
             link: found.link.map(|link| shown(&link)),
             lens: sliced.lens.take(),
             content: sliced.boxed(),
-        })
+        })?;
+        if let Some(ending) = ending {
+            self.budget.charge(ending.lock().unwrap_or_else(PoisonError::into_inner).bytes);
+        }
+        ControlFlow::Continue(())
     }
 
     fn missed(&mut self, collector: &Collector, path: &Path, outcome: Outcome, reason: &str) -> ControlFlow<()> {
@@ -410,22 +429,36 @@ impl<'a> Gather<'a> {
     }
 }
 
-/// Cuts a file that is larger than it may be, in its middle, if it is any use in parts; else its size comes back.
-fn fit(content: &mut FileContent, kind: Kind, most: u64, (room, budget): (u64, u64)) -> io::Result<Option<u64>> {
+/// What a file's size is to what it may be.
+enum Fit {
+    /// It fits, or is cut so that it does.
+    Sized,
+    /// How much it is shows when it is read, and stands here then; it is cut on the way.
+    Unsized(Arc<Mutex<Ending>>),
+    /// It is too large, by its size where it has one, and of no use in parts.
+    Not(Option<u64>),
+}
+
+/// Cuts a file that is larger than it may be, in its middle, if it is any use in parts.
+fn fit(sliced: &mut Sliced, kind: Kind, most: u64, (room, budget): (u64, u64)) -> io::Result<Fit> {
     let limit = most.min(room);
-    let Some(size) = content.size() else { return Ok(None) };
-    if size <= limit || (kind == (Kind::Binary { declared: false })) {
-        // What is withheld anyway says so itself.
-        return Ok(None);
+    let size = sliced.size();
+    // What is withheld anyway says so itself, and a head is all that can be had of what is no text and has no size.
+    let withheld = kind == Kind::Binary { declared: false } || (kind != Kind::Text && size.is_none());
+    if withheld || size.is_some_and(|size| size <= limit) {
+        return Ok(Fit::Sized);
     }
-    if kind != Kind::Text || limit < PARTS {
-        return Ok(Some(size));
+    if kind != Kind::Text || room.min(size.unwrap_or(most).min(most)) < PARTS {
+        return Ok(Fit::Not(size));
     }
-    let why = match room < most {
+    let (by, why) = match room < most {
         true => (CutBy::Budget, format!("budget of {budget} bytes")),
         false => (CutBy::Limit, format!("limit of {most} bytes a file")),
     };
-    content.cut_to(limit, (why.0, &why.1)).map(|()| None)
+    match size.filter(|_| !sliced.is_sifted()) {
+        None => Ok(Fit::Unsized(sliced.keep_ends(Most { bytes: limit, by, why }))),
+        Some(_) => sliced.content.cut_to(limit, (by, &why)).map(|()| Fit::Sized),
+    }
 }
 
 /// What a declared command comes to on this node, or why it is skipped.

@@ -1,7 +1,11 @@
 //! The journal, as its own export format: every field of every entry, binary-safe, readable by `systemd-journal-remote`.
 //!
 //! Entries come from `journalctl -o export`, run like any other command with a time and a byte limit; another reader can take its place behind
-//! [`Journal`]. With another root than `/` the journal's folder below that root is read. Nothing here parses an entry.
+//! [`Journal`]. With another root than `/` the journal's folder below that root is read. Of an entry nothing is looked at but where it begins
+//! and ends, and only so that one that is too long for all is cut between two.
+
+mod entries;
+mod newest;
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -11,12 +15,15 @@ use std::time::Duration;
 use rustix::thread::CapabilitySet;
 use tokio_util::sync::CancellationToken;
 
+use self::newest::{Again, Newest};
 use super::Content;
 use super::collector::{self, Boot, Priority, Transport};
 use super::command::{self, Ending, Output, Program};
+use super::ends::Most;
 use crate::agent::config::AgentLimits;
 use crate::agent::host::Host;
 use crate::bundle::outcome::Outcome;
+use crate::bundle::slice::{Rule, Slice};
 use crate::report;
 use crate::window::Window;
 
@@ -89,7 +96,7 @@ pub trait Journal {
     ///
     /// # Errors
     /// With the reason when this node has no journal, or nothing to read it with.
-    fn export(&self, wanted: &collector::Journal, stop: &CancellationToken) -> Result<Export, String>;
+    fn export(&self, wanted: &collector::Journal, most: Most, stop: &CancellationToken) -> Result<Export, String>;
 }
 
 /// The journal through `journalctl`.
@@ -105,23 +112,32 @@ pub struct Journalctl<'a> {
 }
 
 impl Journal for Journalctl<'_> {
-    fn export(&self, wanted: &collector::Journal, stop: &CancellationToken) -> Result<Export, String> {
-        let program = self.program(wanted)?;
+    fn export(&self, wanted: &collector::Journal, most: Most, stop: &CancellationToken) -> Result<Export, String> {
+        // How much of it is given is decided here, by whole entries.
+        let program = Program { bytes: u64::MAX, ..self.program(wanted)? };
+        let again = Again { program: program.clone(), path: self.path.to_vec(), stop: stop.clone() };
         let output = Output::new(program, self.path.to_vec(), stop.clone());
         let ending = output.ending();
-        if !matches!(wanted.boot, Boot::Back(1..)) {
-            return Ok(Export { ending, content: Box::new(output) });
-        }
-        // Most machines do not keep as many boots as are asked for, and that is no failure.
-        let begun = Begun::new(output).map_err(|error| format!("`journalctl` cannot be run: {error}"))?;
-        let said = ending.lock().unwrap_or_else(PoisonError::into_inner);
-        if begun.first.is_empty() && said.trouble.as_ref().is_some_and(|(outcome, _)| *outcome == Outcome::Failed) {
-            let said = String::from_utf8_lossy(&said.stderr);
-            return Err(format!("the journal has no such boot: {}", report::brief(said.trim(), 200)));
-        }
-        drop(said);
-        Ok(Export { ending, content: Box::new(begun) })
+        let source: Box<dyn Content> = match wanted.boot {
+            // Most machines do not keep as many boots as are asked for, and that is no failure.
+            Boot::Back(1..) => Box::new(begin(output)?),
+            _ => Box::new(output),
+        };
+        let content = Newest::new((source, ending), again, most, self.slice(wanted));
+        Ok(Export { ending: content.ending(), content: Box::new(content) })
     }
+}
+
+/// Begins an export of a boot, if there is such a boot.
+fn begin(output: Output) -> Result<Begun, String> {
+    let ending = output.ending();
+    let begun = Begun::new(output).map_err(|error| format!("`journalctl` cannot be run: {error}"))?;
+    let said = ending.lock().unwrap_or_else(PoisonError::into_inner);
+    if begun.first.is_empty() && said.trouble.as_ref().is_some_and(|(outcome, _)| *outcome == Outcome::Failed) {
+        let said = String::from_utf8_lossy(&said.stderr);
+        return Err(format!("the journal has no such boot: {}", report::brief(said.trim(), 200)));
+    }
+    Ok(begun)
 }
 
 impl Journalctl<'_> {
@@ -147,6 +163,15 @@ impl Journalctl<'_> {
         })
     }
 
+    /// What bounds the entries in time, for the manifest.
+    fn slice(&self, wanted: &collector::Journal) -> Option<Slice> {
+        let rule = match (wanted.window, wanted.since) {
+            (true, _) => Some(Rule::Journal).filter(|_| !self.window.is_all()),
+            (false, since) => since.map(|_| Rule::Collector),
+        };
+        rule.map(Slice::whole)
+    }
+
     /// A journal's folder as this process sees it, if a machine's journal lies in it.
     fn folder(&self, folder: &str) -> Option<PathBuf> {
         let real = self.host.below(&self.host.resolve(Path::new(folder), &|_| None).ok()?);
@@ -164,12 +189,9 @@ impl Journalctl<'_> {
 fn filters(wanted: &collector::Journal, window: Window) -> Vec<String> {
     let mut arguments: Vec<String> = wanted.units.iter().map(|unit| format!("--unit={unit}")).collect();
     arguments.extend(wanted.priority.map(|priority| format!("--priority={}", priority.as_str())));
-    let window = if wanted.window { window } else { Window::ALL };
-    arguments.extend(match (window.since, wanted.since) {
-        (Some(since), _) => Some(format!("--since=@{}", since.div_euclid(1000))),
-        (None, Some(since)) => Some(format!("--since=-{}s", since.as_secs())),
-        (None, None) => None,
-    });
+    let (window, own) = if wanted.window { (window, None) } else { (Window::ALL, wanted.since) };
+    arguments.extend(window.since.map(|since| format!("--since=@{}", since.div_euclid(1000))));
+    arguments.extend(own.map(|since| format!("--since=-{}s", since.as_secs())));
     arguments.extend(window.until.map(|until| format!("--until=@{}", until.saturating_add(999).div_euclid(1000))));
     match wanted.boot {
         Boot::All => {}

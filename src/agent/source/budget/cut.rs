@@ -5,21 +5,19 @@
 
 use std::io;
 
-use crate::bundle::outcome::{Cut, CutBy};
+use crate::agent::source::slice::key;
+use crate::bundle::outcome::{Counted, Cut, CutBy};
 
 /// Part of what is kept that comes from the file's head.
-const HEAD: u64 = 4;
+pub(in super::super) const HEAD: u64 = 4;
 /// Bytes that the mark may take.
-const MARK: u64 = 256;
+pub(in super::super) const MARK: u64 = 256;
 /// Bytes in which the end of a line is looked for.
 const LINE: u64 = 64 << 10;
 /// Bytes that are read to count lines at most.
-const COUNT: u64 = 256 << 20;
+pub(in super::super) const COUNT: u64 = 256 << 20;
 /// Bytes that are read together.
 const PIECE: usize = 256 << 10;
-/// Where a key's last line stands when the cut fell into the key.
-const KEY_END: &[u8] = b"-----END ";
-const KEY_BEGIN: &[u8] = b"-----BEGIN ";
 
 /// Reads at a place of the file.
 pub(in super::super) type ReadAt<'a> = dyn FnMut(&mut [u8], u64) -> io::Result<usize> + 'a;
@@ -52,19 +50,24 @@ impl Gap {
         let from = line_before(content / HEAD, read)?;
         let to = line_after(size - (content - from), size, read)?;
         let (lines, exact) = lines(from, to, read)?;
-        let about = if exact { "" } else { "about " };
-        let bytes = to - from;
-        let mark = format!("--- sheaf: {bytes} bytes, {about}{lines} lines left out here ({why}) ---\n");
+        let counted = if exact { Counted::All } else { Counted::Guess };
+        let cut = Cut { by, bytes: to - from, lines, counted };
+        let mark = mark(&cut, why);
         // The head may end inside a line that has no end nearby.
         let breaks = from > 0 && !ends_line(from, read)?;
         let mark = if breaks { format!("\n{mark}") } else { mark };
-        Ok(Self { from, to, mark: mark.into_bytes(), cut: Cut { by, bytes, lines } })
+        Ok(Self { from, to, mark: mark.into_bytes(), cut })
     }
 
     /// Bytes that a file of `size` bytes then has.
     pub(in super::super) fn length(&self, size: u64) -> u64 {
         self.from + self.mark.len() as u64 + (size - self.to)
     }
+}
+
+/// What stands in the place of what a cut left out.
+pub(in super::super) fn mark(cut: &Cut, why: &str) -> String {
+    format!("--- sheaf: {cut} left out here ({why}) ---\n")
 }
 
 /// Fills as much of `buffer` as the file has there.
@@ -89,19 +92,21 @@ fn line_before(at: u64, read: &mut ReadAt<'_>) -> io::Result<u64> {
     Ok(memchr::memrchr(b'\n', &buffer[..filled]).map_or(at, |last| start + last as u64 + 1))
 }
 
-/// The start of the first line at or after `at`, or `at` itself where none is near. Where the place is inside a key, its end: the rest of a
-/// key whose first line is gone would pass for any other text.
+/// The start of the first line at or after `at`, or `at` itself where none is near, behind the rest of a key that `at` is inside of.
 fn line_after(at: u64, size: u64, read: &mut ReadAt<'_>) -> io::Result<u64> {
     let mut buffer = vec![0; LINE.min(size - at) as usize];
     let filled = fill(&mut buffer, at, read)?;
-    let text = &buffer[..filled];
-    let end = memchr::memmem::find(text, KEY_END);
-    let inside = end.filter(|end| memchr::memmem::find(&text[..*end], KEY_BEGIN).is_none());
-    let from = inside.unwrap_or(0);
-    Ok(match memchr::memchr(b'\n', &text[from..]) {
-        Some(next) => at + (from + next) as u64 + 1,
-        None => at + from as u64,
-    })
+    Ok(at + go_on(&buffer[..filled], false) as u64)
+}
+
+/// Where a text may go on of which the start is gone: behind the rest of a key, else where its first line begins, which is here if the start
+/// ended `at_line`, and here too if no line ends nearby.
+pub(in super::super) fn go_on(text: &[u8], at_line: bool) -> usize {
+    match key::behind(text) {
+        0 if at_line => 0,
+        0 => memchr::memchr(b'\n', &text[..text.len().min(LINE as usize)]).map_or(0, |end| end + 1),
+        behind => behind,
+    }
 }
 
 fn ends_line(at: u64, read: &mut ReadAt<'_>) -> io::Result<bool> {
@@ -173,7 +178,7 @@ mod tests {
         let text = vec![b'x'; 300_000];
         let kept = cut(&text, 10_000);
         let gap = find(&text, 10_000);
-        assert_eq!(gap.cut, Cut { by: CutBy::Budget, bytes: gap.to - gap.from, lines: 0 });
+        assert_eq!(gap.cut, Cut { by: CutBy::Budget, bytes: gap.to - gap.from, lines: 0, counted: Counted::All });
         assert!(kept.windows(11).any(|part| part == b"\n--- sheaf:"));
     }
 
@@ -199,7 +204,7 @@ mod tests {
                 let gap = find(&text, most);
                 proptest::prop_assert!(gap.from <= gap.to && gap.length(text.len() as u64) <= most);
                 let gone = memchr::memchr_iter(b'\n', &text[gap.from as usize..gap.to as usize]).count() as u64;
-                proptest::prop_assert_eq!(gap.cut, Cut { by: CutBy::Budget, bytes: gap.to - gap.from, lines: gone });
+                proptest::prop_assert_eq!(gap.cut, Cut { by: CutBy::Budget, bytes: gap.to - gap.from, lines: gone, counted: Counted::All });
             }
         }
     }

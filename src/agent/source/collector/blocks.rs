@@ -125,7 +125,7 @@ pub struct Journal {
     /// Least priority.
     #[serde(default)]
     pub priority: Option<Priority>,
-    /// How far back, where the request has no beginning.
+    /// How far back, where the request's time does not count.
     #[serde(default, deserialize_with = "measure::de_some_wait")]
     pub since: Option<Duration>,
     /// Whether only entries from the request's time are taken.

@@ -5,9 +5,12 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::{COMMANDS, Gather, skipped};
+use crate::agent::source::budget::cut::COUNT;
 use crate::agent::source::collector::{self, Collector};
+use crate::agent::source::ends::Ends;
 use crate::agent::source::http::{Answer, Refusal, Request};
 use crate::bundle::outcome::Outcome;
 use crate::bundle::path::EntryPath;
@@ -29,10 +32,15 @@ impl Gather<'_> {
             if !self.plan.wants(collector.name.as_str(), Path::new(&path)) {
                 continue;
             }
-            match self.ask(collector, wanted) {
+            let limit = wanted.max_bytes.unwrap_or(self.plan.bounds.command_bytes);
+            let Some(most) = self.budget.most(limit, COMMANDS, "an answer") else {
+                self.no_room(path, collector.name.as_str(), None)?;
+                continue;
+            };
+            match self.ask(collector, wanted, most.bytes.saturating_add(COUNT)) {
                 Ok(answer) => {
                     let ending = answer.ending();
-                    self.output(&path, collector, Box::new(answer), &ending)?;
+                    self.output(&path, collector, Box::new(Ends::new(answer, most, Arc::clone(&ending))), &ending)?;
                 }
                 Err(Refusal::Absent(reason)) => self.missing(skipped(path, collector, reason))?,
                 Err(Refusal::Failed(reason)) => {
@@ -48,7 +56,7 @@ impl Gather<'_> {
         ControlFlow::Continue(())
     }
 
-    fn ask(&self, collector: &Collector, wanted: &collector::Http) -> Result<Answer, Refusal> {
+    fn ask(&self, collector: &Collector, wanted: &collector::Http, bytes: u64) -> Result<Answer, Refusal> {
         if let Some(reason) = self.conditions.missing(&wanted.when) {
             return Err(Refusal::Absent(reason));
         }
@@ -59,7 +67,7 @@ impl Gather<'_> {
             path: &wanted.path,
             statuses: &wanted.statuses,
             time: wanted.timeout.unwrap_or(bounds.command_time),
-            bytes: wanted.max_bytes.unwrap_or(bounds.command_bytes).min(self.budget.part(COMMANDS)),
+            bytes,
             token,
             stop: self.stop,
         };

@@ -9,7 +9,7 @@ const END: &[u8] = b"-----END ";
 const BEGIN: &[u8] = b"-----BEGIN ";
 
 /// Where the text goes on behind a key that began before it; 0 where none did.
-pub(super) fn behind(text: &[u8]) -> usize {
+pub(in super::super) fn behind(text: &[u8]) -> usize {
     let text = &text[..text.len().min(KEY)];
     let Some(end) = memchr::memmem::find(text, END) else { return 0 };
     if memchr::memmem::find(&text[..end], BEGIN).is_some() {

@@ -7,7 +7,7 @@ mod civil;
 mod filter;
 mod forms;
 mod json;
-mod key;
+pub(super) mod key;
 mod lines;
 mod reader;
 mod search;
@@ -18,6 +18,7 @@ mod tests;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path};
+use std::sync::{Arc, Mutex};
 
 use jiff::tz::TimeZone;
 
@@ -27,6 +28,9 @@ use self::reader::Reader;
 use self::search::Unsure;
 use rustix::fs::Stat;
 
+use super::budget::cut::COUNT;
+use super::command::Ending;
+use super::ends::{Ends, Most};
 use super::file::FileContent;
 use super::{Content, Kind, rotated};
 use crate::agent::host::Host;
@@ -197,14 +201,47 @@ pub(super) struct Sliced {
     each: Option<Lens>,
     /// The same, where redaction has to decompress it first.
     pub(super) lens: Option<Lens>,
+    /// What lets no more of it pass than head and tail, where its size is not known before it is read.
+    ends: Option<(Most, Arc<Mutex<Ending>>)>,
 }
 
 impl Sliced {
+    fn new(content: FileContent, each: Option<Lens>, lens: Option<Lens>) -> Self {
+        Self { content, each, lens, ends: None }
+    }
+
+    /// Bytes that it has before it is read; `None` where only reading tells.
+    pub(super) fn size(&self) -> Option<u64> {
+        self.content.size()
+    }
+
+    /// Whether lines are left out of it here and there: then nobody knows how many before it is read.
+    pub(super) fn is_sifted(&self) -> bool {
+        self.each.is_some()
+    }
+
+    /// Bytes it will probably give.
+    pub(super) fn size_hint(&self) -> Option<u64> {
+        self.content.size_hint().filter(|_| self.ends.is_none())
+    }
+
+    /// Gives head and tail of what the window leaves, where that is more than it may be; how much it was stands in the ending.
+    pub(super) fn keep_ends(&mut self, most: Most) -> Arc<Mutex<Ending>> {
+        self.content.let_pass(most.bytes.saturating_add(COUNT).max(self.content.size().unwrap_or(0)));
+        let ending = Arc::default();
+        self.ends = Some((most, Arc::clone(&ending)));
+        ending
+    }
+
     /// The content with nothing in it but the lines of the window.
     pub(super) fn boxed(self) -> Box<dyn Content> {
-        match self.each {
-            Some(lens) => Box::new(Filter::unsorted(self.content, lens)),
-            None => Box::new(self.content),
+        match (self.each, self.ends) {
+            (Some(lens), None) => Box::new(Filter::unsorted(self.content, lens)),
+            (None, None) => Box::new(self.content),
+            (Some(lens), Some((most, ending))) => {
+                Box::new(Ends::new(Filter::unsorted(self.content, lens), most, ending))
+            }
+            (None, Some((most, ending))) => Box::new(Ends::new(self.content, most, ending)),
         }
     }
 }
@@ -215,22 +252,22 @@ impl Sliced {
 /// Any error of the file system.
 pub(super) fn cut(mut content: FileContent, kind: Kind, lens: Option<Lens>) -> io::Result<Option<Sliced>> {
     let (Some(mut lens), Some(size)) = (lens, content.size()) else {
-        return Ok(Some(Sliced { content, each: None, lens: None }));
+        return Ok(Some(Sliced::new(content, None, None)));
     };
     let verdict = match kind {
         Kind::Text => lens.judge(&mut content, size)?,
         Kind::Binary { .. } => Verdict::Whole(Rule::Mtime),
         Kind::Gzip | Kind::Xz | Kind::Zstd => {
-            return Ok(Some(Sliced { content, each: None, lens: Some(lens.open_zone()) }));
+            return Ok(Some(Sliced::new(content, None, Some(lens.open_zone()))));
         }
     };
     let content = match verdict {
         Verdict::Nothing => return Ok(None),
         Verdict::Whole(rule) => content.whole(Slice::whole(rule)),
         Verdict::Part(rule, from, to) => content.part(from, to, Slice { rule, from, left_out: size - (to - from) }),
-        Verdict::Lines => return Ok(Some(Sliced { content, each: Some(lens), lens: None })),
+        Verdict::Lines => return Ok(Some(Sliced::new(content, Some(lens), None))),
     };
-    Ok(Some(Sliced { content, each: None, lens: None }))
+    Ok(Some(Sliced::new(content, None, None)))
 }
 
 /// Files of which nothing lies in the window, to be told of together: a node has many rotated logs.

@@ -1,9 +1,11 @@
 //! Budgets: what is cut, what falls out, and what is said of it.
 
 use std::fs::File;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::{Fixture, Taken, plan, take};
+use crate::agent::host::Host;
 use crate::agent::source::Plan;
 use crate::bundle::outcome::Outcome;
 
@@ -88,4 +90,28 @@ fn a_collectors_priority_goes_before_age() {
     let taken = take(&fixture.host(), &both, &mut |_| {});
     assert_eq!(of(&taken, "var/log/old.log"), Some(60_000));
     assert!(of(&taken, "etc/new.conf").is_none_or(|bytes| bytes < 30_000), "{:?}", taken.order);
+}
+
+#[test]
+fn output_of_commands_keeps_head_and_tail_and_says_so() {
+    let lines = "[[commands]]\nname = \"long\"\nargv = [\"seq\", \"100000\"]\nmax_bytes = 20000\n\
+                 [[commands]]\nname = \"short\"\nargv = [\"seq\", \"10\"]\nmax_bytes = 21\n\
+                 [[commands]]\nname = \"endless\"\nargv = [\"yes\"]\nmax_bytes = 20000\n";
+    let taken = take(&Host::open(Path::new("/")).expect("opened"), &plan(lines), &mut |_| {});
+    let long = &taken.records["commands/long.txt"];
+    let text = String::from_utf8(long.content.clone()).expect("text");
+    assert!(text.starts_with("1\n2\n") && text.ends_with("\n99999\n100000\n") && text.len() <= 20_000, "{text}");
+    let cut = long.cut.expect("a cut");
+    let mark = format!(
+        "\n--- sheaf: {} bytes, {} lines left out here (limit of 20000 bytes for a command) ---\n",
+        cut.bytes, cut.lines
+    );
+    assert_eq!((text.matches(&mark).count(), text.lines().count() as u64 - 1 + cut.lines), (1, 100_000));
+    assert_eq!(long.trouble.as_ref().map(|trouble| trouble.0), Some(Outcome::Truncated));
+    assert!(!taken.records.contains_key("commands/long.txt.err"), "it did not fail");
+    assert_eq!(taken.records["commands/short.txt"].trouble, None, "to the byte");
+    let endless = &taken.records["commands/endless.txt"];
+    let (_, reason) = endless.trouble.as_ref().expect("it was stopped");
+    assert!(reason.contains("stopped at the limit of 268455456 bytes; cut by the limit: "), "{reason}");
+    assert!(taken.records.contains_key("commands/endless.txt.err"));
 }

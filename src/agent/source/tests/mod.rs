@@ -19,7 +19,7 @@ use super::collector::Collector;
 use super::{Found, Kind, Plan, Record, collect};
 use crate::agent::config::AgentConfig;
 use crate::agent::host::Host;
-use crate::bundle::outcome::Outcome;
+use crate::bundle::outcome::{Cut, Outcome};
 use crate::bundle::segment::Note;
 use crate::bundle::slice::Slice;
 
@@ -75,6 +75,7 @@ struct Read {
     mode: Option<u32>,
     trouble: Option<(Outcome, String)>,
     slice: Option<Slice>,
+    cut: Option<Cut>,
     /// Whether lines are yet to be left out of it.
     lens: bool,
 }
@@ -131,9 +132,10 @@ fn read(mut record: Record, disturb: &mut dyn FnMut(&mut Record), taken: &mut Ta
     let path = record.path.to_string();
     taken.order.push(path.clone());
     let Record { kind, link, original, mode, lens, .. } = record;
-    let (slice, lens) = (record.content.slice(), lens.is_some());
-    let trouble = record.content.after();
-    let before = taken.records.insert(path.clone(), Read { content, kind, link, original, mode, trouble, slice, lens });
+    let lens = lens.is_some();
+    let (slice, cut, trouble) = (record.content.slice(), record.content.cut(), record.content.after());
+    let read = Read { content, kind, link, original, mode, trouble, slice, cut, lens };
+    let before = taken.records.insert(path.clone(), read);
     assert!(before.is_none(), "{path} came twice");
 }
 

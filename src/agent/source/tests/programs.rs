@@ -13,8 +13,9 @@ use crate::agent::host::Host;
 use crate::agent::source::collector::{self, Boot, Priority};
 use crate::agent::source::command;
 use crate::agent::source::condition;
+use crate::agent::source::ends::Most;
 use crate::agent::source::journal::{Journal as _, Journalctl};
-use crate::bundle::outcome::Outcome;
+use crate::bundle::outcome::{CutBy, Outcome};
 use crate::window::Window;
 
 fn own() -> Host {
@@ -156,15 +157,34 @@ fn a_node_without_a_journal_says_so() {
     taken.skipped("journal/all.export", "keeps no journal");
 }
 
-/// Entries in the export format, two units, one of them with a line feed inside a field.
-fn entries() -> Vec<u8> {
+/// Makes a journal of entries in the export format; `false` where there is nothing to make it with.
+fn journal_of(fixture: &Fixture, entries: &[u8]) -> bool {
+    let remote = Path::new("/lib/systemd/systemd-journal-remote");
+    if !remote.exists() || command::find(&command::path(), "journalctl").is_none() {
+        eprintln!("skipped: systemd-journal-remote or journalctl is not installed");
+        return false;
+    }
+    fixture.put("/var/log/journal/000000000000000000000000000003ac/README", "");
+    let file = fixture.path("/var/log/journal/000000000000000000000000000003ac/system.journal");
+    fs::remove_file(&file).or_else(|error| if file.exists() { Err(error) } else { Ok(()) }).expect("made anew");
+    let mut maker = Command::new(remote).arg("-o").arg(&file).arg("-").stdin(Stdio::piped()).spawn().expect("started");
+    maker.stdin.take().expect("a pipe").write_all(entries).expect("written");
+    assert!(maker.wait().expect("ended").success());
+    true
+}
+
+/// Entries in the export format, two units, with a line feed inside a field.
+fn entries(count: u64) -> Vec<u8> {
     let mut text = Vec::new();
-    for (number, unit) in [(1_u64, "a.service"), (2, "b.service"), (3, "a.service")] {
+    for number in 1..=count {
+        let unit = if number % 2 == 1 { "a.service" } else { "b.service" };
         let at = 1_767_225_600_000_000 + number;
         let head = format!(
             "__REALTIME_TIMESTAMP={at}\n__MONOTONIC_TIMESTAMP={number}\n_BOOT_ID={:032x}\n_MACHINE_ID={:032x}\n\
-             PRIORITY={number}\n_SYSTEMD_UNIT={unit}\n",
-            0xb007_u32, 0x3ac_u32
+             PRIORITY={}\n_SYSTEMD_UNIT={unit}\n",
+            0xb007_u32,
+            0x3ac_u32,
+            number.min(7)
         );
         text.extend_from_slice(head.as_bytes());
         let message = format!("entry {number}\nof {unit}");
@@ -182,10 +202,17 @@ fn wanted(lines: &str) -> collector::Journal {
 
 type Exported = (Vec<u8>, Option<(Outcome, String)>);
 
+/// As much as a collection that has no other bounds lets an export have.
+fn most(wanted: &collector::Journal) -> Most {
+    let bytes = wanted.max_bytes.unwrap_or(AgentLimits::default().journal_bytes);
+    Most { bytes, by: CutBy::Limit, why: format!("limit of {bytes} bytes for a journal") }
+}
+
 fn export(host: &Host, path: &[PathBuf], lines: &str) -> Result<Exported, String> {
     let bounds = AgentLimits::default();
     let journal = Journalctl { host, path, bounds: &bounds, window: Window::ALL };
-    let mut export = journal.export(&wanted(lines), &CancellationToken::new())?;
+    let wanted = wanted(lines);
+    let mut export = journal.export(&wanted, most(&wanted), &CancellationToken::new())?;
     let mut content = Vec::new();
     export.content.open().map_err(|e| e.to_string())?;
     export.content.read_to_end(&mut content).map_err(|e| e.to_string())?;
@@ -194,17 +221,10 @@ fn export(host: &Host, path: &[PathBuf], lines: &str) -> Result<Exported, String
 
 #[test]
 fn a_real_journal_is_exported_from_another_root() {
-    let remote = Path::new("/lib/systemd/systemd-journal-remote");
-    if !remote.exists() || command::find(&command::path(), "journalctl").is_none() {
-        eprintln!("skipped: systemd-journal-remote or journalctl is not installed");
+    let fixture = Fixture::new();
+    if !journal_of(&fixture, &entries(3)) {
         return;
     }
-    let fixture = Fixture::new();
-    fixture.put("/var/log/journal/000000000000000000000000000003ac/README", "");
-    let file = fixture.path("/var/log/journal/000000000000000000000000000003ac/system.journal");
-    let mut maker = Command::new(remote).arg("-o").arg(&file).arg("-").stdin(Stdio::piped()).spawn().expect("started");
-    maker.stdin.take().expect("a pipe").write_all(&entries()).expect("written");
-    assert!(maker.wait().expect("ended").success());
     let host = fixture.host();
     let (all, trouble) = export(&host, &command::path(), "").expect("exported");
     assert_eq!(trouble, None);
@@ -217,6 +237,56 @@ fn a_real_journal_is_exported_from_another_root() {
     assert_eq!(count(&worst, "__CURSOR="), 1);
     let (cut, trouble) = export(&host, &command::path(), "max_bytes = 100").expect("exported");
     assert_eq!((cut.len(), trouble.map(|t| t.0)), (100, Some(Outcome::Truncated)));
+}
+
+/// The numbers of the entries of [`entries`] in an export, in its order, and the messages of others.
+fn numbers(export: &[u8]) -> (Vec<u64>, Vec<String>) {
+    let text = String::from_utf8_lossy(export);
+    let number = |line: &str| line.rsplit_once("entry ").and_then(|(_, number)| number.parse().ok());
+    let marks = text.lines().filter_map(|line| line.strip_prefix("MESSAGE=")).map(str::to_owned).collect();
+    (text.lines().filter_map(number).collect(), marks)
+}
+
+#[test]
+fn an_export_beyond_its_limit_keeps_its_oldest_and_its_newest_entries_whole() {
+    let fixture = Fixture::new();
+    if !journal_of(&fixture, &entries(3000)) {
+        return;
+    }
+    let (host, path) = (fixture.host(), command::path());
+    let (all, _) = export(&host, &path, "").expect("exported");
+    assert_eq!(numbers(&all), ((1..=3000).collect(), Vec::new()));
+    let whole = all.len() as u64;
+    // Where it just fits nothing is cut, although it was looked at from its end.
+    let room = whole + 2048 + whole / 64;
+    assert!(export(&host, &path, &format!("max_bytes = {room}\n")).expect("exported") == (all.clone(), None));
+    for limit in [whole / 2, whole / 10] {
+        let (cut, trouble) = export(&host, &path, &format!("max_bytes = {limit}\n")).expect("exported");
+        assert!(cut.len() as u64 <= limit && cut.len() as u64 > limit * 9 / 10, "{} of {limit}", cut.len());
+        let (kept, marks) = numbers(&cut);
+        let head = kept.windows(2).position(|two| two[1] != two[0] + 1).expect("a gap") as u64 + 1;
+        let gone = 3000 - kept.len() as u64;
+        let expected: Vec<u64> = (1..=head).chain(head + gone + 1..=3000).collect();
+        assert_eq!(kept, expected);
+        assert!((2..=5).contains(&(kept.len() as u64 / head)), "a quarter is head: {head} of {}", kept.len());
+        let bytes = whole + marks_bytes(&cut) - cut.len() as u64;
+        let mark = format!("{gone} entries left out here (limit of {limit} bytes for a journal) ---");
+        assert!(marks.len() == 1 && marks[0].starts_with(&format!("--- sheaf: {bytes} bytes, ")), "{marks:?} {bytes}");
+        assert!(marks[0].ends_with(&mark), "{marks:?}");
+        let (outcome, reason) = trouble.expect("it says so");
+        assert!(outcome == Outcome::Truncated && reason.starts_with(&format!("cut by the limit: {bytes} bytes, ")));
+        // What is given is an export still, the mark an entry of it.
+        let again = Fixture::new();
+        assert!(journal_of(&again, &cut));
+        let (again, _) = export(&again.host(), &path, "").expect("exported");
+        assert_eq!(numbers(&again), (kept, marks));
+    }
+}
+
+/// Bytes of the mark's entry.
+fn marks_bytes(export: &[u8]) -> u64 {
+    let text = String::from_utf8_lossy(export);
+    text.split("\n\n").find(|entry| entry.contains("MESSAGE=---")).expect("a mark").len() as u64 + 2
 }
 
 #[test]
@@ -246,7 +316,7 @@ fn what_is_asked_of_journalctl() {
     let tool = fixture.put("/bin/journalctl", "#!/bin/sh\nprintf '%s\\n' \"$@\"\n");
     chmod(&tool, 0o755);
     let path = [tool.parent().expect("a folder").to_owned()];
-    let lines = "units = [\"a.service\", \"b.service\"]\npriority = \"warning\"\nsince = \"2d\"\nboot = \"previous\"\n";
+    let lines = "units = [\"a.service\", \"b.service\"]\npriority = \"warning\"\nwindow = false\nsince = \"2d\"\nboot = \"previous\"\n";
     let (said, trouble) = export(&fixture.host(), &path, lines).expect("exported");
     assert_eq!(trouble, None);
     let folder = fs::canonicalize(fixture.path("/run/log/journal")).expect("a path");
@@ -268,7 +338,7 @@ fn what_is_asked_of_journalctl() {
 }
 
 #[test]
-fn a_window_bounds_the_journal_in_place_of_what_its_collector_says() {
+fn a_window_bounds_the_journal_and_not_what_its_collector_says() {
     let fixture = Fixture::new();
     fixture.put("/var/log/journal/machine/system.journal", "");
     chmod(&fixture.put("/tools/journalctl", "#!/bin/sh\n"), 0o755);
@@ -282,7 +352,7 @@ fn a_window_bounds_the_journal_in_place_of_what_its_collector_says() {
     let both = Window { since: Some(1_795_276_800_999), until: Some(1_795_280_400_001) };
     assert_eq!(times("", both), "--since=@1795276800 --until=@1795280401");
     assert_eq!(times("since = \"1h\"", both), "--since=@1795276800 --until=@1795280401");
-    assert_eq!(times("since = \"1h\"", Window::ALL), "--since=-3600s");
+    assert_eq!(times("since = \"1h\"", Window::ALL), "", "all is all");
     assert_eq!(times("since = \"1h\"\nwindow = false", both), "--since=-3600s");
     assert_eq!(times("", Window::ALL), "");
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{Fixture, Taken, plan, take};
 use crate::agent::source::{Kind, Plan};
+use crate::bundle::outcome::Counted;
 use crate::bundle::outcome::Outcome;
 use crate::bundle::slice::{Rule, Slice};
 use crate::window::Window;
@@ -168,6 +169,37 @@ fn a_log_that_jumps_is_cut_line_by_line() {
     assert_eq!(String::from_utf8_lossy(&read.content), [at(10), at(20)].concat());
     let (from, left_out) = (at(0).len() as u64, 2 * at(0).len() as u64);
     assert_eq!(read.slice, Some(Slice { rule: Rule::Rfc3339, from, left_out }));
+}
+
+#[test]
+fn a_log_that_jumps_is_filtered_before_it_is_cut_to_its_limit() {
+    let fixture = Fixture::new();
+    let at = |minutes: i64| {
+        let at = jiff::Timestamp::from_millisecond(NOON + minutes * MINUTE).expect("in range");
+        format!("{} line {minutes}\n", at.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    };
+    // Old lines stand before, among and behind those of the window, and are far more than the limit.
+    let (old, inside) = (|| (60..500).map(|n| at(-n)).collect::<String>(), (0..50).map(at).collect::<String>());
+    let text = [old(), inside[..inside.len() / 2].to_owned(), inside[inside.len() / 2..].to_owned(), old()];
+    let text = [&text[0], &text[1], &text[2], &old(), &at(50), &text[3]].map(String::as_str).concat();
+    put(&fixture, "/var/log/a.log", &text, NOON + HOUR);
+    let expected = format!("{inside}{}", at(50));
+    let read = |bytes: usize| {
+        let plan = windowed(&format!("{LOGS}max_bytes = {bytes}\n"), NOON, None);
+        take(&fixture.host(), &plan, &mut |_| {}).records.remove("files/var/log/a.log").expect("read")
+    };
+    assert!(expected.len() < 4096 && text.len() > 3 * 4096);
+    let whole = read(4096);
+    assert_eq!((String::from_utf8_lossy(&whole.content).as_ref(), whole.trouble), (expected.as_str(), None));
+    // Many lines inside: head and tail of those stay, and the numbers are of those.
+    let inside: String = (0..2000).map(|n| at(n % 50)).collect();
+    put(&fixture, "/var/log/a.log", [old(), inside.clone(), old()].concat(), NOON + HOUR);
+    let cut = read(5000);
+    let kept = String::from_utf8(cut.content).expect("text");
+    assert!(kept.len() <= 5000 && kept.starts_with(&at(0)) && kept.ends_with(&at(49)), "{kept}");
+    let told = cut.cut.expect("a cut");
+    assert_eq!((kept.lines().count() - 1 + told.lines as usize, told.counted), (2000, Counted::All));
+    assert_eq!(cut.slice.map(|slice| slice.left_out), Some(2 * old().len() as u64));
 }
 
 #[test]
