@@ -119,15 +119,16 @@ fn takes_gap(hay: &[u8], start: usize, end: usize) -> bool {
     let Some(word) = word.get_mut(..end - start) else { return false };
     word.copy_from_slice(&hay[start..end]);
     word.make_ascii_lowercase();
-    let line = &hay[text::line_start(hay, start)..start];
+    let line = || &hay[text::line_start(hay, start)..start];
     match &*word {
         b"requirepass" | b"bindpw" | b"rootpw" | b"rocommunity" | b"rwcommunity" | b"rocommunity6"
         | b"rwcommunity6" | b"trapcommunity" | b"defpassphrase" | b"defauthpassphrase" | b"defprivpassphrase" => {
-            line.iter().all(u8::is_ascii_whitespace)
+            line().iter().all(u8::is_ascii_whitespace)
         }
         // .netrc, and the SQL statements that set one.
         b"password" => {
             let quoted = matches!(hay.get(text::skip_blanks(hay, end)), Some(b'\''));
+            let line = line();
             let sql =
                 quoted && line.windows(4).any(|w| w.eq_ignore_ascii_case(b"user") || w.eq_ignore_ascii_case(b"role"));
             sql || after_login(line)

@@ -31,6 +31,8 @@ const HEADS: [&[u8]; 18] = [
     b"login",
     b"current",
 ];
+/// Verbs that a password follows.
+const VERBS: [&[u8]; 5] = [b" is: ", b" is ", b" was set to ", b" set to ", b" will be "];
 /// What is said of a password after `is`, besides words with the endings below.
 const SAID: [&str; 56] = [
     "required",
@@ -149,11 +151,11 @@ fn name(hay: &[u8], hit: usize) -> Option<(usize, usize)> {
 /// Where what the sentence tells begins, and whether it tells it for sure.
 fn value_at(hay: &[u8], end: usize) -> Option<(usize, bool)> {
     let line = &hay[end..hay.len().min(end + LEAD)];
-    let line = &line[..memchr::memchr2(b'\n', 0, line).unwrap_or(line.len())];
     // Most of what follows the word tells nothing, and is seen to by its first letters.
     if ![b": ".as_slice(), b" is", b" was", b" set", b" will", b" for"].iter().any(|lead| line.starts_with(lead)) {
         return None;
     }
+    let line = &line[..memchr::memchr2(b'\n', 0, line).unwrap_or(line.len())];
     let after = |lead: usize| {
         let blanks = line[lead..].iter().take_while(|b| **b == b' ').count();
         (blanks > 0 && lead + blanks < line.len()).then_some(end + lead + blanks)
@@ -170,20 +172,18 @@ fn value_at(hay: &[u8], end: usize) -> Option<(usize, bool)> {
         };
     }
     // `password for the elastic user is`: a few words, then the verb.
-    let line_after = if line.starts_with(b" for ") { line } else { &line[..line.len().min(20)] };
-    let verbs: [&[u8]; 5] = [b" is: ", b" is ", b" was set to ", b" set to ", b" will be "];
-    let (verb, at) = verbs
-        .iter()
-        .filter_map(|verb| memchr::memmem::find(line_after, verb).map(|at| (verb, at)))
-        .min_by_key(|(_, at)| *at)?;
-    if at > 0 && !line.starts_with(b" for ")
-        || line[..at]
-            .iter()
-            .any(|b| !(b.is_ascii_alphanumeric() || matches!(b, b' ' | b'@' | b'_' | b'-' | b'.' | b'\'' | b'"')))
-    {
-        return None;
+    let words = if line.starts_with(b" for ") { line.len() } else { 1 };
+    let word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'@' | b'_' | b'-' | b'.' | b'\'' | b'"');
+    for (at, byte) in line[..words.min(line.len())].iter().enumerate() {
+        if *byte == b' ' {
+            if let Some(verb) = VERBS.iter().find(|verb| line[at..].starts_with(verb)) {
+                return after(at + verb.len() - 1).map(|at| (at, false));
+            }
+        } else if !word(*byte) {
+            return None;
+        }
     }
-    after(at + verb.len() - 1).map(|at| (at, false))
+    None
 }
 
 /// Whether nothing more is said behind a value.
