@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use hyper::body::Incoming;
+use http::header::EXPECT;
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls_pki_types::CertificateDer;
@@ -31,6 +32,7 @@ use crate::shutdown::Shutdown;
 
 mod activity;
 mod guarded;
+mod unread;
 
 /// Who sent a request: among the extensions of each.
 #[derive(Clone, Debug)]
@@ -86,6 +88,11 @@ pub struct ServeLimits {
     pub connection_window: u32,
     /// HTTP/2 requests of one connection at the same time.
     pub streams: u32,
+    /// Bytes that are taken of an HTTP/2 request's body which nobody has read when its answer is there, for
+    /// [`ServeLimits::header_wait`] at most.
+    pub rest: u64,
+    /// Time that it may stand still meanwhile.
+    pub rest_idle: Duration,
 }
 
 impl ServeLimits {
@@ -102,11 +109,13 @@ impl ServeLimits {
             stream_window: 64 << 10,
             connection_window: 1 << 20,
             streams: 64,
+            rest: 1 << 20,
+            rest_idle: Duration::from_secs(1),
         }
     }
 
     /// For agents: one long connection each. The connection's window exceeds the sum of the streams' windows, so that
-    /// uploads that are held back never keep a heartbeat from arriving.
+    /// uploads that are held back never keep a heartbeat from arriving. An upload that is refused is cut.
     pub fn agents() -> Self {
         let streams = 32;
         let stream_window = 256 << 10;
@@ -116,6 +125,7 @@ impl ServeLimits {
             stream_window,
             connection_window: stream_window * (streams + 32),
             streams,
+            rest: limits::JSON_BODY as u64,
             ..Self::public()
         }
     }
@@ -214,7 +224,7 @@ async fn serve_h1(
 ) -> hyper::Result<()> {
     let activity = Activity::default();
     let io = TokioIo::new(WriteGuard::new(stream, limits.write_idle));
-    let service = service_fn(answer(router, peer, activity.clone()));
+    let service = service_fn(answer(router, peer, activity.clone(), None));
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -234,7 +244,7 @@ async fn serve_h2(
 ) -> hyper::Result<()> {
     let activity = Activity::default();
     let io = TokioIo::new(WriteGuard::new(stream, limits.write_idle));
-    let service = service_fn(answer(router, peer, activity.clone()));
+    let service = service_fn(answer(router, peer, activity.clone(), Some(limits)));
     let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
@@ -275,16 +285,33 @@ where
 
 type Answering = BoxFuture<'static, Result<hyper::Response<Tracked>, Infallible>>;
 
+/// Answers by `router`; with limits, what it leaves unread of a body is taken before the answer goes out. HTTP/1.1 needs none:
+/// there hyper answers first and then closes the connection.
 fn answer(
     router: axum::Router,
     peer: Peer,
     activity: Activity,
+    rest: Option<ServeLimits>,
 ) -> impl Fn(hyper::Request<Incoming>) -> Answering + Clone {
     move |mut request| {
         let (router, work) = (router.clone(), activity.begin());
         request.extensions_mut().insert(peer.clone());
+        // Who waits to be told to go on with a body gets the answer instead.
+        let waits = request.headers().contains_key(EXPECT);
+        let (parts, body) = request.into_parts();
+        let (body, unread) = match rest {
+            Some(limits) if !body.is_end_stream() && !waits => {
+                let (lent, unread) = unread::lend(body);
+                (axum::body::Body::new(lent), Some((unread, limits)))
+            }
+            _ => (axum::body::Body::new(body), None),
+        };
+        let request = hyper::Request::from_parts(parts, body);
         Box::pin(async move {
-            let response = router.oneshot(request.map(axum::body::Body::new)).await?;
+            let response = router.oneshot(request).await?;
+            if let Some((unread, limits)) = unread {
+                unread.take(limits.rest, limits.rest_idle, limits.header_wait).await;
+            }
             Ok(response.map(|body| Tracked::new(body, work)))
         })
     }

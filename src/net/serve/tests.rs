@@ -365,3 +365,98 @@ async fn held_back_uploads_leave_room_for_a_heartbeat() {
 fn request(path: &str) -> Request<Full<Bytes>> {
     Request::get(format!("https://x{path}")).body(Full::default()).expect("a request")
 }
+
+/// Answers before any of the body is read, and after a piece of it.
+fn refuser() -> Router {
+    let unread = post(|| async { (StatusCode::FORBIDDEN, "not you") });
+    reader().route("/unread", unread)
+}
+
+/// A body whose pieces are handed over one by one.
+async fn h2_pieces(server: &Server) -> http2::SendRequest<crate::net::body::Streamed> {
+    let io = TokioIo::new(server.tls(H2).await);
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.expect("HTTP/2");
+    tokio::spawn(connection);
+    sender
+}
+
+#[tokio::test]
+async fn what_a_handler_left_unread_is_taken_before_the_stream_ends() {
+    let limits = ServeLimits { rest: 300_000, rest_idle: PATIENCE, idle: PATIENCE, header_wait: PATIENCE, ..short() };
+    let server = server(refuser(), limits, None).await;
+    for path in ["/unread", "/read", "/nowhere"] {
+        let mut sender = h2_pieces(&server).await;
+        let (pieces, body) = channel(1, PATIENCE);
+        let request = Request::post(format!("https://x{path}")).body(body).expect("a request");
+        let answer = sender.send_request(request);
+        let written = async {
+            // More than the stream's window: a body that nobody takes stands still, a stream that is reset takes no more.
+            for _ in 0..4 {
+                pieces.send(Bytes::from(vec![7; 50_000])).await.expect("taken");
+            }
+            pieces.finish().await.expect("the stream is not reset");
+        };
+        let (answer, ()) =
+            tokio::time::timeout(PATIENCE, futures_util::future::join(answer, written)).await.expect(path);
+        let answer = answer.expect("an answer");
+        assert!(answer.status().is_client_error(), "{path}: {}", answer.status());
+        answer.into_body().collect().await.expect("a whole answer");
+    }
+}
+
+#[tokio::test]
+async fn what_is_left_unread_is_bounded_in_bytes_and_in_time() {
+    const LONG: Duration = Duration::from_secs(PATIENCE.as_secs() * 10);
+    let limits = ServeLimits { rest: 300_000, rest_idle: LONG, header_wait: LONG, idle: LONG, ..short() };
+    let endless = server(refuser(), limits, None).await;
+    let mut sender = h2_pieces(&endless).await;
+    let (pieces, body) = channel(1, PATIENCE);
+    let request = Request::post("https://x/unread").body(body).expect("a request");
+    let answer = sender.send_request(request);
+    let written = async { while pieces.send(Bytes::from(vec![7; 50_000])).await.is_ok() {} };
+    let (answer, ()) = tokio::time::timeout(PATIENCE, futures_util::future::join(answer, written)).await.expect("cut");
+    assert_eq!(answer.expect("an answer").status(), StatusCode::FORBIDDEN);
+
+    let standing = server(refuser(), ServeLimits { rest_idle: SHORT, ..limits }, None).await;
+    let mut sender = h2_pieces(&standing).await;
+    let (pieces, body) = channel(1, PATIENCE);
+    let request = Request::post("https://x/unread").body(body).expect("a request");
+    let answer = tokio::time::timeout(PATIENCE, sender.send_request(request)).await.expect("not held up for long");
+    let answer = answer.expect("an answer, whatever comes of the body");
+    let said = tokio::time::timeout(PATIENCE, answer.into_body().collect()).await.expect("the answer ends");
+    assert_eq!(said.expect("whole").to_bytes(), "not you");
+    tokio::time::timeout(PATIENCE, pieces.gone()).await.expect("and the stream with it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn curl_hears_the_answer_to_what_was_not_read() {
+    use std::process::Command;
+    let curl = |arguments: &[&str]| Command::new("curl").args(arguments).output();
+    if !curl(&["--version"]).is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("HTTP2")) {
+        let required = std::env::var_os("SHEAF_TEST_REQUIRE_TOOLS").is_some_and(|value| value == "1");
+        assert!(!required, "a curl that speaks HTTP/2 is required and not installed");
+        return eprintln!("skipped: 1 check, since curl does not answer or speaks no HTTP/2");
+    }
+    let server = server(refuser(), ServeLimits::public(), None).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let (ca, small, large) = (folder.path().join("ca"), folder.path().join("small"), folder.path().join("large"));
+    std::fs::write(&ca, server.ca.pem()).expect("written");
+    std::fs::write(&small, r#"{"name":"web-7"}"#).expect("written");
+    std::fs::write(&large, vec![b'y'; 200_000]).expect("written");
+    let cases =
+        [("/unread", &small, "403"), ("/unread", &large, "403"), ("/read", &large, "413"), ("/x", &small, "404")];
+    for (path, body, status) in cases.into_iter().cycle().take(40) {
+        let url = format!("https://{}{path}", server.addr);
+        let body = format!("@{}", body.display());
+        let arguments = ["-sS", "--http2", "--cacert", ca.to_str().expect("text"), "-o", "/dev/null", "-w"]
+            .into_iter()
+            .map(str::to_owned)
+            .chain(["%{http_version} %{http_code}".to_owned(), "--data-binary".to_owned(), body, url]);
+        let arguments: Vec<_> = arguments.collect();
+        let output = tokio::task::spawn_blocking(move || Command::new("curl").args(arguments).output());
+        let output = output.await.expect("joined").expect("curl runs");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), format!("2 {status}"), "{path}: {error}");
+        assert_eq!(output.status.code(), Some(0), "{path}: {error}");
+    }
+}
