@@ -121,6 +121,30 @@ holds "the edited configuration is kept" cmp /etc/sheaf/agent.toml edited
 holds "a configuration that nobody touched is the new sample" cmp /etc/sheaf/coordinator.toml /usr/share/sheaf/coordinator.toml
 comes "the agent is connected" 30 online node-1
 
+# --- with drop-ins that open more -------------------------------------------------------------------
+granted() { local have; have=$(sed -n 's/^CapAmb:\t//p' "/proc/$(pid $agent)/status"); [ $((0x$have >> $1 & 1)) = 1 ]; }
+skipped_for() { sheaf bundle cat b.tar.zst WARNINGS.txt | grep "commands/$1.txt" | grep -q "/usr/share/sheaf/$2"; }
+taken() { sheaf bundle cat b.tar.zst "nodes/node-1/commands/$1.txt"; }
+nft add table inet guest_test || failed "nft"
+holds "a bundle is made" bundle "$marker"
+holds "it says why packet filters are skipped, and what would open them" skipped_for nft firewall-access.conf
+holds "and why LVM is" skipped_for pvs storage-access.conf
+open_by() {
+    holds "$1 is there" install -D -m 0644 /usr/share/sheaf/$1 /etc/systemd/system/$agent.d/$1
+    systemctl daemon-reload; systemctl restart $agent
+    comes "with $1 it is connected" 30 online node-1
+    holds "it has capability $2" granted "$2"
+    holds "and makes a bundle" bundle "$marker"
+}
+open_by firewall-access.conf 12
+holds "which has the packet filter" eval "taken nft | grep -q guest_test"
+open_by storage-access.conf 3
+holds "in which LVM was asked" taken pvs
+holds "it sees the host's devices" not is $agent PrivateDevices yes
+open_by container-access.conf 1
+rm /etc/systemd/system/$agent.d/*-access.conf; systemctl daemon-reload; systemctl restart $agent
+comes "without them it is as before" 30 eval "online node-1 && not granted 12"
+
 # --- without CAP_DAC_READ_SEARCH, and with a credential ---------------------------------------------
 may() { local have; have=$(sed -n 's/^CapEff:\t//p' "/proc/$(pid $agent)/status"); [ $((0x$have >> 2 & 1)) = "$1" ]; }
 holds "by default it may read what root may" may 1

@@ -6,6 +6,7 @@
 use std::fs::{self, File};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -122,8 +123,19 @@ fn without_rights_commands_are_run_and_needs_are_named() {
     let collectors = node.path("collectors.d");
     fs::create_dir(&collectors).expect("a folder");
     fs::set_permissions(&collectors, fs::Permissions::from_mode(0o755)).expect("chmod");
-    let text = "name = \"own\"\nversion = \"1\"\nwhy = \"A test.\"\n[[commands]]\nname = \"who\"\nargv = [\"id\", \"-u\"]\n\
-                [[commands]]\nname = \"ring\"\nargv = [\"cat\", \"/proc/self/status\"]\nneeds = [\"CAP_SYSLOG\"]\n";
+    // A runtime's socket that is there, and for others.
+    let socket = node.path("runtime.sock");
+    let _runtime = UnixListener::bind(&socket).expect("bound");
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0)).expect("chmod");
+    let text = format!(
+        "name = \"own\"\nversion = \"1\"\nwhy = \"A test.\"\ngranted_by = \"/x.conf\"\n\
+         [[commands]]\nname = \"who\"\nargv = [\"id\", \"-u\"]\n\
+         [[commands]]\nname = \"ring\"\nargv = [\"cat\", \"/proc/self/status\"]\nneeds = [\"CAP_SYSLOG\"]\n\
+         [[commands]]\nname = \"super\"\nargv = [\"id\"]\nneeds = [\"root\"]\n\
+         [[commands]]\nname = \"list\"\nargv = [\"id\"]\nwhen = {{ socket_listens = [{socket:?}] }}\n\
+         [[http]]\nname = \"info\"\nat = \"unix:{}\"\npath = \"/info\"\n",
+        socket.display()
+    );
     let file = collectors.join("own.toml");
     fs::write(&file, text).expect("written");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("chmod");
@@ -139,7 +151,11 @@ fn without_rights_commands_are_run_and_needs_are_named() {
     let rows = manifest(&bundle)["files"].to_string();
     assert!(rows.contains("nodes/fixture/commands/who.txt"), "{rows}");
     let needs = missing(&bundle, "commands/ring.txt");
-    assert_eq!(needs, "skipped: needs CAP_SYSLOG, which the agent does not have");
+    assert_eq!(needs, "skipped: needs CAP_SYSLOG, which the agent does not have: see /x.conf");
+    assert_eq!(missing(&bundle, "commands/super.txt"), "skipped: wants to be run by root, which the agent is not");
+    let socket = socket.display();
+    assert_eq!(missing(&bundle, "commands/list.txt"), format!("skipped: the agent may not ask {socket}: see /x.conf"));
+    assert_eq!(missing(&bundle, "http/info.txt"), format!("skipped: the agent may not ask unix:{socket}: see /x.conf"));
 }
 
 #[test]

@@ -94,7 +94,7 @@ pub fn check(
         })?;
     }
     for collector in &plan.collectors {
-        if let Some(why) = conditions.missing(&collector.when) {
+        if let Some(why) = conditions.missing(&collector.when, collector.granted_by.as_deref()) {
             show(row(collector, "everything", None, Access::Absent, why))?;
             continue;
         }
@@ -161,7 +161,7 @@ fn command_row(collector: &Collector, command: &collector::Command, conditions: 
     if !conditions.host.is_own() {
         return row(collector, &source, None, Access::Skipped, "another root than / is read".to_owned());
     }
-    match gather::resolve(command, conditions, &plan.bounds) {
+    match gather::resolve(collector, command, conditions, &plan.bounds) {
         Ok(program) => row(collector, &source, None, Access::Ok, shown(&program)),
         Err(why) => row(collector, &source, None, Access::Absent, why),
     }
@@ -173,9 +173,11 @@ fn http_row(collector: &Collector, wanted: &collector::Http, conditions: &Condit
     if !conditions.host.is_own() {
         return row(collector, &source, None, Access::Skipped, "another root than / is read".to_owned());
     }
-    let absent = conditions.missing(&wanted.when).or_else(|| match &wanted.at {
-        Address::Socket(path) if !path.exists() => Some(format!("{} is not there", path.display())),
-        _ => None,
+    let grant = collector.granted_by.as_deref();
+    // Whoever listens there is not told why somebody came.
+    let absent = conditions.missing(&wanted.when, grant).or_else(|| match &wanted.at {
+        Address::Socket(path) => conditions.unheard(std::slice::from_ref(path), grant),
+        Address::Port(_) => None,
     });
     match absent {
         Some(why) => row(collector, &source, None, Access::Absent, why),

@@ -14,6 +14,7 @@
 //! priority = 5                     # 9 to 0: what a budget keeps first, whatever its age
 //! when = { path_exists = "/etc/nginx" }     # all of it must hold, or the whole collector is skipped with the reason
 //! pack = { name = "web", version = "1.4.0" }   # what it was installed with, if anything
+//! granted_by = "/usr/share/web/sheaf-access.conf"  # settings of the agent's unit that give what its commands need; told where they lack it
 //!
 //! [properties.site]                # a deployment may set it; see `property`
 //! pattern = "[a-z0-9][a-z0-9.-]{0,63}"
@@ -36,8 +37,8 @@
 //! timeout = "10s"
 //! max_bytes = "4MiB"
 //! exits = [0]                      # exit codes that count as success
-//! when = { path_exists = "/etc/nginx", command_exists = "nginx", unit_active = "nginx.service" }
-//! needs = []                       # capabilities that it keeps, such as "CAP_SYSLOG"; skipped with the reason where the agent has them not
+//! when = { path_exists = "/etc/nginx", command_exists = "nginx", unit_active = "nginx.service" }  # or socket_listens = ["/run/x.sock"]
+//! needs = []                       # capabilities that it keeps, such as "CAP_SYSLOG", or "root"; skipped with the reason where the agent has them not
 //! capabilities = []                # capabilities that it keeps where the agent has them
 //!
 //! [[http]]
@@ -116,6 +117,9 @@ pub struct Collector<P = Pattern> {
     /// What it was installed with.
     #[serde(default)]
     pub pack: Option<PackName>,
+    /// A file of settings for the agent's unit that give it what the commands need, for whoever reads that they lack it.
+    #[serde(default)]
+    pub granted_by: Option<PathBuf>,
     /// What a deployment may set.
     #[serde(default)]
     pub properties: BTreeMap<String, Property>,
@@ -389,6 +393,9 @@ path = "h"
             ("when = { path_exists = \"x\" }", "when: when.path_exists must be absolute"),
             ("when = { command_exists = \"./x\" }", "when: when.command_exists must be a name"),
             ("when = { unit_active = \"--root=/x\" }", "when: when.unit_active must be one unit"),
+            ("when = { socket_listens = [\"x.sock\"] }", "when: when.socket_listens must be absolute"),
+            ("when = { socket_listens = [] }", "when: when.socket_listens must name"),
+            ("granted_by = \"x.conf\"", "granted_by: must be absolute"),
             ("[[http]]\nname = \"x\"\nat = \"10.0.0.1:80\"\npath = \"/\"", "only this node is asked"),
             ("[[http]]\nname = \"x\"\nat = \"127.0.0.1:80\"\npath = \"/ HTTP/1.1\\r\\nX: y\"", "http `x`: path must"),
             ("[[http]]\nname = \"x\"\nat = \"127.0.0.1:80\"\npath = \"/\"\nstatuses = [302]", "redirects are not"),

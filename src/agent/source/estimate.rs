@@ -106,7 +106,7 @@ pub fn forecast(plan: &Plan, host: &Host, stop: &CancellationToken) -> questions
     }
     let first = rows.len();
     for collector in plan.collectors.iter().take(COLLECTORS) {
-        let notes = match conditions.missing(&collector.when) {
+        let notes = match conditions.missing(&collector.when, None) {
             Some(reason) => vec![report::brief(&format!("would be skipped: {reason}"), 200)],
             None => {
                 ready.push(collector);

@@ -56,7 +56,20 @@ impl Declared {
             journal.extend(units(declared, values)?);
         }
         let Self {
-            name, version, why, default, when, pack, properties, roots, vitals, priority, inventory, http, ..
+            name,
+            version,
+            why,
+            default,
+            when,
+            pack,
+            granted_by,
+            properties,
+            roots,
+            vitals,
+            priority,
+            inventory,
+            http,
+            ..
         } = self.clone();
         Ok(Collector {
             name,
@@ -65,6 +78,7 @@ impl Declared {
             default,
             when,
             pack,
+            granted_by,
             properties,
             roots,
             vitals,

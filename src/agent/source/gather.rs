@@ -117,7 +117,7 @@ impl<'a> Gather<'a> {
     fn ready(&mut self) -> ControlFlow<(), Vec<&'a Collector>> {
         let mut ready = Vec::new();
         for collector in &self.plan.collectors {
-            match self.conditions.missing(&collector.when) {
+            match self.conditions.missing(&collector.when, collector.granted_by.as_deref()) {
                 None => ready.push(collector),
                 Some(reason) => self.missing(skipped(format!("collectors/{}", collector.name), collector, reason))?,
             }
@@ -215,7 +215,7 @@ impl<'a> Gather<'a> {
             if !self.plan.wants(collector.name.as_str(), Path::new(&path)) {
                 continue;
             }
-            let mut program = match resolve(command, &self.conditions, &self.plan.bounds) {
+            let mut program = match resolve(collector, command, &self.conditions, &self.plan.bounds) {
                 Ok(program) => program,
                 Err(reason) => {
                     self.missing(skipped(path, collector, reason))?;
@@ -463,16 +463,16 @@ fn fit(sliced: &mut Sliced, kind: Kind, most: u64, (room, budget): (u64, u64)) -
 
 /// What a declared command comes to on this node, or why it is skipped.
 pub(super) fn resolve(
+    collector: &Collector,
     command: &collector::Command,
     conditions: &Conditions<'_>,
     bounds: &AgentLimits,
 ) -> Result<Program, String> {
-    if let Some(reason) = conditions.missing(&command.when) {
-        return Err(reason);
-    }
+    let grant = collector.granted_by.as_deref();
     let (program, arguments) = command.argv.split_first().ok_or("names no program")?;
     let file = command::find(conditions.path, program).ok_or_else(|| format!("`{program}` is not installed"))?;
-    if let Some(reason) = condition::lacking(&command.needs) {
+    let lacking = || condition::lacking(&command.needs, grant);
+    if let Some(reason) = conditions.missing(&command.when, grant).or_else(lacking) {
         return Err(reason);
     }
     let kept = command.needs.iter().chain(&command.capabilities);

@@ -6,7 +6,9 @@
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -44,9 +46,20 @@ pub(super) enum Refusal {
     /// Nobody listens, or what it takes to ask is not there.
     #[error("{0}")]
     Absent(String),
+    /// The agent may not ask; somebody may let it.
+    #[error("{0}")]
+    Denied(String),
     /// Anything else.
     #[error("{0}")]
     Failed(String),
+}
+
+/// Connects to a socket without waiting, since a server that hangs lets those who call wait for ever.
+pub(super) fn knock(path: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket)
 }
 
 /// A connection to a server of this node.
@@ -61,10 +74,7 @@ impl Link {
         match at {
             Address::Port(at) => TcpStream::connect_timeout(at, time).map(Self::Port),
             Address::Socket(path) => {
-                // Not blocking, since a server that hangs lets those who call wait for ever.
-                let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-                let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-                rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+                let socket = knock(path)?;
                 rustix::io::ioctl_fionbio(&socket, false)?;
                 Ok(Self::Socket(socket.into()))
             }
@@ -104,6 +114,7 @@ impl Request<'_> {
             Some(Errno::CONNREFUSED | Errno::NOENT | Errno::NOTSOCK | Errno::ADDRNOTAVAIL) => {
                 Refusal::Absent(format!("nothing listens on {}", self.at))
             }
+            Some(Errno::ACCESS | Errno::PERM) => Refusal::Denied(format!("the agent may not ask {}", self.at)),
             Some(Errno::AGAIN) => failed(io::Error::other("it has more callers waiting than it takes")),
             _ => failed(error),
         })?;

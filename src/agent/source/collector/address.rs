@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::rules;
+
 /// Where a server of this node listens.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -22,9 +24,11 @@ impl TryFrom<String> for Address {
     fn try_from(text: String) -> Result<Self, String> {
         if let Some(path) = text.strip_prefix("unix:") {
             let path = Path::new(path);
-            // The system takes no longer name of a socket.
-            if !super::rules::is_plain(path) || path.as_os_str().len() > 107 {
-                return Err(format!("`{text}`: a socket's path must be absolute, without `..`, and at most 107 bytes"));
+            if !rules::is_socket(path) {
+                let most = rules::SOCKET;
+                return Err(format!(
+                    "`{text}`: a socket's path must be absolute, without `..`, and at most {most} bytes"
+                ));
             }
             return Ok(Self::Socket(path.to_owned()));
         }

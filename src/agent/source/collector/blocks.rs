@@ -61,7 +61,7 @@ pub struct Command {
     /// What must hold, or it is skipped.
     #[serde(default)]
     pub when: When,
-    /// Capabilities that it keeps, and without which it is skipped.
+    /// Capabilities that it keeps, and without which it is skipped; `root` for a program that asks who it is.
     #[serde(default)]
     pub needs: Vec<String>,
     /// Capabilities that it keeps where the agent has them.
@@ -108,6 +108,8 @@ pub struct When {
     pub command_exists: Option<String>,
     /// A unit that systemd has active.
     pub unit_active: Option<String>,
+    /// Sockets of the file system, on one of which somebody listens whom the agent may ask.
+    pub socket_listens: Option<Vec<PathBuf>>,
 }
 
 /// An export of the journal.

@@ -9,13 +9,15 @@ use std::path::{Component, Path, PathBuf};
 
 use super::blocks::{Command, Files, Http, Journal, When};
 use super::{Collector, CollectorError, Declared};
-use crate::agent::source::{command, template};
+use crate::agent::source::{command, condition, template};
 use crate::report;
 
 /// Folders that a `**` may go down at most.
 const MOST_DEPTH: usize = 64;
 /// Bytes of what a request asks for.
 const HTTP_PATH: usize = 1000;
+/// Bytes of a socket's path, as the system takes them.
+pub(super) const SOCKET: usize = 107;
 
 /// Where in a file a fault is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +75,9 @@ impl Faults {
         }
         if collector.priority > 9 {
             faults.put(&Place::Key("priority"), "must be 0 to 9, which is what a budget keeps first");
+        }
+        if collector.granted_by.as_ref().is_some_and(|file| !is_plain(file)) {
+            faults.put(&Place::Key("granted_by"), "must be absolute and without `..`");
         }
         faults.roots(&Place::Key("roots"), &collector.roots);
         faults.when(&Place::Key("when"), &collector.when);
@@ -143,6 +148,17 @@ impl Faults {
         if when.unit_active.as_ref().is_some_and(|unit| !is_unit(unit)) {
             self.put(place, "when.unit_active must be one unit, such as docker.service");
         }
+        if let Some(sockets) = &when.socket_listens {
+            if sockets.is_empty() {
+                self.put(place, "when.socket_listens must name a socket");
+            }
+            if !sockets.iter().all(|socket| is_socket(socket)) {
+                self.put(
+                    place,
+                    format!("when.socket_listens must be absolute, without `..`, and at most {SOCKET} bytes"),
+                );
+            }
+        }
     }
 
     fn files(&mut self, place: &Place, collector: &Collector, files: &Files) {
@@ -173,9 +189,8 @@ impl Faults {
             self.put(place, "an argument must not hold a zero byte");
         }
         self.when(place, &command.when);
-        for unknown in
-            command.needs.iter().chain(&command.capabilities).filter(|name| command::capability(name).is_none())
-        {
+        let needs = command.needs.iter().filter(|name| *name != condition::ROOT);
+        for unknown in needs.chain(&command.capabilities).filter(|name| command::capability(name).is_none()) {
             self.put(place, format!("`{unknown}` is no capability that a command can keep"));
         }
         self.not_nothing(place, "max_bytes", command.max_bytes.map(|bytes| bytes == 0));
@@ -221,6 +236,11 @@ impl Faults {
 /// Absolute, without `..`.
 pub(super) fn is_plain(path: &Path) -> bool {
     path.is_absolute() && path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
+}
+
+/// Whether the system takes it as the name of a socket.
+pub(super) fn is_socket(path: &Path) -> bool {
+    is_plain(path) && path.as_os_str().len() <= SOCKET
 }
 
 fn is_program(program: &str) -> bool {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::{COMMANDS, Gather, skipped};
 use crate::agent::source::budget::cut::COUNT;
 use crate::agent::source::collector::{self, Collector};
+use crate::agent::source::condition;
 use crate::agent::source::ends::Ends;
 use crate::agent::source::http::{Answer, Refusal, Request};
 use crate::bundle::outcome::Outcome;
@@ -43,6 +44,10 @@ impl Gather<'_> {
                     self.output(&path, collector, Box::new(Ends::new(answer, most, Arc::clone(&ending))), &ending)?;
                 }
                 Err(Refusal::Absent(reason)) => self.missing(skipped(path, collector, reason))?,
+                Err(Refusal::Denied(reason)) => {
+                    let reason = condition::granted(reason, collector.granted_by.as_deref());
+                    self.missing(skipped(path, collector, reason))?;
+                }
                 Err(Refusal::Failed(reason)) => {
                     let err = EntryPath::parse(&format!("{path}.err"));
                     let note = Note { outcome: Outcome::Failed, ..skipped(path, collector, reason) };
@@ -57,7 +62,7 @@ impl Gather<'_> {
     }
 
     fn ask(&self, collector: &Collector, wanted: &collector::Http, bytes: u64) -> Result<Answer, Refusal> {
-        if let Some(reason) = self.conditions.missing(&wanted.when) {
+        if let Some(reason) = self.conditions.missing(&wanted.when, collector.granted_by.as_deref()) {
             return Err(Refusal::Absent(reason));
         }
         let token = wanted.token_file.as_ref().map(|file| self.token(collector, file)).transpose()?;

@@ -71,6 +71,21 @@ fn an_answer_is_its_body() {
 }
 
 #[test]
+fn a_socket_that_may_not_be_asked_is_not_a_failure() {
+    if rustix::process::geteuid().is_root() {
+        // Root may ask all.
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("x.sock");
+    let _listener = UnixListener::bind(&path).expect("bound");
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0)).expect("chmod");
+    let at = Address::Socket(path.clone());
+    let reason = format!("the agent may not ask unix:{}", path.display());
+    assert_eq!(ask(&at, LONG, 1, None), Err(Refusal::Denied(reason)));
+}
+
+#[test]
 fn a_status_that_is_no_success_keeps_its_page() {
     let (body, trouble) = get(b"HTTP/1.0 503 Busy\r\n\r\nwhy").expect("an answer");
     assert_eq!(body, b"why");

@@ -82,6 +82,29 @@ fn what_is_compiled_in_is_bounded_and_has_no_fault() {
 }
 
 #[test]
+fn what_the_shipped_unit_may_not_has_a_file_that_gives_it() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd");
+    let shipped = |name: &str| fs::read_to_string(folder.join(name));
+    let unit = shipped("system/sheaf-agent.service").expect("the unit");
+    let own = unit.lines().find(|line| line.starts_with("AmbientCapabilities=")).expect("capabilities");
+    let mut seen = 0;
+    for text in BUILT_IN {
+        let declared = Declared::read(text).expect("a collector");
+        let given = declared.granted_by.as_ref().map(|file| {
+            let name = file.strip_prefix("/usr/share/sheaf").expect("where packages put it");
+            shipped(&format!("examples/{}", name.display())).expect("shipped")
+        });
+        let needs = declared.commands.iter().flat_map(|command| &command.needs);
+        for need in needs.filter(|need| *need != crate::agent::source::condition::ROOT && !own.contains(*need)) {
+            let given = given.as_ref().unwrap_or_else(|| panic!("{}: nothing gives {need}", declared.name));
+            assert!(given.contains(need), "{}: its file does not give {need}", declared.name);
+            seen += 1;
+        }
+    }
+    assert!(seen > 5, "{seen}");
+}
+
+#[test]
 fn what_is_compiled_in_can_be_switched_off() {
     let folder = folder();
     put(folder.path(), "own.toml", OWN);

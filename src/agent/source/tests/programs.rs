@@ -64,7 +64,7 @@ fn commands_give_entries_and_errs() {
     taken.skipped("commands/when-path.txt", "/nonexistent/x is not there");
     taken.skipped("commands/when-command.txt", "not installed");
     taken.skipped("commands/when-unit.txt", "sheaf-no-such-unit.service");
-    match condition::lacking(&["CAP_BLOCK_SUSPEND".to_owned(), "CAP_CHECKPOINT_RESTORE".to_owned()]) {
+    match condition::lacking(&["CAP_BLOCK_SUSPEND".to_owned(), "CAP_CHECKPOINT_RESTORE".to_owned()], None) {
         Some(reason) => taken.skipped("commands/needs.txt", &reason),
         None => assert_eq!(taken.content("commands/needs.txt"), Some(b"\n".as_slice())),
     }
