@@ -9,9 +9,10 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::Plan;
-use super::collector::{self, Address, Collector};
+use super::collector::{self, Address, Collector, Names};
 use super::command;
 use super::condition::Conditions;
+use super::each;
 use super::file::Extent;
 use super::gather;
 use super::journal::Journalctl;
@@ -102,7 +103,7 @@ pub fn check(
             show(row(collector, "vitals", None, Access::Ok, String::new()))?;
         }
         for command in &collector.commands {
-            show(command_row(collector, command, &conditions, plan))?;
+            command_rows(collector, command, &conditions, plan).into_iter().try_for_each(&mut *show)?;
         }
         for wanted in &collector.http {
             show(http_row(collector, wanted, &conditions))?;
@@ -156,14 +157,40 @@ fn files(
     ControlFlow::Continue(())
 }
 
-fn command_row(collector: &Collector, command: &collector::Command, conditions: &Conditions<'_>, plan: &Plan) -> Row {
+/// What would be run: for each of several things a row, where they are known without running anything.
+fn command_rows(
+    collector: &Collector,
+    command: &collector::Command,
+    conditions: &Conditions<'_>,
+    plan: &Plan,
+) -> Vec<Row> {
     let source = format!("command {}", command.name);
+    let row = |access, why| vec![row(collector, &source, None, access, why)];
     if !conditions.host.is_own() {
-        return row(collector, &source, None, Access::Skipped, "another root than / is read".to_owned());
+        return row(Access::Skipped, "another root than / is read".to_owned());
     }
-    match gather::resolve(collector, command, conditions, &plan.bounds) {
-        Ok(program) => row(collector, &source, None, Access::Ok, shown(&program)),
-        Err(why) => row(collector, &source, None, Access::Absent, why),
+    let program = match gather::resolve(collector, command, conditions, &plan.bounds) {
+        Ok(program) => program,
+        Err(why) => return row(Access::Absent, why),
+    };
+    let Some(each) = &command.each else { return row(Access::Ok, shown(&program)) };
+    let picked = match &each.of {
+        Names::In(folder) => each::names_in(folder, each, conditions),
+        Names::Lines(argv) => {
+            let why = format!("{} for each line of `{}`, at most {}", shown(&program), argv.join(" "), each.most);
+            return row(Access::Ok, why);
+        }
+    };
+    match picked {
+        Ok(picked) => {
+            let one = |name: &String| match each::program_for(&program, name) {
+                Ok(program) => self::row(collector, &format!("{source} {name}"), None, Access::Ok, shown(&program)),
+                Err(why) => self::row(collector, &format!("{source} {name}"), None, Access::Skipped, why),
+            };
+            let left_out = picked.left_out.map(|why| self::row(collector, &source, None, Access::Skipped, why));
+            picked.names.iter().map(one).chain(left_out).collect()
+        }
+        Err(why) => row(Access::Absent, why),
     }
 }
 

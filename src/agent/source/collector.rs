@@ -41,6 +41,12 @@
 //! needs = []                       # capabilities that it keeps, such as "CAP_SYSLOG", or "root"; skipped with the reason where the agent has them not
 //! capabilities = []                # capabilities that it keeps where the agent has them
 //!
+//! [[commands]]
+//! name = "nginx-worker"            # commands/nginx-worker/NAME.txt, for each
+//! argv = ["nginx-status", "--worker", "{{each}}"]  # one argument, or part of one, and no option
+//! each = { names_in = "/etc/nginx/workers", pattern = "[a-z0-9]+", most = 64 }
+//!                                  # or lines_of = ["nginx-status", "--list"]; a name that the pattern does not take whole is left out
+//!
 //! [[http]]
 //! name = "nginx-status"            # http/nginx-status.txt
 //! at = "127.0.0.1:8080"            # or "[::1]:8080", or "unix:/run/nginx.sock"; never another machine
@@ -67,6 +73,7 @@
 
 mod address;
 mod blocks;
+mod each;
 mod lines;
 mod rules;
 
@@ -84,6 +91,7 @@ use crate::id::CollectorName;
 
 pub use address::Address;
 pub use blocks::{Boot, Command, Files, Http, Journal, Priority, Transport, When};
+pub use each::{Each, Names};
 pub(super) use rules::fail;
 pub use rules::{Fault, Place};
 
@@ -264,6 +272,11 @@ impl Declared {
                 lint("has no default: the collector runs only in a deployment, though it is on by default");
             }
         }
+        for command in self.commands.iter().filter(|command| command.each.as_ref().is_some_and(Each::is_wide)) {
+            let place = Place::Block("commands", command.name.to_string());
+            let problem = "each.pattern takes `../x` or `-x`; say more closely what it may be".to_owned();
+            lints.push(Fault { place, problem });
+        }
         lints
     }
 
@@ -293,7 +306,7 @@ mod tests {
         let lines = lines.take_while(|line| !line.contains("```")).filter_map(|line| line.strip_prefix("//!"));
         let collector = Collector::parse(&lines.collect::<Vec<_>>().join("\n")).expect("the example");
         let Collector { files, commands, http, journal, .. } = &collector;
-        assert_eq!((files.len(), commands.len(), http.len(), journal.len()), (1, 1, 1, 1));
+        assert_eq!((files.len(), commands.len(), http.len(), journal.len()), (1, 2, 1, 1));
         assert_eq!(collector.commands[0].timeout, Some(Duration::from_secs(10)));
     }
 
@@ -303,13 +316,14 @@ mod tests {
         let example = page.split("```").nth(1).expect("an example");
         assert!(Declared::read(example).is_ok_and(|web| web.lints().is_empty()));
         let known = |error: toml::de::Error| error.message().split('`').skip(3).step_by(2).map(str::to_owned).collect();
-        let keys: [Vec<String>; 6] = [
+        let keys: [Vec<String>; 7] = [
             known(toml::from_str::<Declared>("unknown = 1").expect_err("unknown")),
             known(toml::from_str::<Files<Template>>("unknown = 1").expect_err("unknown")),
             known(toml::from_str::<Command>("unknown = 1").expect_err("unknown")),
             known(toml::from_str::<Http>("unknown = 1").expect_err("unknown")),
             known(toml::from_str::<Journal>("unknown = 1").expect_err("unknown")),
             known(toml::from_str::<When>("unknown = 1").expect_err("unknown")),
+            known(toml::from_str::<Each>("unknown = 1").expect_err("unknown")),
         ];
         for key in keys.iter().flatten().filter(|key| *key != "inventory") {
             let row = [format!("| `{key}`"), format!(", `{key}`"), format!("[[{key}]]"), format!("[{key}.")];
@@ -372,6 +386,39 @@ path = "h"
     }
 
     #[test]
+    fn what_a_command_cannot_be_run_for_is_refused() {
+        let command = |each: &str, argument: &str| {
+            format!(
+                "roots = [\"/sys/block\"]\n[[commands]]\nname = \"x\"\nargv = [\"x\", \"{argument}\"]\neach = {{ {each} }}"
+            )
+        };
+        let good = "names_in = \"/sys/block\", pattern = \"sd[a-z]+\"";
+        let text = format!("name = \"x\"\nversion = \"1\"\nwhy = \"A test.\"\n{}", command(good, "/dev/{{each}}"));
+        assert!(Collector::parse(&text).is_ok());
+        let (_, faults) = Declared::faults(&text.replace("/sys/block\", p", "/etc\", p"));
+        let place = "commands `x`: each.names_in must be a folder at or below one of the roots";
+        assert_eq!(faults, [(Some(8), place.to_owned())]);
+        let wide = Declared::read(&text.replace("sd[a-z]+", ".*")).expect("taken");
+        assert!(wide.lints()[0].problem.contains("each.pattern takes"), "{:?}", wide.lints());
+        for (each, argument, expected) in [
+            (good, "/dev/sda", "each stands in none of its arguments"),
+            ("pattern = \"a\"", "{{each}}", "needs one of `names_in` and `lines_of`"),
+            ("names_in = \"/sys/block\"", "{{each}}", "missing field `pattern`"),
+            ("names_in = \"/sys/block\", lines_of = [\"x\"], pattern = \"a\"", "{{each}}", "needs one of"),
+            ("names_in = \"/sys/block/..\", pattern = \"a\"", "{{each}}", "must be a folder at or below"),
+            ("names_in = \"/sys/block\", pattern = \"(\"", "{{each}}", "`pattern` cannot be used"),
+            ("names_in = \"/sys/block\", pattern = \"a\", most = 0", "{{each}}", "each.most must be 1 to"),
+            ("lines_of = [], pattern = \"a\"", "{{each}}", "each.lines_of needs a program"),
+            ("lines_of = [\"./x\"], pattern = \"a\"", "{{each}}", "each.lines_of needs a program"),
+            ("lines_of = [\"x\", \"{{site}}\"], pattern = \"a\"", "{{each}}", "each.lines_of takes no property"),
+            ("lines_of = [\"x\"], pattern = \"a\", shell = true", "{{each}}", "unknown key `shell`"),
+        ] {
+            let error = error(&command(each, argument));
+            assert!(error.contains(expected), "{each}: {error}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_meant_is_refused_with_its_place() {
         for (lines, expected) in [
             ("comands = []", "unknown key `comands`; did you mean `commands`?"),
@@ -388,6 +435,7 @@ path = "h"
             ("[[commands]]\nname = \"x\"\nargv = \"x; y\"", "invalid type"),
             ("[[journal]]\nname = \"x\"\nunits = [\"--file=/etc/shadow\"]", "must not be empty or start with `-`"),
             ("[[commands]]\nname = \"x\"\nargv = [\"x\"]\nneeds = [\"SYSLOG\"]", "is no capability"),
+            ("[[commands]]\nname = \"x\"\nargv = [\"x\", \"{{each}}\"]", "`{{each}}` names no declared property"),
             ("[[commands]]\nname = \"x\"\nargv = [\"x\"]\ntimeout = 0", "commands `x`: timeout must not be 0"),
             ("when = { path_exist = \"/x\" }", "did you mean `path_exists`?"),
             ("when = { path_exists = \"x\" }", "when: when.path_exists must be absolute"),

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::collector::{Collector, CollectorError, Command, Declared, Files, Journal, Place, fail};
 use super::glob::Pattern;
+use super::property::Filled;
 use super::template::{self, For, Template, Values};
 use crate::report;
 
@@ -120,9 +121,20 @@ fn globs(declared: &Files<Template>, values: &Values, place: &Place) -> Result<O
 
 fn arguments(command: &mut Command, values: &Values) -> Result<(), CollectorError> {
     let place = Place::Block("commands", command.name.to_string());
+    // What it is run for is found out later, and keeps its place until then.
+    let kept = (template::EACH.to_owned(), Filled::One("{{each}}".to_owned()));
+    let values = &match &command.each {
+        Some(_) => values.iter().map(|(name, value)| (name.clone(), value.clone())).chain([kept]).collect(),
+        None => values.clone(),
+    };
     let mut argv: Vec<String> = command.argv.iter().take(1).cloned().collect();
     for argument in command.argv.iter().skip(1) {
-        argv.extend(filled(argument, values, For::Argument, &place)?);
+        let texts = filled(argument, values, For::Argument, &place)?;
+        let places = template::places_of_each(argument);
+        if command.each.is_some() && texts.iter().any(|text| template::places_of_each(text) != places) {
+            return fail(place, "a property's value must not make a place of its own: `{{each}}`");
+        }
+        argv.extend(texts);
     }
     command.argv = argv;
     Ok(())
@@ -244,6 +256,23 @@ mod tests {
             let error = Declared::read(&WEB.replace(from, to)).expect_err(to).to_string();
             assert!(error.contains(expected), "{to}: {error}");
         }
+    }
+
+    #[test]
+    fn what_a_command_is_run_for_keeps_its_place_and_gets_no_other() {
+        let each = "each = { lines_of = [\"ls\"], pattern = \"[a-z]+\" }\nargv = [\"tail\", \"{{each}}\", \"{{site}}\", \"{{{{lines}}}}\"";
+        let text = WEB.replace("argv = [\"tail\", \"{{site}}\"", each);
+        let declared = Declared::read(&text).expect("a collector");
+        let fill = |site: &str| declared.fill(&serde_json::from_value(json!({"site": site})).expect("a map"));
+        assert_eq!(fill("a").expect("filled").commands[0].argv[1..4], ["{{each}}", "a", "{{100}}"]);
+        let error = fill("{{each}}").expect_err("smuggled").to_string();
+        assert!(error.contains("must not make a place"), "{error}");
+        let text = text.replace(
+            "[properties.lines]\n        type = \"integer\"\n        default = 100",
+            "[properties.lines]\n        pattern = \"[a-z]+\"\n        default = \"each\"",
+        );
+        let error = Declared::read(&text).expect_err("smuggled").to_string();
+        assert!(error.contains("must not make a place"), "{error}");
     }
 
     proptest::proptest! {

@@ -3,6 +3,7 @@
 //! It reads what the plan holds and hands out records, and notes on what gave none. Each source fails alone. It never decides what may be read:
 //! that stands in the plan.
 
+mod commands;
 mod requests;
 
 use std::fs::File;
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::budget::Budget;
 use super::budget::cut::COUNT;
 use super::collector::{self, Collector};
-use super::command::{self, Ending, Output, Program};
+use super::command::{self, Ending, Program};
 use super::condition::{self, Conditions};
 use super::ends::{Ends, Most};
 use super::estimate::estimate;
@@ -202,36 +203,6 @@ impl<'a> Gather<'a> {
                 self.missing(Note { path, collector: collector.to_owned(), outcome, reason, ..Note::default() })
             }
         }
-    }
-
-    fn commands(&mut self, collector: &Collector) -> ControlFlow<()> {
-        if !self.host.is_own() && !collector.commands.is_empty() {
-            let reason = "another root than / is read: commands would speak of another system";
-            let path = "commands/*".to_owned();
-            return self.missing(skipped(path, collector, reason.to_owned()));
-        }
-        for command in &collector.commands {
-            let path = format!("commands/{}.txt", command.name);
-            if !self.plan.wants(collector.name.as_str(), Path::new(&path)) {
-                continue;
-            }
-            let mut program = match resolve(collector, command, &self.conditions, &self.plan.bounds) {
-                Ok(program) => program,
-                Err(reason) => {
-                    self.missing(skipped(path, collector, reason))?;
-                    continue;
-                }
-            };
-            let Some(most) = self.budget.most(program.bytes, COMMANDS, "a command") else {
-                self.no_room(path, collector.name.as_str(), None)?;
-                continue;
-            };
-            program.bytes = most.bytes.saturating_add(COUNT);
-            let output = Output::new(program, self.path.to_vec(), self.stop.clone());
-            let ending = output.ending();
-            self.output(&path, collector, Box::new(Ends::new(output, most, Arc::clone(&ending))), &ending)?;
-        }
-        ControlFlow::Continue(())
     }
 
     /// Exports the journal; `exports` are still to come, and share what is left.

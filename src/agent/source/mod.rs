@@ -14,6 +14,7 @@ pub mod command;
 mod condition;
 mod declared;
 mod disks;
+mod each;
 mod ends;
 mod estimate;
 pub mod file;

@@ -216,6 +216,19 @@ impl Property {
         }
     }
 
+    /// A text that matches a pattern whole.
+    ///
+    /// # Errors
+    /// When it is no pattern.
+    pub(super) fn matching(pattern: String) -> Result<Self, String> {
+        Ok(Self { rule: Rule::Text(texts(Some(pattern), None)?), default: None, description: String::new() })
+    }
+
+    /// Whether it takes a text.
+    pub(super) fn takes(&self, text: &str) -> bool {
+        matches!(&self.rule, Rule::Text(texts) if texts.take(text).is_ok())
+    }
+
     /// What it is when nobody says otherwise.
     pub fn default(&self) -> Option<&Filled> {
         self.default.as_ref()

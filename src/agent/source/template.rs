@@ -11,6 +11,9 @@ use serde::Deserialize;
 use super::glob::Pattern;
 use super::property::Filled;
 
+/// The place of what a command is run for.
+pub(super) const EACH: &str = "each";
+
 /// Values by the property's name.
 pub(super) type Values = BTreeMap<String, Filled>;
 
@@ -132,6 +135,27 @@ pub(super) fn fill(text: &str, values: &Values, place: For) -> Result<Vec<String
     Ok(filled)
 }
 
+/// Fills in what a command is run for, and nothing else: what stands there besides was filled in before.
+///
+/// # Errors
+/// When the name is not for an argument.
+pub(super) fn fill_each(text: &str, each: &str) -> Result<String, String> {
+    let mut filled = String::with_capacity(text.len());
+    for piece in pieces(text) {
+        match piece {
+            Piece::Value(EACH) => put(&mut filled, EACH, each, For::Argument)?,
+            Piece::Value(other) => filled.extend(["{{", other, "}}"]),
+            Piece::Text(text) => filled.push_str(text),
+        }
+    }
+    Ok(filled)
+}
+
+/// How often a text has the place of what a command is run for.
+pub(super) fn places_of_each(text: &str) -> usize {
+    names(text).filter(|name| *name == EACH).count()
+}
+
 fn put(text: &mut String, name: &str, value: &str, place: For) -> Result<(), String> {
     let fail = |problem: &str| Err(format!("the value of `{name}` {problem}"));
     if value.contains('\0') {
@@ -201,6 +225,15 @@ mod tests {
     fn a_value_is_not_filled_in_again() {
         let values = [("v".to_owned(), Filled::One("{{w}}".to_owned())), ("w".to_owned(), Filled::One("x".to_owned()))];
         assert_eq!(fill("{{v}}", &values.into(), For::Argument), Ok(vec!["{{w}}".to_owned()]));
+    }
+
+    #[test]
+    fn what_a_command_is_run_for_is_filled_in_once_and_alone() {
+        let fill = |text: &str, each: &str| fill_each(text, each);
+        assert_eq!(fill("/dev/{{each}}", "sda"), Ok("/dev/sda".to_owned()));
+        assert_eq!(fill("{{each}}:{{other}} {{.Names}}", "{{each}}"), Ok("{{each}}:{{other}} {{.Names}}".to_owned()));
+        assert!(fill("{{each}}", "--all").is_err() && fill("{{each}}", "a\0").is_err());
+        assert_eq!((places_of_each("{{each}}{{each}}{{x}}"), places_of_each("{each}")), (2, 0));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::address::Address;
+use super::each::Each;
 use crate::agent::source::glob::Pattern;
 use crate::agent::source::measure;
 use crate::id::CollectorName;
@@ -67,6 +68,9 @@ pub struct Command {
     /// Capabilities that it keeps where the agent has them.
     #[serde(default)]
     pub capabilities: Vec<String>,
+    /// What it is run for, once each.
+    #[serde(default)]
+    pub each: Option<Each>,
 }
 
 /// A request to a server on this node.

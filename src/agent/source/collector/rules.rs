@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
 use super::blocks::{Command, Files, Http, Journal, When};
-use super::{Collector, CollectorError, Declared};
+use super::{Collector, CollectorError, Declared, Each, Names};
 use crate::agent::source::{command, condition, template};
 use crate::report;
 
@@ -85,7 +85,11 @@ impl Faults {
             faults.files(&Place::Files(number), collector, files);
         }
         for command in &collector.commands {
-            faults.command(&Place::Block("commands", command.name.to_string()), command);
+            let place = Place::Block("commands", command.name.to_string());
+            faults.command(&place, command);
+            if let Some(each) = &command.each {
+                faults.each(&place, &collector.roots, &command.argv, each);
+            }
         }
         for http in &collector.http {
             faults.http(&Place::Block("http", http.name.to_string()), &collector.roots, http);
@@ -113,6 +117,14 @@ impl Faults {
             let place = Place::Block("commands", command.name.to_string());
             if command.argv.first().is_some_and(|program| template::names(program).count() > 0) {
                 faults.put(&place, "the program must not come from a property");
+            }
+            if command.each.is_some() && declared.properties.contains_key(template::EACH) {
+                faults.put(&place, "each is what it is run for; the property needs another name");
+            }
+            if let Some(Names::Lines(argv)) = command.each.as_ref().map(|each| &each.of)
+                && argv.iter().any(|argument| template::names(argument).count() > 0)
+            {
+                faults.put(&place, "each.lines_of takes no property");
             }
         }
         for http in &declared.http {
@@ -195,6 +207,24 @@ impl Faults {
         }
         self.not_nothing(place, "max_bytes", command.max_bytes.map(|bytes| bytes == 0));
         self.not_nothing(place, "timeout", command.timeout.map(|time| time.is_zero()));
+    }
+
+    fn each(&mut self, place: &Place, roots: &[PathBuf], argv: &[String], each: &Each) {
+        if !argv.iter().skip(1).flat_map(|argument| template::names(argument)).any(|name| name == template::EACH) {
+            self.put(place, "each stands in none of its arguments as {{each}}");
+        }
+        match &each.of {
+            Names::In(folder) if !(is_plain(folder) && roots.iter().any(|root| folder.starts_with(root))) => {
+                self.put(place, "each.names_in must be a folder at or below one of the roots");
+            }
+            Names::Lines(argv) if !argv.first().is_some_and(|program| is_program(program)) => {
+                self.put(place, "each.lines_of needs a program: a name, or an absolute path without `..`");
+            }
+            Names::Lines(argv) if argv.iter().any(|argument| argument.contains('\0')) => {
+                self.put(place, "each.lines_of must not hold a zero byte");
+            }
+            Names::In(_) | Names::Lines(_) => {}
+        }
     }
 
     fn http(&mut self, place: &Place, roots: &[PathBuf], http: &Http) {

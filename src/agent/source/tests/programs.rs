@@ -72,6 +72,51 @@ fn commands_give_entries_and_errs() {
 }
 
 #[test]
+fn a_command_is_run_for_each_name_and_bounded_in_number_and_time() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let things = folder.path().join("things");
+    fs::create_dir(&things).expect("a folder");
+    for name in ["sda", "sdb", "sdc", "loop0", "sd$(id)"] {
+        fs::write(things.join(name), "").expect("written");
+    }
+    let lines = format!(
+        r#"
+        roots = [{things:?}]
+        [[commands]]
+        name = "disk"
+        argv = ["echo", "/dev/{{{{each}}}}"]
+        each = {{ names_in = {things:?}, pattern = "sd[a-z]+", most = 2 }}
+        [[commands]]
+        name = "container"
+        argv = ["cat", "/nonexistent/{{{{each}}}}"]
+        each = {{ lines_of = ["printf", 'a/b\n--all\n'], pattern = "[a-z/]+" }}
+        [[commands]]
+        name = "unlisted"
+        argv = ["echo", "{{{{each}}}}"]
+        each = {{ lines_of = ["sh", "-c", "echo why >&2; exit 7"], pattern = "[a-z]+" }}
+        [[commands]]
+        name = "slow"
+        argv = ["sh", "-c", "sleep 1000 # {{{{each}}}}"]
+        timeout = "200ms"
+        each = {{ lines_of = ["printf", 'a\nb\nc\nd\ne\nf\n'], pattern = "[a-z]" }}
+    "#
+    );
+    let taken = take(&own(), &plan(&lines), &mut |_| {});
+    assert_eq!(taken.content("commands/disk/sda.txt"), Some(b"/dev/sda\n".as_slice()));
+    assert_eq!(taken.content("commands/disk/sdb.txt"), Some(b"/dev/sdb\n".as_slice()));
+    taken.skipped("commands/disk/*", "only the first 2 of 3 are asked for");
+    let err = taken.content("commands/container/a_b.txt.err").expect("it fails alone");
+    assert!(err.starts_with(b"exit status 1"), "{}", String::from_utf8_lossy(err));
+    taken.skipped("commands/container/*", "1 lines of the list are not what the pattern takes");
+    let unlisted = taken.notes.iter().find(|note| note.path == "commands/unlisted/*").expect("said");
+    assert_eq!(unlisted.outcome, Outcome::Failed);
+    assert!(unlisted.reason.contains("exit status 7: why"), "{}", unlisted.reason);
+    let slow = taken.records.keys().filter(|path| path.starts_with("commands/slow/") && path.ends_with(".txt")).count();
+    assert!((1..=4).contains(&slow), "{slow}");
+    taken.skipped("commands/slow/*", "more are left out: those before took 0.8 s");
+}
+
+#[test]
 fn a_collector_without_what_it_needs_is_skipped_whole() {
     let lines = "when = { path = \"/nonexistent\" }\n[[commands]]\nname = \"x\"\nargv = [\"echo\"]\n";
     let taken = take(&own(), &plan(lines), &mut |_| {});
