@@ -116,7 +116,6 @@ struct Ground {
     store: Store,
     vault: Vault,
     pki: Arc<Pki>,
-    ca: String,
     ca_file: PathBuf,
 }
 
@@ -235,7 +234,6 @@ pub async fn start(config: &CoordinatorConfig, clock: Clock, shutdown: Shutdown)
         engine: engine.clone(),
         seal: seal.public(),
         pki: Arc::clone(&ground.pki),
-        ca: ground.ca.clone(),
         endpoints: Endpoints {
             access: config.access.clone(),
             federation: config.federation.clone(),
@@ -246,8 +244,10 @@ pub async fn start(config: &CoordinatorConfig, clock: Clock, shutdown: Shutdown)
         clock: clock.clone(),
         shutdown: shutdown.clone(),
     });
-    let certificates = Arc::new(Certificates::new(config, Arc::clone(&ground.pki), clock, [public_addr, agents_addr])?);
-    let reloader = Reloader { config: config.clone(), engine, certificates, pki: ground.pki, ca: ground.ca };
+    let at = [public_addr, agents_addr];
+    let certificates = Certificates::new(config, Arc::clone(&ground.pki), clock, at, ground.ca_file.clone())?;
+    let certificates = Arc::new(certificates);
+    let reloader = Reloader { config: config.clone(), engine, certificates, pki: ground.pki };
     Ok(Bound {
         verbs,
         public_addr,
@@ -329,14 +329,14 @@ async fn ground(config: &CoordinatorConfig, clock: &Clock) -> Result<Ground, Set
     let ca = trusted_ca(config, &pki)?;
     publish(&ca_file, &ca)?;
     publish(&config.state_dir.join("seal.pub"), pki.seal().public().to_pem().as_bytes())?;
-    let ca = String::from_utf8_lossy(&ca).into_owned();
-    Ok(Ground { store, vault, pki: Arc::new(pki), ca, ca_file })
+    pki.tell(String::from_utf8_lossy(&ca).into_owned());
+    Ok(Ground { store, vault, pki: Arc::new(pki), ca_file })
 }
 
 /// What people and agents are to trust.
 fn trusted_ca(config: &CoordinatorConfig, pki: &Pki) -> Result<Vec<u8>, SetupError> {
     match &config.tls {
-        None => Ok(pki.servers_ca().as_bytes().to_vec()),
+        None => Ok(pki.servers_ca().into_bytes()),
         Some(brought) => match &brought.ca {
             Some(ca) => read(ca),
             None => {

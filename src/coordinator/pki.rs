@@ -1,13 +1,15 @@
 //! The coordinator's own keys: a CA each for servers, operators and joins, and the key that seals bundles.
 //!
 //! All are made at the first start and kept in the state, sealed under the master key. A CA signs for its own purpose only, and
-//! each listener trusts only the one that is meant for it. Server certificates are short-lived and made anew at every start and in time,
+//! each listener trusts only the one that is meant for it. A CA's certificate is made anew when two thirds of its life are over, with the
+//! key and the name that it had: what it signed stays good, and so does the older certificate in the hands of whoever trusts it, to its end
+//! and, for agents, who go by name and key, beyond. Server certificates are short-lived and made anew at every start and in time,
 //! for all names by which this host may be reached. No private key leaves this room but to TLS and to the assembler.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::ToSpan as _;
@@ -62,6 +64,8 @@ enum Purpose {
 }
 
 impl Purpose {
+    const ALL: [Self; 3] = [Self::Servers, Self::Operators, Self::Joins];
+
     fn name(self) -> &'static str {
         match self {
             Self::Servers => "ca.servers",
@@ -84,7 +88,10 @@ struct Authority {
     pem: String,
     der: CertificateDer<'static>,
     key: Zeroizing<String>,
-    end_ms: i64,
+    /// From when and until when it is good, milliseconds since 1970.
+    good: (i64, i64),
+    /// As it is kept.
+    sealed: Vec<u8>,
 }
 
 /// A client certificate with its key: what is handed out, once.
@@ -108,9 +115,13 @@ struct Stored {
 
 /// The coordinator's keys.
 pub struct Pki {
-    servers: Authority,
-    operators: Authority,
-    joins: Authority,
+    store: Store,
+    vault: Vault,
+    servers: RwLock<Arc<Authority>>,
+    operators: RwLock<Arc<Authority>>,
+    joins: RwLock<Arc<Authority>>,
+    /// What people and agents are told to trust.
+    told: RwLock<String>,
     seal: Arc<SealKey>,
     /// The end of the certificate that the listeners show, milliseconds since 1970.
     serving_end: AtomicI64,
@@ -123,29 +134,80 @@ impl Pki {
     /// # Errors
     /// When they cannot be kept or opened.
     pub async fn open(store: &Store, vault: &Vault, clock: Clock) -> Result<Self, PkiError> {
-        Ok(Self {
-            servers: authority(store, vault, &clock, Purpose::Servers).await?,
-            operators: authority(store, vault, &clock, Purpose::Operators).await?,
-            joins: authority(store, vault, &clock, Purpose::Joins).await?,
+        let held =
+            async |purpose| authority(store, vault, &clock, purpose).await.map(|found| RwLock::new(Arc::new(found)));
+        let pki = Self {
+            servers: held(Purpose::Servers).await?,
+            operators: held(Purpose::Operators).await?,
+            joins: held(Purpose::Joins).await?,
+            told: RwLock::default(),
             seal: Arc::new(seal_key(store, vault).await?),
             serving_end: AtomicI64::new(i64::MAX),
+            store: store.clone(),
+            vault: vault.clone(),
             clock,
-        })
+        };
+        pki.renew().await?;
+        pki.tell(pki.servers_ca());
+        Ok(pki)
     }
 
-    /// What people and agents trust: the servers' CA, PEM.
-    pub fn servers_ca(&self) -> &str {
-        &self.servers.pem
+    /// Makes those CAs' certificates anew whose time has come, and says which.
+    ///
+    /// # Errors
+    /// When one cannot be made or kept; it stays as it was then.
+    pub async fn renew(&self) -> Result<Vec<&'static str>, PkiError> {
+        let mut renewed = Vec::new();
+        for purpose in Purpose::ALL {
+            let (name, old) = (purpose.name(), self.authority(purpose));
+            if !is_due(old.good, self.clock.now_ms()) {
+                continue;
+            }
+            let sealed = self.vault.seal(name, &again(&self.clock, purpose, &old)?);
+            // Another coordinator on the same state may have been first: what stands counts.
+            let stands = self.store.meta_swap(name, old.sealed.clone(), sealed).await?;
+            let new = opened(&self.vault, name, stands)?;
+            *self.place(purpose).write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+            renewed.push(name);
+        }
+        Ok(renewed)
+    }
+
+    fn place(&self, purpose: Purpose) -> &RwLock<Arc<Authority>> {
+        match purpose {
+            Purpose::Servers => &self.servers,
+            Purpose::Operators => &self.operators,
+            Purpose::Joins => &self.joins,
+        }
+    }
+
+    fn authority(&self, purpose: Purpose) -> Arc<Authority> {
+        Arc::clone(&self.place(purpose).read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The CA that people and agents are told to trust, PEM: the servers', or a brought one.
+    pub fn told_ca(&self) -> String {
+        self.told.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Has people and agents told to trust another CA.
+    pub fn tell(&self, ca: String) {
+        *self.told.write().unwrap_or_else(PoisonError::into_inner) = ca;
+    }
+
+    /// The servers' CA, PEM.
+    pub fn servers_ca(&self) -> String {
+        self.authority(Purpose::Servers).pem.clone()
     }
 
     /// The CA whose client certificates the public listener trusts, PEM.
-    pub fn operators_ca(&self) -> &str {
-        &self.operators.pem
+    pub fn operators_ca(&self) -> String {
+        self.authority(Purpose::Operators).pem.clone()
     }
 
     /// The CA whose client certificates the agents' listener trusts, PEM.
-    pub fn joins_ca(&self) -> &str {
-        &self.joins.pem
+    pub fn joins_ca(&self) -> String {
+        self.authority(Purpose::Joins).pem.clone()
     }
 
     /// Notes until when the certificate that the listeners show is good.
@@ -157,15 +219,15 @@ impl Pki {
     pub fn ends(&self) -> [(&'static str, i64); 4] {
         [
             ("server", self.serving_end.load(Ordering::Relaxed)),
-            ("servers_ca", self.servers.end_ms),
-            ("operators_ca", self.operators.end_ms),
-            ("joins_ca", self.joins.end_ms),
+            ("servers_ca", self.authority(Purpose::Servers).good.1),
+            ("operators_ca", self.authority(Purpose::Operators).good.1),
+            ("joins_ca", self.authority(Purpose::Joins).good.1),
         ]
     }
 
     /// Until when the operators' CA is good, milliseconds since 1970: no certificate of it outlives it.
     pub fn operators_end_ms(&self) -> i64 {
-        self.operators.end_ms
+        self.authority(Purpose::Operators).good.1
     }
 
     /// A new certificate for a user, good from now to `expires_ms`.
@@ -173,7 +235,7 @@ impl Pki {
     /// # Errors
     /// When it cannot be made.
     pub fn operator_certificate(&self, user: &str, expires_ms: i64) -> Result<ClientCertificate, PkiError> {
-        self.client_certificate(&self.operators, user, expires_ms)
+        self.client_certificate(&self.authority(Purpose::Operators), user, expires_ms)
     }
 
     /// A new certificate by which nodes of a cluster join, good from now to `expires_ms`, or to its CA's end.
@@ -181,7 +243,8 @@ impl Pki {
     /// # Errors
     /// When it cannot be made.
     pub fn join_certificate(&self, cluster: &str, expires_ms: i64) -> Result<ClientCertificate, PkiError> {
-        self.client_certificate(&self.joins, cluster, expires_ms.min(self.joins.end_ms))
+        let joins = self.authority(Purpose::Joins);
+        self.client_certificate(&joins, cluster, expires_ms.min(joins.good.1))
     }
 
     fn client_certificate(
@@ -213,12 +276,13 @@ impl Pki {
     /// # Errors
     /// When a name cannot stand in a certificate.
     pub fn server_identity(&self, names: &Names) -> Result<Identity, PkiError> {
-        let issuer = Issuer::from_ca_cert_der(&self.servers.der, KeyPair::from_pem(&self.servers.key)?)?;
+        let servers = self.authority(Purpose::Servers);
+        let issuer = Issuer::from_ca_cert_der(&servers.der, KeyPair::from_pem(&servers.key)?)?;
         let key = KeyPair::generate()?;
         let mut params = params(&self.clock, SERVER_DAYS, names.dns.first().map_or("sheaf", String::as_str));
         // What outlives its CA is good for nothing.
         let planned = params.not_after;
-        end_at(&mut params, self.servers.end_ms);
+        end_at(&mut params, servers.good.1);
         params.not_after = params.not_after.min(planned);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -241,26 +305,47 @@ async fn authority(store: &Store, vault: &Vault, clock: &Clock, purpose: Purpose
         Some(sealed) => sealed,
         None => store.meta_once(name, vault.seal(name, &new_authority(clock, purpose)?)).await?,
     };
+    opened(vault, name, sealed)
+}
+
+fn opened(vault: &Vault, name: &'static str, sealed: Vec<u8>) -> Result<Authority, PkiError> {
     let plain = vault.open_sealed(name, &sealed)?;
     let stored: Stored = serde_json::from_slice(&plain).map_err(|_| PkiError::Stored(name))?;
     let der = crate::net::tls::certificates(stored.certificate.as_bytes())
         .ok()
         .and_then(|chain| chain.into_iter().next())
         .ok_or(PkiError::Stored(name))?;
-    let (_, parsed) = X509Certificate::from_der(&der).map_err(|_| PkiError::Stored(name))?;
-    let end_ms = parsed.validity().not_after.timestamp() * 1000;
-    Ok(Authority { pem: stored.certificate, der, key: stored.key, end_ms })
+    let good = crate::net::tls::validity(&der).ok_or(PkiError::Stored(name))?;
+    Ok(Authority { pem: stored.certificate, der, key: stored.key, good, sealed })
 }
 
 fn new_authority(clock: &Clock, purpose: Purpose) -> Result<Zeroizing<Vec<u8>>, PkiError> {
     let key = KeyPair::generate()?;
     // Two coordinators' CAs must not share a subject, or a client that trusts both picks the wrong one.
     let title = format!("{} {}", purpose.title(), hex(&random_bytes::<4>()));
-    let mut params = params(clock, CA_DAYS, &title);
+    let params = authority_params(clock, &title);
+    kept(purpose, params.self_signed(&key)?.pem(), key.serialize_pem().into())
+}
+
+fn authority_params(clock: &Clock, title: &str) -> CertificateParams {
+    let mut params = params(clock, CA_DAYS, title);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let certificate = params.self_signed(&key)?.pem();
-    let stored = Stored { certificate, key: Zeroizing::new(key.serialize_pem()) };
+    params
+}
+
+/// The certificate of a CA once more, from now on: name, key and uses stay.
+fn again(clock: &Clock, purpose: Purpose, old: &Authority) -> Result<Zeroizing<Vec<u8>>, PkiError> {
+    let key = KeyPair::from_pem(&old.key)?;
+    let (_, parsed) = X509Certificate::from_der(&old.der).map_err(|_| PkiError::Stored(purpose.name()))?;
+    let title = parsed.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
+    let params = authority_params(clock, title.ok_or(PkiError::Stored(purpose.name()))?);
+    kept(purpose, params.self_signed(&key)?.pem(), old.key.clone())
+}
+
+/// A CA as it is sealed.
+fn kept(purpose: Purpose, certificate: String, key: Zeroizing<String>) -> Result<Zeroizing<Vec<u8>>, PkiError> {
+    let stored = Stored { certificate, key };
     serde_json::to_vec(&stored).map(Zeroizing::new).map_err(|_| PkiError::Stored(purpose.name()))
 }
 

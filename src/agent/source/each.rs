@@ -195,7 +195,8 @@ mod tests {
         assert_eq!(picked.left_out.as_deref(), Some("2 lines of the list are not what the pattern takes"));
         assert_eq!(list(&["printf", ""]), Ok(Picked::default()));
         let failed = list(&["cat", "/nonexistent/x"]).expect_err("failed");
-        assert!(failed.starts_with("its list `cat /nonexistent/x`: exit status 1: cat: "), "{failed}");
+        assert!(failed.starts_with("its list `cat /nonexistent/x`: exit status 1: "), "{failed}");
+        assert!(failed.contains("cat: /nonexistent/x"), "{failed}");
         assert_eq!(list(&["sheaf-no-such-program"]), Err("`sheaf-no-such-program` is not installed".to_owned()));
     }
 

@@ -260,19 +260,20 @@ mod tests {
 
     #[test]
     fn what_a_command_is_run_for_keeps_its_place_and_gets_no_other() {
-        let each = "each = { lines_of = [\"ls\"], pattern = \"[a-z]+\" }\nargv = [\"tail\", \"{{each}}\", \"{{site}}\", \"{{{{lines}}}}\"";
-        let text = WEB.replace("argv = [\"tail\", \"{{site}}\"", each);
-        let declared = Declared::read(&text).expect("a collector");
-        let fill = |site: &str| declared.fill(&serde_json::from_value(json!({"site": site})).expect("a map"));
-        assert_eq!(fill("a").expect("filled").commands[0].argv[1..4], ["{{each}}", "a", "{{100}}"]);
-        let error = fill("{{each}}").expect_err("smuggled").to_string();
-        assert!(error.contains("must not make a place"), "{error}");
-        let text = text.replace(
-            "[properties.lines]\n        type = \"integer\"\n        default = 100",
-            "[properties.lines]\n        pattern = \"[a-z]+\"\n        default = \"each\"",
-        );
-        let error = Declared::read(&text).expect_err("smuggled").to_string();
-        assert!(error.contains("must not make a place"), "{error}");
+        let declared = |pattern: &str| {
+            let text = format!(
+                "name = \"x\"\nversion = \"1\"\nwhy = \"A test.\"\n[properties.word]\npattern = \"{pattern}\"\ndefault = \"a\"\n\
+                 [[commands]]\nname = \"x\"\nargv = [\"x\", \"{{{{each}}}}\", \"{{{{word}}}}\", \"{{{{{{{{word}}}}}}}}\"]\n\
+                 each = {{ lines_of = [\"ls\"], pattern = \"[a-z]+\" }}\n"
+            );
+            Declared::read(&text).expect("a collector")
+        };
+        let fill = |word: &str| declared(".*").fill(&serde_json::from_value(json!({"word": word})).expect("a map"));
+        assert_eq!(fill("b").expect("filled").commands[0].argv[1..], ["{{each}}", "b", "{{b}}"]);
+        for smuggled in ["{{each}}", "each"] {
+            let error = fill(smuggled).expect_err("a place of its own").to_string();
+            assert!(error.contains("must not make a place"), "{error}");
+        }
     }
 
     proptest::proptest! {

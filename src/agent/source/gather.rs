@@ -17,11 +17,10 @@ use rustix::fs::Stat;
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
-use super::budget::cut::COUNT;
 use super::collector::{self, Collector};
 use super::command::{self, Ending, Program};
 use super::condition::{self, Conditions};
-use super::ends::{Ends, Most};
+use super::ends::Most;
 use super::estimate::estimate;
 use super::file::{Extent, FileContent};
 use super::history;

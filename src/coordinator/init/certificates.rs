@@ -1,17 +1,18 @@
 //! The server certificates of both listeners: made or brought, replaced in time while connections stand, and watched to their end.
 //!
-//! Our own CA signs new ones when two thirds of their life are over; a brought one is read again from its files, regularly and at a
+//! Our own CA signs new ones when two thirds of their life are over, and is renewed itself when two thirds of its own are; a brought one is read again from its files, regularly and at a
 //! reload. Connections that stand keep what they have. How long each certificate is good is known to the metrics, and the log
 //! warns before an end that nobody here can put off. What cannot be used never replaces what can.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustls::ServerConfig;
 use tracing::{info, warn};
 
-use super::{SetupError, read};
+use super::{SetupError, publish, read};
 use crate::clock::{Clock, rfc3339};
 use crate::coordinator::config::{BroughtTls, CoordinatorConfig};
 use crate::coordinator::endpoints::Endpoints;
@@ -23,7 +24,7 @@ use crate::shutdown::Shutdown;
 const DAY_MS: i64 = 86_400_000;
 /// How long before its end a brought certificate is warned about at most; a short-lived one in the last quarter of its life.
 const BROUGHT: i64 = 21 * DAY_MS;
-/// How long before its end a CA is warned about: whoever trusts it has to be brought another one.
+/// How long before its end a CA is warned about that could not be renewed: whoever trusts it has to be brought another one.
 const AUTHORITY: i64 = 180 * DAY_MS;
 
 /// What server certificates are made of.
@@ -50,6 +51,8 @@ pub(super) struct Certificates {
     at: [SocketAddr; 2],
     public: TlsHandle,
     agents: TlsHandle,
+    /// Where people find the CA that they are to trust.
+    ca_file: PathBuf,
     held: Mutex<Held>,
 }
 
@@ -78,12 +81,13 @@ impl Certificates {
         pki: Arc<Pki>,
         clock: Clock,
         at: [SocketAddr; 2],
+        ca_file: PathBuf,
     ) -> Result<Self, SetupError> {
         let source = Source::of(config);
         let Both { public, agents, good } = settings(&pki, &source, &at)?;
         pki.serves_until(good.1);
         let held = Mutex::new(Held { source, good, warned_ms: None });
-        Ok(Self { pki, clock, at, public: TlsHandle::new(public), agents: TlsHandle::new(agents), held })
+        Ok(Self { pki, clock, at, public: TlsHandle::new(public), agents: TlsHandle::new(agents), ca_file, held })
     }
 
     /// What the public listener uses.
@@ -121,6 +125,28 @@ impl Certificates {
         let mut held = self.held();
         (held.source, held.good) = (source, both.good);
         Ok(())
+    }
+
+    /// Renews CAs that are due. Listeners and files show the new certificates at once; the older ones go on being good.
+    async fn renew_authorities(&self) {
+        let renewed = match self.pki.renew().await {
+            Ok(renewed) if renewed.is_empty() => return,
+            Ok(renewed) => renewed,
+            Err(error) => return warn!(reason = report::chain(&error), "a CA that is due cannot be renewed"),
+        };
+        let source = self.held().source.clone();
+        let (own, renewed) = (source.tls.is_none(), renewed.join(", "));
+        let done = self.put(source).and_then(|()| {
+            if own {
+                self.pki.tell(self.pki.servers_ca());
+                return publish(&self.ca_file, self.pki.servers_ca().as_bytes());
+            }
+            Ok(())
+        });
+        match done {
+            Ok(()) => info!(renewed, "CAs were renewed, each with the key it had: what trusts them goes on"),
+            Err(error) => warn!(renewed, reason = report::chain(&error), "CAs were renewed, and are not shown yet"),
+        }
     }
 
     /// Replaces what is due, and warns of what ends soon.
@@ -173,6 +199,7 @@ impl Certificates {
     /// Looks regularly, until the stop.
     pub(super) async fn watch(self: Arc<Self>, every: Duration, stop: Shutdown) {
         loop {
+            self.renew_authorities().await;
             self.look();
             tokio::select! {
                 () = stop.stopping() => return,

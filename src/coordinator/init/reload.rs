@@ -18,8 +18,6 @@ pub struct Reloader {
     pub(super) engine: Engine,
     pub(super) certificates: Arc<Certificates>,
     pub(super) pki: Arc<Pki>,
-    /// The CA that people and agents are told to trust.
-    pub(super) ca: String,
 }
 
 impl Reloader {
@@ -33,7 +31,7 @@ impl Reloader {
         }
         let (next, mut needs_restart) = settle(&self.config, new);
         let ca = trusted_ca(&next, &self.pki)?;
-        if ca != self.ca.as_bytes() {
+        if ca != self.pki.told_ca().as_bytes() {
             needs_restart.push("tls.ca");
         }
         self.certificates.take(&next)?;

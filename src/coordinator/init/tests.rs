@@ -204,6 +204,35 @@ async fn server_certificates_are_renewed_in_time_while_connections_stand() {
 }
 
 #[tokio::test]
+async fn a_ca_is_renewed_while_it_serves_and_who_trusts_the_older_one_goes_on_beyond_its_end() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let config = config(&folder);
+    // Eleven years ago, for a CA of ten: by now it is over.
+    let days = |days: u64| Duration::from_secs(86_400 * days);
+    let clock = Clock::manual(jiff::Timestamp::now() - days(4000));
+    let shutdown = Shutdown::new();
+    let bound =
+        start(&config, clock.clone(), shutdown.clone()).await.expect("started").look_every(Duration::from_millis(5));
+    let (public, ca_file) = (bound.public_addr, bound.ca_file.clone());
+    let old = std::fs::read(&ca_file).expect("read");
+    let verbs = bound.verbs.clone();
+    serve_plain(bound);
+    assert!(shown(public, &old).await.is_err(), "a certificate of eleven years ago");
+    clock.advance(days(4000));
+    let renewed = async {
+        while std::fs::read(&ca_file).expect("read") == old || shown(public, &old).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), renewed).await.expect("renewed");
+    let new = std::fs::read(&ca_file).expect("read");
+    assert_eq!(shown(public, &old).await.expect("trusted"), shown(public, &new).await.expect("trusted"));
+    let left = verbs.numbers().await.expect("numbers").certificate_days;
+    assert!(left.iter().all(|(name, days)| *days > if *name == "server" { 80 } else { 3600 }), "{left:?}");
+    assert!(shutdown.finish(Duration::from_secs(20)).await, "it stops");
+}
+
+#[tokio::test]
 async fn a_brought_certificate_is_read_again_and_a_broken_one_is_refused() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (ca, file) = (crate::net::kit::Ca::new(), |name: &str| folder.path().join(name));

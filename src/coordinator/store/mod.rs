@@ -226,6 +226,19 @@ impl Store {
         })
         .await
     }
+
+    /// Puts a named value in place of `old`, if that is what stands; answers the one that stands then.
+    ///
+    /// # Errors
+    /// When the state cannot be written, or there is no such value.
+    pub async fn meta_swap(&self, key: &str, old: Vec<u8>, new: Vec<u8>) -> Result<Vec<u8>, StoreError> {
+        let key = key.to_owned();
+        self.sure(move |tx| {
+            tx.execute("UPDATE meta SET value = ?3 WHERE key = ?1 AND value = ?2", (&key, &old, &new))?;
+            schema::meta(tx, &key)?.ok_or(StoreError::Corrupt("meta row"))
+        })
+        .await
+    }
 }
 
 fn transact<T>(

@@ -64,7 +64,7 @@ impl Verbs {
             return Ok(None);
         }
         let image = access.agent_image.as_deref().unwrap_or(concat!("sheaf-agent:", env!("CARGO_PKG_VERSION")));
-        let ca = self.rooms.ca.clone();
+        let ca = self.rooms.pki.told_ca();
         let info = AccessInfo { endpoint, ca, certificate: made.certificate, key: made.key };
         Ok(Some(info.manifests(image)))
     }

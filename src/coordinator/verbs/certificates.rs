@@ -118,7 +118,7 @@ impl Verbs {
                 )));
             }
         }
-        Ok(Issued { row, certificate, server, ca: self.rooms.ca.clone() })
+        Ok(Issued { row, certificate, server, ca: self.rooms.pki.told_ca() })
     }
 
     /// Certificates, the latest first: all, or one fleet's (id or name). An admin sees everybody's within reach, others their own.

@@ -170,7 +170,6 @@ pub(super) struct Rooms {
     pub(super) deployments: Deployments,
     pub(super) seal: PublicKey,
     pub(super) pki: Arc<Pki>,
-    pub(super) ca: String,
     pub(super) endpoints: Endpoints,
     pub(super) external_url: Option<String>,
     /// How far back logs go when a request does not say.
