@@ -1,24 +1,25 @@
 //! The state: one SQLite file in a folder of its own, behind named operations that are atomic each.
 //!
 //! Rows come from the coordinator's rooms and go back to them; no caller reads, decides and writes, since several coordinators
-//! may share one state some day. All work is done by one thread, in the order in which it was asked for. Secrets do not come
-//! here in the clear: they are hashed, or sealed by [`vault::Vault`], before.
+//! may share one state some day. All work is done by one thread, in the order in which it was asked for; what waits at the same time
+//! is committed together ([`commit`]). Secrets do not come here in the clear: they are hashed, or sealed by [`vault::Vault`], before.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, Transaction};
 use rustix::fs::{FlockOperation, flock};
 use tokio::sync::{mpsc, oneshot};
 
+use self::commit::{Job, Surety};
 use super::refusal::Refusal;
 
 pub mod access;
 pub mod certificates;
+mod commit;
 pub mod deployments;
 pub mod fleets;
 pub mod join;
@@ -85,6 +86,19 @@ pub enum StoreError {
     Closed,
 }
 
+impl StoreError {
+    /// The same once more, for another who waited for what failed.
+    fn again(&self) -> Self {
+        match self {
+            Self::Full => Self::Full,
+            Self::Sqlite(rusqlite::Error::SqliteFailure(code, text)) => {
+                Self::Sqlite(rusqlite::Error::SqliteFailure(*code, text.clone()))
+            }
+            _ => Self::Closed,
+        }
+    }
+}
+
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
@@ -100,17 +114,6 @@ impl From<StoreError> for Refusal {
         if matches!(error, StoreError::Full) { Self::Full } else { refusal }
     }
 }
-
-/// How sure an operation must be on disk before it is answered.
-#[derive(Clone, Copy, Debug)]
-enum Surety {
-    /// Survives a power cut.
-    Synced,
-    /// Survives the process; a power cut may lose the last of them, never the order.
-    Written,
-}
-
-type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
 /// The state; cheap to clone.
 #[derive(Clone, Debug)]
@@ -142,17 +145,10 @@ impl Store {
         connection.pragma_update(None, "foreign_keys", true)?;
         connection.pragma_update(None, "trusted_schema", false)?;
         schema::migrate(&mut connection)?;
-        let (jobs, mut queue) = mpsc::channel::<Job>(QUEUE);
+        let (jobs, queue) = mpsc::channel(QUEUE);
         std::thread::Builder::new()
             .name("state".into())
-            .spawn(move || {
-                while let Some(job) = queue.blocking_recv() {
-                    // A fault in one operation undoes that one, and its caller sees `Closed`; the others must go on.
-                    if catch_unwind(AssertUnwindSafe(|| job(&mut connection))).is_err() {
-                        tracing::error!("an operation on the state panicked and was undone");
-                    }
-                }
-            })
+            .spawn(move || commit::work(connection, queue))
             .map_err(open)?;
         Ok(Self { jobs })
     }
@@ -184,10 +180,7 @@ impl Store {
         F: FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        let job: Job = Box::new(move |connection| {
-            let _ = answer.send(transact(connection, surety, operation));
-        });
-        self.jobs.send(job).await.map_err(|_| StoreError::Closed)?;
+        self.jobs.send(Job::new(surety, operation, answer)).await.map_err(|_| StoreError::Closed)?;
         answered.await.map_err(|_| StoreError::Closed)?
     }
 
@@ -239,23 +232,6 @@ impl Store {
         })
         .await
     }
-}
-
-fn transact<T>(
-    connection: &mut Connection,
-    surety: Surety,
-    operation: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
-    let synchronous = match surety {
-        Surety::Synced => "full",
-        Surety::Written => "normal",
-    };
-    connection.pragma_update(None, "synchronous", synchronous)?;
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    // Any error drops the transaction, which undoes all of it.
-    let value = operation(&transaction)?;
-    transaction.commit()?;
-    Ok(value)
 }
 
 /// Makes the folder with mode 0700, or sees to it that an existing one is.

@@ -184,3 +184,83 @@ async fn a_panic_undoes_its_own_operation_alone() {
     store.alive().await.expect("the others go on");
     assert_eq!(store.meta("half").await.expect("read"), None);
 }
+
+/// Commits in the write-ahead log: frames that say how large the file is with them.
+fn commits(folder: &Path) -> usize {
+    let log = std::fs::read(folder.join(format!("{FILE}-wal"))).expect("a log");
+    let number = |at: usize| u32::from_be_bytes(log[at..at + 4].try_into().expect("four bytes"));
+    let frame = 24 + number(8) as usize;
+    (32..log.len()).step_by(frame).filter(|at| number(at + 4) > 0).count()
+}
+
+#[tokio::test]
+async fn what_waits_together_is_committed_together_and_each_stands_alone() {
+    const MANY: usize = 50;
+    let (_keep, path) = folder();
+    let store = Store::open(&path).expect("made");
+    store.add_cluster(cluster("first")).await.expect("written");
+    let before = commits(&path);
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let (begun, begins) = oneshot::channel();
+    let holds = store.quick(move |_| {
+        begun.send(()).expect("somebody waits");
+        Ok(wait.recv().expect("it goes on"))
+    });
+    let queued = async {
+        begins.await.expect("it begins");
+        let adds = futures_util::future::join_all((0..MANY).map(|n| store.add_cluster(cluster(&format!("c{n}")))));
+        let fails = store.sure(|tx| {
+            tx.execute("INSERT INTO meta (key, value) VALUES ('half', x'00')", [])?;
+            Ok(tx.execute("INSERT INTO meta (key, value) VALUES ('half', x'00')", [])?)
+        });
+        let panics = store.sure(|tx| -> Result<(), StoreError> {
+            tx.execute("INSERT INTO meta (key, value) VALUES ('half', x'00')", [])?;
+            panic!("a fault in one operation")
+        });
+        let last = store.add_cluster(cluster("last"));
+        let all_wait = async {
+            while store.jobs.capacity() > QUEUE - MANY - 3 {
+                tokio::task::yield_now().await;
+            }
+            go.send(()).expect("it waits");
+        };
+        tokio::join!(adds, fails, panics, last, all_wait)
+    };
+    let (held, (adds, fails, panics, last, ())) = tokio::join!(holds, queued);
+    held.expect("it only waited");
+    assert!(adds.into_iter().chain([last]).all(|added| added.expect("written")));
+    assert!(matches!(fails, Err(StoreError::Sqlite(_))), "{fails:?}");
+    assert!(matches!(panics, Err(StoreError::Closed)), "{panics:?}");
+    assert_eq!(store.meta("half").await.expect("readable"), None, "what failed was undone whole");
+    assert_eq!(store.clusters().await.expect("readable").len(), MANY + 2);
+    assert_eq!(commits(&path) - before, 1);
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_refuses_whoever_writes_and_still_lets_read() {
+    let (_keep, path) = folder();
+    let store = Store::open(&path).expect("made");
+    store.add_cluster(cluster("before")).await.expect("written");
+    store.bound_pages(1).await.expect("bounded");
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let (begun, begins) = oneshot::channel();
+    let holds = store.quick(move |_| {
+        begun.send(()).expect("somebody waits");
+        Ok(wait.recv().expect("it goes on"))
+    });
+    let queued = async {
+        begins.await.expect("it begins");
+        let large =
+            store.sure(|tx| Ok(tx.execute("INSERT INTO meta (key, value) VALUES ('large', zeroblob(1048576))", [])?));
+        let all_wait = async {
+            while store.jobs.capacity() > QUEUE - 3 {
+                tokio::task::yield_now().await;
+            }
+            go.send(()).expect("it waits");
+        };
+        tokio::join!(store.clusters(), large, store.clusters(), all_wait)
+    };
+    let (_, (one, large, other, ())) = tokio::join!(holds, queued);
+    assert!(matches!(large, Err(StoreError::Full)), "{large:?}");
+    assert_eq!((one.expect("read").len(), other.expect("read").len()), (1, 1));
+}
