@@ -61,12 +61,21 @@ struct Position {
     over: bool,
 }
 
-/// What a node has delivered whole: a [`Held`] a line, in an unlinked file.
+/// Bytes of the list of what a node has delivered that stay in memory: most nodes never need a file for it.
+const PENDING: usize = 16 << 10;
+
+/// What a node has delivered whole: a [`Held`] a line, in an unlinked file, and the last of it in memory.
 enum Ledger {
-    None,
-    Kept(Arc<Mutex<Charged>>),
+    Whole {
+        file: Option<Arc<Mutex<Charged>>>,
+        pending: Vec<u8>,
+    },
     /// There was no room to keep it.
     Lost,
+}
+
+impl Ledger {
+    const EMPTY: Self = Self::Whole { file: None, pending: Vec::new() };
 }
 
 /// One node's door into one download.
@@ -95,7 +104,7 @@ impl Door {
             inbox,
             link: watch::Sender::new(Link::Down),
             position: Mutex::new(Position { attempt: 0, next: 0, over: false }),
-            ledger: Mutex::new(Ledger::None),
+            ledger: Mutex::new(Ledger::EMPTY),
             closed: CancellationToken::new(),
             finished: Mutex::new(None),
             pace: Pace::default(),
@@ -159,7 +168,7 @@ impl Door {
     /// Ends the node's part: everyone who waits is answered, and the list is gone.
     pub(super) fn close(&self) {
         lock(&self.position).over = true;
-        *lock(&self.ledger) = Ledger::None;
+        *lock(&self.ledger) = Ledger::EMPTY;
         self.closed.cancel();
     }
 
@@ -230,26 +239,36 @@ impl Door {
         }
     }
 
-    /// Notes entries, and what was said of sources without one, as delivered. Blocks. Without room the list is lost, and with it only the way back after a restart.
-    pub(super) fn note(&self, (rows, notes): (&[EntryRow], &[Note]), folder: &str, spool: &Path, quota: &Quota) {
-        let mut lines = Vec::new();
+    /// Notes entries, and what was said of sources without one, as delivered. Answers whether there is enough in memory for [`Door::keep`].
+    pub(super) fn note(&self, (rows, notes): (&[EntryRow], &[Note]), folder: &str) -> bool {
+        let mut ledger = lock(&self.ledger);
+        let Ledger::Whole { pending, .. } = &mut *ledger else { return false };
         for note in notes.iter().filter(|note| !note.entry) {
-            lines.extend(serde_json::to_vec(&Held::Noted { noted: note.key() }).unwrap_or_default());
-            lines.push(b'\n');
+            pending.extend(serde_json::to_vec(&Held::Noted { noted: note.key() }).unwrap_or_default());
+            pending.push(b'\n');
         }
         for row in rows {
             let below = row.path.as_str().strip_prefix(folder).unwrap_or(row.path.as_str());
-            lines.extend(serde_json::to_vec(below).unwrap_or_default());
-            lines.push(b'\n');
+            pending.extend(serde_json::to_vec(below).unwrap_or_default());
+            pending.push(b'\n');
         }
+        pending.len() >= PENDING
+    }
+
+    /// Brings what was noted from memory to the file. Blocks. Without room the list is lost, and with it only the way back after a restart.
+    pub(super) fn keep(&self, spool: &Path, quota: &Quota) {
         let mut ledger = lock(&self.ledger);
-        if matches!(*ledger, Ledger::None) {
-            *ledger = quota.file(spool).map_or(Ledger::Lost, |file| Ledger::Kept(Arc::new(Mutex::new(file))));
-        }
-        if let Ledger::Kept(file) = &*ledger
-            && lock(file).append(&[&lines]).is_err()
-        {
-            *ledger = Ledger::Lost;
+        let Ledger::Whole { file, pending } = &mut *ledger else { return };
+        let made = match file.take() {
+            Some(file) => Ok(file),
+            None => quota.file(spool).map(|file| Arc::new(Mutex::new(file))),
+        };
+        match made {
+            Ok(made) if lock(&made).append(&[&pending[..]]).is_ok() => {
+                pending.clear();
+                *file = Some(made);
+            }
+            _ => *ledger = Ledger::Lost,
         }
     }
 
@@ -263,15 +282,17 @@ impl Door {
     /// # Errors
     /// Any error of the disk.
     pub fn held(&self, at: u64) -> io::Result<Option<Vec<u8>>> {
-        let file = match &*lock(&self.ledger) {
-            Ledger::Kept(file) => Arc::clone(file),
-            Ledger::None | Ledger::Lost => return Ok(None),
-        };
-        let file = lock(&file);
-        let left = file.length().saturating_sub(at).min(64 << 10);
-        if left == 0 {
-            return Ok(None);
+        let ledger = lock(&self.ledger);
+        let Ledger::Whole { file, pending } = &*ledger else { return Ok(None) };
+        let written = file.as_ref().map_or(0, |file| lock(file).length());
+        if let Some(file) = file.as_ref().filter(|_| at < written) {
+            let file = Arc::clone(file);
+            // Whoever notes more is not to wait for the disk.
+            drop(ledger);
+            let most = usize::try_from(written - at).unwrap_or(usize::MAX).min(64 << 10);
+            return lock(&file).read(at, most).map(Some);
         }
-        file.read(at, usize::try_from(left).unwrap_or(usize::MAX)).map(Some)
+        let rest = usize::try_from(at - written).ok().and_then(|from| pending.get(from..));
+        Ok(rest.filter(|rest| !rest.is_empty()).map(<[u8]>::to_vec))
     }
 }

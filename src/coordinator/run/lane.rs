@@ -13,7 +13,7 @@ mod tempo;
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use self::place::Hold;
@@ -79,6 +79,8 @@ pub(super) struct Lane {
     hold: Hold,
     /// A new process of the agent was told of the open entry, and has not said yet whether it goes on with it.
     resuming: bool,
+    /// The node's place among those that send at the same time; none while it waits for one, or does nothing.
+    slot: Option<OwnedSemaphorePermit>,
     tempo: Tempo,
     whole: Tempo,
     notes: (u64, u64),
@@ -109,6 +111,7 @@ impl Lane {
             verifier,
             hold: Hold::Between,
             resuming: false,
+            slot: None,
             tempo: Tempo::new(run.settings.turn_rate, run.settings.stall),
             whole: Tempo::whole_part(run.settings.turn_rate / DRIP, PAUSES),
             notes: (0, 0),
@@ -140,11 +143,7 @@ impl Lane {
     }
 
     async fn collect(&mut self) -> Result<std::convert::Infallible, End> {
-        self.connected(self.run.began).await?;
-        let slots = Arc::clone(&self.run.slots);
-        let _slot = slots.acquire_owned().await.map_err(|_| End::Over)?;
-        // It may have left while it queued.
-        self.connected(Instant::now()).await?;
+        self.slot = Some(self.queue().await?);
         self.allowed = Some(self.run.purse.take());
         self.run.events.started(&self.node, self.index).await;
         self.door.begin_attempt();
@@ -153,10 +152,30 @@ impl Lane {
         loop {
             match self.next().await? {
                 Event::Link => self.linked().await?,
-                Event::Message(message) => self.message(*message).await?,
+                Event::Message(message) => {
+                    if self.slot.is_none() {
+                        // It goes on as well where all places are taken: what it may hold in memory is bounded by other means.
+                        self.slot = Arc::clone(&self.run.slots).try_acquire_owned().ok();
+                    }
+                    self.message(*message).await?;
+                }
                 Event::Nothing if self.is_late_to_resume() => self.order_anew().await?,
                 Event::Nothing => self.judge()?,
             }
+        }
+    }
+
+    /// Waits for the node, and then for a place, which is never held for a node that is away.
+    async fn queue(&mut self) -> Result<OwnedSemaphorePermit, End> {
+        let mut since = self.run.began;
+        loop {
+            self.connected(since).await?;
+            let slot = Arc::clone(&self.run.slots).acquire_owned().await.map_err(|_| End::Over)?;
+            if *self.link.borrow() != Link::Down {
+                return Ok(slot);
+            }
+            // It left while it queued.
+            since = Instant::now();
         }
     }
 
@@ -263,6 +282,9 @@ impl Lane {
             Message::Finish(finish, reply) => self.finish(finish, reply),
             Message::Paused(paused) => {
                 let granted = self.door.pace.pause(std::time::Duration::from_millis(paused.most_ms));
+                if matches!(self.hold, Hold::Between) {
+                    self.slot = None;
+                }
                 let reason = report::brief(&paused.reason, 200);
                 self.run.events.paused(&self.node, self.index, (self.raw, self.expected), &reason, granted);
                 Ok(())
@@ -303,7 +325,7 @@ impl Lane {
             self.expected = Some(self.raw.saturating_add(more));
         }
         self.count(&verified);
-        let verified = self.note(verified).await;
+        self.note(&verified).await;
         self.door.advance();
         let (_, next) = self.door.position();
         // From here on it is held: in memory, then in the spool or the output.
@@ -331,17 +353,13 @@ impl Lane {
     }
 
     /// Writes the entries that end in it, and what it says of sources without one, into the list of what was delivered.
-    async fn note(&self, verified: Verified) -> Verified {
-        if verified.rows().is_empty() && verified.notes().is_empty() {
-            return verified;
+    async fn note(&self, verified: &Verified) {
+        if !self.door.note((verified.rows(), verified.notes()), &format!("nodes/{}/", self.node)) {
+            return;
         }
         let (door, run) = (Arc::clone(&self.door), Arc::clone(&self.run));
-        let folder = format!("nodes/{}/", self.node);
-        let noting = tokio::task::spawn_blocking(move || {
-            door.note((verified.rows(), verified.notes()), &folder, &run.settings.spool_dir, &run.quota);
-            verified
-        });
-        noting.await.expect("noting does not panic")
+        let keeping = tokio::task::spawn_blocking(move || door.keep(&run.settings.spool_dir, &run.quota));
+        keeping.await.expect("keeping does not panic");
     }
 
     fn finish(&mut self, finish: Finish, reply: oneshot::Sender<Answer>) -> Result<(), End> {
@@ -365,6 +383,7 @@ impl Lane {
 
     /// Completes what is open, frees what is held, and says what became of the node.
     async fn conclude(mut self, end: End) -> NodeRow {
+        self.slot = None;
         let reason = match &end {
             End::Finished(_, reason) | End::Lost(reason) | End::Hostile(reason) => reason.clone(),
             End::Over => String::new(),

@@ -28,7 +28,16 @@ impl Lane {
             Hold::Spooled(_) => settings.stall.saturating_sub(still),
             Hold::Live(_) => settings.stall.saturating_sub(still).min(self.tempo.left()),
         };
-        due.min(self.whole.left()).max(TICK)
+        due.min(self.whole.left()).min(self.place_left()).max(TICK)
+    }
+
+    /// Time after which a node between two entries gives its place to one that waits: it may live, and be busy with something that gives
+    /// nothing for long, and there are fewer places than nodes.
+    fn place_left(&self) -> Duration {
+        match (&self.slot, &self.hold) {
+            (Some(_), Hold::Between) => self.run.settings.stall.saturating_sub(self.door.pace.still()),
+            _ => Duration::MAX,
+        }
     }
 
     /// How long there was no sign of the node at all.
@@ -46,6 +55,9 @@ impl Lane {
 
     /// Whether the node has stood still for too long.
     pub(super) fn judge(&mut self) -> Result<(), End> {
+        if self.place_left().is_zero() {
+            self.slot = None;
+        }
         let settings = &self.run.settings;
         let still = self.door.pace.still();
         let lost = |reason: String| Err(End::Lost(reason));

@@ -126,7 +126,7 @@ impl Lane {
         self.has_turn.send_replace(false);
         let Some(inside) = self.verifier.inside() else { return Ok(()) };
         while let Some(zeros) = self.verifier.pad().await {
-            let zeros = self.note(zeros).await;
+            self.note(&zeros).await;
             turn.append(&self.node, zeros).await?;
         }
         let length = inside.length();

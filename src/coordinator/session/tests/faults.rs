@@ -266,7 +266,10 @@ async fn a_restart_whose_past_is_not_known_ends_the_node() {
     let rig = Rig::new(|settings| settings.spool = 0);
     let reading = rig.start(Format::TarZst, &["a"]);
     let mut agent = rig.agent("a").await.ordered().await;
-    agent.files(&[("x", b"1")]).await;
+    // More than is remembered without a spool.
+    let names: Vec<String> = (0..200).map(|number| format!("{}-{number}", "long".repeat(25))).collect();
+    let files: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), &b"1"[..])).collect();
+    agent.files(&files).await;
     let _agent = agent.restarted().await;
     let bundle = reading.bundle().await;
     assert_eq!(bundle.node("a")["outcome"], "truncated");

@@ -6,7 +6,7 @@ use futures_util::StreamExt as _;
 use http::{Method, StatusCode};
 use serde_json::json;
 
-use super::kit::{Rig, frames, hello, name, noise, soon};
+use super::kit::{Rig, frames, hello, name, noise, passing, soon};
 use crate::bundle::Format;
 use crate::bundle::outcome::{Outcome, Verdict};
 use crate::bundle::segment::Note;
@@ -223,6 +223,43 @@ async fn queued_nodes_get_their_orders_when_others_are_done() {
     assert_eq!(reading.bundle().await.verdict, Verdict::Complete);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_node_that_does_nothing_for_long_gives_its_place_to_the_next() {
+    let rig = Rig::new(|settings| {
+        settings.active_nodes = 1;
+        settings.silence = STALL * 100;
+    });
+    let (first, second) = (rig.agent("a").await, rig.agent("b").await);
+    let reading = rig.start(Format::TarZst, &["a", "b"]);
+    let mut first = first.ordered().await;
+    let mut second = passing(second.ordered()).await;
+    first.files(&[("x", b"late, and not too late")]).await;
+    second.files(&[("x", b"1")]).await;
+    first.finish().await;
+    second.finish().await;
+    assert_eq!(reading.bundle().await.verdict, Verdict::Complete);
+}
+
+#[tokio::test]
+async fn no_place_is_held_for_a_node_that_left_while_it_queued() {
+    let rig = Rig::new(|settings| settings.active_nodes = 1);
+    let (first, away, last) = (rig.agent("a").await, rig.agent("b").await, rig.agent("c").await);
+    let reading = rig.start(Format::TarZst, &["a", "b", "c"]);
+    let first = first.ordered().await;
+    drop(away);
+    soon(async {
+        while rig.engine.online(&name("b")).is_some() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    first.finish().await;
+    last.ordered().await.finish().await;
+    // It is waited for all the same.
+    rig.agent("b").await.ordered().await.finish().await;
+    assert_eq!(reading.bundle().await.verdict, Verdict::Complete);
+}
+
 #[tokio::test]
 async fn a_node_that_refuses_says_why_in_the_bundle() {
     let rig = Rig::new(|_| {});
@@ -270,7 +307,12 @@ async fn a_cancelled_download_tells_its_agents_and_frees_everything() {
     agent.files(&[("x", b"1")]).await;
     let part = agent.parts("large", &noise(1, 2 * SEGMENT_RAW)).swap_remove(0);
     agent.send(part, false).await;
-    assert!(rig.engine.figures().spool_used > 0);
+    soon(async {
+        while rig.engine.figures().spool_used == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     reading.leave();
     assert!(matches!(agent.line().await, Some(Down::Cancel { reason, .. }) if reason.contains("client")));
     assert_eq!(rig.end().await.0, TaskEnd::Cancelled);
