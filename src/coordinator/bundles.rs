@@ -329,8 +329,8 @@ impl Streamed {
 }
 
 impl TaskLog for Streamed {
-    fn event(&self, task: TaskId, event: Event) -> BoxFuture<'_, ()> {
-        self.tasks.event(task, event)
+    fn events(&self, task: TaskId, events: Vec<Event>) -> BoxFuture<'_, ()> {
+        self.tasks.events(task, events)
     }
 
     fn finish(&self, task: TaskId, end: TaskEnd, result: String) -> BoxFuture<'_, ()> {
@@ -355,8 +355,8 @@ impl Held {
 }
 
 impl TaskLog for Held {
-    fn event(&self, task: TaskId, event: Event) -> BoxFuture<'_, ()> {
-        self.tasks.event(task, event)
+    fn events(&self, task: TaskId, events: Vec<Event>) -> BoxFuture<'_, ()> {
+        self.tasks.events(task, events)
     }
 
     fn finish(&self, task: TaskId, end: TaskEnd, result: String) -> BoxFuture<'_, ()> {

@@ -36,7 +36,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 struct Unheard;
 
 impl TaskLog for Unheard {
-    fn event(&self, _: TaskId, _: Event) -> BoxFuture<'_, ()> {
+    fn events(&self, _: TaskId, _: Vec<Event>) -> BoxFuture<'_, ()> {
         async {}.boxed()
     }
     fn finish(&self, _: TaskId, _: TaskEnd, _: String) -> BoxFuture<'_, ()> {

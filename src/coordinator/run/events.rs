@@ -35,8 +35,10 @@ pub(super) struct Pump {
 impl Pump {
     /// Brings lines to the log until everyone who writes is gone.
     pub(super) async fn run(mut self) {
-        while let Some(event) = self.lines.recv().await {
-            self.log.event(self.task, event).await;
+        let mut events = Vec::new();
+        // Many nodes begin and end at once: what waits together is written together.
+        while self.lines.recv_many(&mut events, WAITING).await > 0 {
+            self.log.events(self.task, std::mem::take(&mut events)).await;
         }
     }
 }

@@ -10,8 +10,13 @@ use crate::id::TaskId;
 
 /// Keeps the events of tasks. Calls for one task come one after the other, in order, and [`TaskLog::finish`] comes last and once.
 pub trait TaskLog: Send + Sync + 'static {
-    /// Adds a line to the task's event log.
-    fn event(&self, task: TaskId, event: Event) -> BoxFuture<'_, ()>;
+    /// Adds lines to the task's event log.
+    fn events(&self, task: TaskId, events: Vec<Event>) -> BoxFuture<'_, ()>;
+
+    /// Adds one.
+    fn event(&self, task: TaskId, event: Event) -> BoxFuture<'_, ()> {
+        self.events(task, vec![event])
+    }
 
     /// Ends the task; `result` is a line for people, or JSON where that serves.
     fn finish(&self, task: TaskId, end: TaskEnd, result: String) -> BoxFuture<'_, ()>;

@@ -17,9 +17,10 @@ use crate::report;
 pub(super) const UNKNOWN: u32 = 100;
 
 impl Tasks {
-    /// Adds an event; one that cannot be written is missed by the log alone.
-    pub(super) async fn say(&self, task: TaskId, event: Event) {
-        let bytes = line(&value(event, self.clock.now_ms() / 1000));
+    /// Adds events; those that cannot be written are missed by the log alone.
+    pub(super) async fn say(&self, task: TaskId, events: Vec<Event>) {
+        let now = self.clock.now_ms() / 1000;
+        let bytes = events.into_iter().flat_map(|event| line(&value(event, now))).collect();
         if let Err(error) = self.store.append_log(task, Log::Event, bytes).await {
             warn!(task = task.0, error = report::chain(&error), "an event could not be written");
         }
@@ -27,8 +28,8 @@ impl Tasks {
 }
 
 impl TaskLog for Tasks {
-    fn event(&self, task: TaskId, event: Event) -> BoxFuture<'_, ()> {
-        Box::pin(self.say(task, event))
+    fn events(&self, task: TaskId, events: Vec<Event>) -> BoxFuture<'_, ()> {
+        Box::pin(self.say(task, events))
     }
 
     fn finish(&self, task: TaskId, end: TaskEnd, result: String) -> BoxFuture<'_, ()> {

@@ -91,12 +91,12 @@ pub struct Work {
 impl Work {
     /// Adds a step to the event log.
     pub async fn step(&self, step: Step) {
-        self.tasks.say(self.id, Event::Step(step)).await;
+        self.tasks.say(self.id, vec![Event::Step(step)]).await;
     }
 
     /// Adds a warning to the event log.
     pub async fn warning(&self, message: impl Into<String>) {
-        self.tasks.say(self.id, Event::Warning(message.into())).await;
+        self.tasks.say(self.id, vec![Event::Warning(message.into())]).await;
     }
 
     /// Adds a line to the debug log.

@@ -113,10 +113,10 @@ pub(super) struct Journal(watch::Sender<Lines>);
 type Lines = (Vec<Event>, Option<(TaskEnd, String)>);
 
 impl TaskLog for Journal {
-    fn event(&self, _: TaskId, event: Event) -> BoxFuture<'_, ()> {
+    fn events(&self, _: TaskId, more: Vec<Event>) -> BoxFuture<'_, ()> {
         self.0.send_modify(|(events, end)| {
             assert!(end.is_none(), "an event after the end");
-            events.push(event);
+            events.extend(more);
         });
         async {}.boxed()
     }
