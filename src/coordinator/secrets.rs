@@ -34,6 +34,9 @@ const EXCHANGE: &str = "secret.exchange";
 const DOOR: &str = "agent-secret";
 /// The last generation that fits into its 6 digits.
 const LAST: u32 = 0xff_ffff;
+/// Agents renew their tokens twice an hour, for ever: the audit log hears once a day of one that does so from where it did before, or a
+/// fleet's renewals would push everything else out of it.
+const TOLD_MS: i64 = 24 * 3_600_000;
 
 /// Where an agent secret stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +105,14 @@ pub struct Secrets {
 struct Seat {
     identity: NodeIdentity,
     tokens: Vec<(String, i64)>,
+    /// From where it was used when the audit log heard of it last, and when that was.
+    told: Option<(Option<IpAddr>, i64)>,
+}
+
+impl Seat {
+    fn of(identity: NodeIdentity) -> Self {
+        Self { identity, tokens: Vec::new(), told: None }
+    }
 }
 
 impl Secrets {
@@ -164,7 +175,7 @@ impl Secrets {
         let expires = now + ttl_ms as i64;
         let _pass = self.gate.read().await;
         let used = self.store.use_secret(id.clone(), generation, token.digest(), now, expires).await?;
-        let identity = self.admitted(used, generation, from)?;
+        let identity = self.admitted(used, (&id, generation), from)?;
         let name = identity.node.to_string();
         self.seat(&id, identity, token.digest(), expires);
         Ok(Exchanged { access_token: token, name, new_secret: self.secret(&id, generation + 1), ttl_ms })
@@ -224,7 +235,12 @@ impl Secrets {
     }
 
     /// Tells the audit log what became of a secret's use.
-    fn admitted(&self, used: Used, generation: u32, from: Option<IpAddr>) -> Result<NodeIdentity, Refusal> {
+    fn admitted(
+        &self,
+        used: Used,
+        (id, generation): (&str, u32),
+        from: Option<IpAddr>,
+    ) -> Result<NodeIdentity, Refusal> {
         let tell = |name: &str, outcome| {
             let target = format!("generation {generation}");
             // A node that was removed is a stranger.
@@ -234,9 +250,12 @@ impl Secrets {
         let (name, why) = match used {
             Used::Good { name, cluster, cluster_name, ahead, .. } => {
                 let note = "this state never handed it out and is older than the agent, as after a restore";
-                tell(&name, if ahead { Outcome::Noted(note.into()) } else { Outcome::Done });
                 let node = name.parse().map_err(|e| Refusal::internal("a stored secret has no node's name", &e))?;
-                return Ok(NodeIdentity { node, cluster, cluster_name });
+                let identity = NodeIdentity { node, cluster, cluster_name };
+                if self.is_news(id, &identity, from) || ahead {
+                    tell(&name, if ahead { Outcome::Noted(note.into()) } else { Outcome::Done });
+                }
+                return Ok(identity);
             }
             Used::Retired(name) => (name, "the secret was retired: somebody holds an old copy"),
             Used::Revoked(name) => (name, "the secret was revoked"),
@@ -244,6 +263,17 @@ impl Secrets {
         };
         tell(&name, Outcome::Refused(why.into()));
         Err(Refusal::Unauthenticated)
+    }
+
+    /// Whether the audit log is to hear that a secret was used from there.
+    fn is_news(&self, id: &str, identity: &NodeIdentity, from: Option<IpAddr>) -> bool {
+        let (now, mut seats) = (self.clock.now_ms(), self.seats());
+        let seat = seats.entry(id.to_owned()).or_insert_with(|| Seat::of(identity.clone()));
+        let news = seat.told.is_none_or(|(before, at)| before != from || now >= at + TOLD_MS);
+        if news {
+            seat.told = Some((from, now));
+        }
+        news
     }
 
     fn secret(&self, id: &str, generation: u32) -> Secret {
@@ -263,8 +293,7 @@ impl Secrets {
     fn seat(&self, id: &str, identity: NodeIdentity, digest: String, expires_ms: i64) {
         let now = self.clock.now_ms();
         let mut seats = self.seats();
-        let seat =
-            seats.entry(id.to_owned()).or_insert_with(|| Seat { identity: identity.clone(), tokens: Vec::new() });
+        let seat = seats.entry(id.to_owned()).or_insert_with(|| Seat::of(identity.clone()));
         seat.identity = identity;
         seat.tokens.retain(|(_, until)| now < *until);
         seat.tokens.sort_by_key(|(_, until)| std::cmp::Reverse(*until));

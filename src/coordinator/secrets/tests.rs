@@ -268,3 +268,28 @@ async fn other_tokens_are_nobody() {
         assert!(bench.secrets.agent_by_token(bad).is_none(), "{bad}");
     }
 }
+
+#[tokio::test]
+async fn the_audit_log_hears_of_renewals_once_a_day_and_at_once_of_what_is_new() {
+    let bench = bench().await;
+    let (_, mut secret) = bench.create("n1").await.expect("made");
+    let here: Option<IpAddr> = Some([192, 0, 2, 1].into());
+    let there: Option<IpAddr> = Some([198, 51, 100, 7].into());
+    let records = async || {
+        let query = crate::coordinator::audit::Query { limit: 1000, ..Default::default() };
+        let page = bench.secrets.audit.read(query).await.expect("read");
+        page.records.iter().filter(|record| record.what == EXCHANGE).count()
+    };
+    for _ in 0..50 {
+        secret = bench.secrets.exchange(secret.expose(), None, here).await.expect("good").new_secret;
+    }
+    assert_eq!(records().await, 1);
+    secret = bench.secrets.exchange(secret.expose(), None, there).await.expect("good").new_secret;
+    assert_eq!(records().await, 2, "from elsewhere");
+    bench.kit.clock.advance(Duration::from_millis(TOLD_MS as u64));
+    secret = bench.secrets.exchange(secret.expose(), None, there).await.expect("good").new_secret;
+    assert_eq!(records().await, 3, "a day later");
+    bench.secrets.revoke("n1", false).await.expect("revoked");
+    assert_eq!(bench.secrets.exchange(secret.expose(), None, there).await.map(drop), Err(Refusal::Unauthenticated));
+    assert_eq!(records().await, 4, "what is refused");
+}

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use http::{StatusCode, header};
 use tokio::time::{Interval, MissedTickBehavior};
-use tracing::info;
+use tracing::debug;
 
 use super::{Desk, NodeIdentity, problem, read};
 use crate::coordinator::run::Session;
@@ -50,7 +50,7 @@ pub(super) async fn session(State(desk): State<Desk>, request: Request) -> Resul
         ));
     }
     desk.auth.joined(&identity, &hello).await;
-    info!(node = %identity.node, agent = report::brief(&hello.agent_version, 64), "session begins");
+    debug!(node = %identity.node, agent = report::brief(&hello.agent_version, 64), "session begins");
     let kept = hello.deployments.clone();
     let session = desk.engine.join(&identity.node, hello);
     desk.auth.seated(&identity, kept).await;
@@ -148,7 +148,7 @@ impl Drop for Lines {
         if !self.desk.engine.leave(&self.identity.node, self.session.id) {
             return;
         }
-        info!(node = %self.identity.node, "session ends");
+        debug!(node = %self.identity.node, "session ends");
         let (auth, identity) = (self.desk.auth.clone(), self.identity.clone());
         // The runtime is gone when the whole process ends; then nobody needs to be told.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {

@@ -131,7 +131,10 @@ impl Store {
 
 /// Forgets certificates that have been over or revoked for long: one that is not known is as little good.
 pub(super) fn forget_old(tx: &Transaction<'_>, now_ms: i64) -> rusqlite::Result<usize> {
-    tx.execute("DELETE FROM certificates WHERE expires_ms <= ?1 OR revoked_ms <= ?1", [now_ms - KEPT_MS])
+    let before = now_ms - KEPT_MS;
+    Ok(tx.execute("DELETE FROM certificates WHERE expires_ms <= ?1 OR revoked_ms <= ?1", [before])?
+        // One that was not revoked stays, over or not: it says that its cluster's access info was taken.
+        + tx.execute("DELETE FROM join_certificates WHERE revoked_ms <= ?1", [before])?)
 }
 
 fn role(row: &Row<'_>, column: usize) -> rusqlite::Result<Role> {

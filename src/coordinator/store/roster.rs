@@ -170,6 +170,21 @@ impl Store {
         .await
     }
 
+    /// The names of a cluster's nodes, in order.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn node_names(&self, cluster: ClusterId) -> Result<Vec<NodeName>, StoreError> {
+        self.quick(move |tx| {
+            let mut select = tx.prepare_cached("SELECT name FROM nodes WHERE cluster = ?1 ORDER BY name")?;
+            let rows = select.query_map([cluster.to_string()], |row| {
+                row.get_ref(0)?.as_str()?.parse().map_err(|e| unreadable(0, e))
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
     /// One node.
     ///
     /// # Errors

@@ -167,8 +167,8 @@ impl Verbs {
     ) -> Result<Vec<NodeName>, Refusal> {
         let globs = glob_set(globs)?;
         let cluster = self.cluster_of(who, cluster).await?.row;
-        let names = self.rooms.store.nodes(Some(cluster.id)).await?.into_iter().map(|row| row.name);
-        Ok(names.filter(|name| globs.as_ref().is_none_or(|set| set.is_match(name.as_str()))).collect())
+        let names = self.rooms.store.node_names(cluster.id).await?;
+        Ok(names.into_iter().filter(|name| globs.as_ref().is_none_or(|set| set.is_match(name.as_str()))).collect())
     }
 
     /// The URL to hand out in place of the one that a request came by, if one is configured; no slash at its end.
