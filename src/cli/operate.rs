@@ -22,6 +22,7 @@ pub mod progress;
 mod prompt;
 pub mod secret;
 pub mod stored;
+pub mod tally;
 pub mod task;
 pub mod user;
 

@@ -17,6 +17,7 @@ use http_body_util::BodyExt as _;
 use super::connect::{Connection, Coordinator};
 use super::delivery::{Destination, Opened, Written};
 use super::progress::{Position, Progress, catch_up, follow};
+use super::tally::{FEW, Groups};
 use super::{stored, wait_for};
 use crate::agent::source::measure;
 use crate::bundle::Format;
@@ -36,7 +37,7 @@ use crate::report;
 /// Time that a bundle may wait for its turn, and after which we say that it does.
 const TURN: Duration = Duration::from_secs(12 * 3600);
 const NOTICE: Duration = Duration::from_secs(3);
-/// Findings that are shown at most.
+/// Findings that are shown at most, of nodes and of entries.
 const FINDINGS: usize = 100;
 /// Pieces of the download between network and disk.
 const PIECES: usize = 16;
@@ -190,7 +191,9 @@ pub struct Seen {
     pub report: Report,
     /// What is cut, wrong or failed, and which nodes were skipped; the first of them.
     pub findings: Vec<Finding>,
-    /// How many more of those there are.
+    /// Nodes that are missing or cut, by reason.
+    pub lost: Groups,
+    /// How many more of those there are, nodes not counted.
     pub more: u64,
     /// Sources that a node skipped, which is what nodes do that lack one tool or another.
     pub skipped: u64,
@@ -198,17 +201,24 @@ pub struct Seen {
 
 impl Seen {
     fn inspect(bytes: &mut dyn Read, key: &PublicKey) -> io::Result<Self> {
-        let (mut findings, mut more, mut skipped) = (Vec::new(), 0, 0);
+        let (mut findings, mut lost, mut skipped) = (Vec::new(), Groups::default(), 0);
+        let (mut nodes, mut entries) = (0, 0);
         let report = verify(bytes, Some(key), &std::env::temp_dir(), &mut |finding| {
-            if finding.matter == Matter::Skipped && finding.path.is_some() {
-                skipped += 1;
-            } else if findings.len() < FINDINGS {
+            let shown = match (&finding.node, &finding.path) {
+                (Some(node), None) => {
+                    lost.add(finding.matter, &finding.reason, node);
+                    &mut nodes
+                }
+                (_, Some(_)) if finding.matter == Matter::Skipped => return skipped += 1,
+                _ => &mut entries,
+            };
+            *shown += 1;
+            if *shown <= FINDINGS {
                 findings.push(finding.clone());
-            } else {
-                more += 1;
             }
         })?;
-        Ok(Self { report, findings, more, skipped })
+        let more = u64::try_from(entries.saturating_sub(FINDINGS)).unwrap_or(u64::MAX);
+        Ok(Self { report, findings, lost, more, skipped })
     }
 }
 
@@ -224,9 +234,17 @@ impl Made {
     /// Tells people on standard error.
     pub fn say(&self) {
         let seen = &self.seen;
-        seen.findings.iter().for_each(remark);
+        // Of many nodes each reason has a line; the list of them is in the bundle.
+        let grouped = seen.lost.count() > FEW;
+        let own = |finding: &&Finding| !grouped || finding.node.is_none() || finding.path.is_some();
+        seen.findings.iter().filter(own).for_each(remark);
         if seen.more > 0 {
             remark(format_args!("… and {} more", seen.more));
+        }
+        if grouped {
+            seen.lost.sorted().into_iter().for_each(remark);
+            let file = self.path.as_ref().map_or_else(|| "FILE".to_owned(), |path| path.display().to_string());
+            remark(format_args!("`sheaf bundle cat {file} WARNINGS.txt` names each node"));
         }
         if seen.skipped > 0 {
             remark(format_args!("{} sources skipped; `sheaf bundle verify` names them", seen.skipped));
@@ -247,6 +265,7 @@ impl Made {
             "bytes": self.bytes,
             "verdict": self.verdict(),
             "findings": self.seen.findings,
+            "nodes_lost": self.seen.lost.sorted(),
             "sources_skipped": self.seen.skipped,
         }))
     }

@@ -3,14 +3,17 @@
 //! Sizes come from the coordinator, which has them from the nodes; a table or one JSON object goes out. Sources without a size before they
 //! are read are named and not guessed.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use http::Method;
 
 use super::bundle::{BudgetOptions, ChoiceOptions};
 use super::connect::Connection;
+use super::tally::{FEW, Groups};
 use super::wait_for;
 use crate::bundle::Format;
+use crate::bundle::verify::Matter;
 use crate::cli::output::{self, Table, bytes};
 use crate::cli::remark;
 use crate::cli::window::WindowOptions;
@@ -24,7 +27,7 @@ use crate::protocol::control::{BundleEstimate, NewBundle};
   sheaf bundle estimate --cluster prod --budget-node 500M --budget 20G --json
 
 Sizes are those of the files as they lie on the nodes, before they are cut to the window, redacted and compressed. Journals and commands
-have no size before they are read. Exit codes: 0, or 3 where a node did not answer or could not look at everything.")]
+have no size before they are read. Of more than 24 nodes each collector has one row, over all of them; --json has every node. Exit codes: 0, or 3 where a node did not answer or could not look at everything.")]
 pub struct EstimateCommand {
     /// How to reach the coordinator.
     #[command(flatten)]
@@ -66,7 +69,12 @@ impl EstimateCommand {
         if self.json {
             output::json(&estimate)?;
         } else {
-            table(&estimate).print()?;
+            if estimate.nodes.len() as u64 > FEW {
+                sums(&estimate).print()?;
+                reasons(&estimate).sorted().into_iter().for_each(remark);
+            } else {
+                table(&estimate).print()?;
+            }
             remark(summary(&estimate));
         }
         let partial = estimate.unknown > 0 || estimate.nodes.iter().any(|node| node.cut_short);
@@ -98,6 +106,40 @@ fn table(estimate: &BundleEstimate) -> Table {
     table
 }
 
+/// Of many nodes: each collector once, over all of them.
+fn sums(estimate: &BundleEstimate) -> Table {
+    let mut collectors: BTreeMap<&str, (u64, u64, u64, (u64, &str))> = BTreeMap::new();
+    for node in &estimate.nodes {
+        for row in &node.collectors {
+            let (nodes, files, sum, largest) = collectors.entry(&row.collector).or_default();
+            *nodes += 1;
+            *files = files.saturating_add(row.files);
+            *sum = sum.saturating_add(row.bytes);
+            *largest = (*largest).max((row.bytes, &node.node));
+        }
+    }
+    let mut table = Table::new(&["COLLECTOR", "NODES", "FILES", "BYTES", "LARGEST NODE", "ITS BYTES"]);
+    for (collector, (nodes, files, sum, (most, largest))) in collectors {
+        let cells = [nodes.to_string(), files.to_string(), bytes(sum), largest.to_owned(), bytes(most)];
+        table.row([collector.to_owned()].into_iter().chain(cells));
+    }
+    table
+}
+
+/// Nodes that nobody knows the size of, by reason.
+fn reasons(estimate: &BundleEstimate) -> Groups {
+    let mut groups = Groups::default();
+    for node in &estimate.nodes {
+        if let Some(problem) = &node.problem {
+            groups.add(Matter::Skipped, problem, &node.node);
+        }
+        if node.cut_short {
+            groups.add(Matter::Cut, "there was more to look at than time for it", &node.node);
+        }
+    }
+    groups
+}
+
 fn summary(estimate: &BundleEstimate) -> String {
     let mut text = format!("{} nodes: {} files, {}", estimate.nodes.len(), estimate.files, bytes(estimate.bytes));
     if estimate.left_out > 0 {
@@ -114,6 +156,33 @@ mod tests {
     use super::*;
     use crate::protocol::control::NodeEstimate;
     use crate::protocol::questions::CollectorSize;
+
+    #[test]
+    fn of_many_nodes_each_collector_is_summed_up() {
+        let node = |number: u64| NodeEstimate {
+            node: format!("n{number}"),
+            problem: (number % 10 == 3).then(|| "the node is not connected".to_owned()),
+            collectors: match number % 10 {
+                3 => Vec::new(),
+                _ => vec![CollectorSize {
+                    collector: "logs".to_owned(),
+                    files: 2,
+                    bytes: number << 10,
+                    notes: Vec::new(),
+                }],
+            },
+            ..NodeEstimate::default()
+        };
+        let nodes: Vec<NodeEstimate> = (0..1000).map(node).collect();
+        let estimate = BundleEstimate { nodes, files: 1800, bytes: 0, left_out: 0, unknown: 100 };
+        assert_eq!(
+            sums(&estimate).aligned(),
+            "COLLECTOR  NODES  FILES  BYTES      LARGEST NODE  ITS BYTES\n\
+             logs       900    1800   439.2 MiB  n999          999.0 KiB\n"
+        );
+        let said: Vec<String> = reasons(&estimate).sorted().into_iter().map(ToString::to_string).collect();
+        assert_eq!(said, ["skipped: 100 nodes: the node is not connected: n3, n13, n23, n33, n43 … and 95 more"]);
+    }
 
     #[test]
     fn every_node_is_named_and_what_is_not_known_is_said() {

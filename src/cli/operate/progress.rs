@@ -1,4 +1,5 @@
-//! How a bundle comes along: a line per node and a total on a terminal, plain lines otherwise.
+//! How a bundle comes along: a line per node and a total on a terminal, plain lines otherwise. Of many nodes only those that send
+//! have a line, and what is done is counted.
 //!
 //! Reads the task's events beside the download and writes on standard error alone, since standard output may be the bundle. It
 //! never holds the download up: an event log that cannot be read is only not shown.
@@ -12,6 +13,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::connect::Coordinator;
+use super::tally::{FEW, Tally};
 use super::task;
 use crate::cli::remark;
 use crate::clock::rfc3339;
@@ -25,12 +27,13 @@ const EVERY: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Times in a row that a task cannot be asked for before it is given up.
 const FAILURES: u32 = 60;
-/// Lines on the terminal at most: past it, nodes that are done with leave it.
-const LINES: usize = 24;
+/// Nodes that have a line on the terminal at most.
+const LINES: usize = FEW as usize;
 
 /// Shows progress.
 pub struct Progress {
     bars: Option<Bars>,
+    tally: Tally,
     quiet: bool,
 }
 
@@ -38,28 +41,29 @@ struct Bars {
     screen: MultiProgress,
     total: ProgressBar,
     nodes: BTreeMap<String, ProgressBar>,
-    /// Bytes of each node, where the total is theirs.
-    collected: Option<BTreeMap<String, u64>>,
+    /// Whether the total is what the nodes have sent.
+    of_nodes: bool,
 }
 
 impl Progress {
     /// Begins to show; `quiet` shows nothing.
     pub fn new(quiet: bool) -> Self {
-        Self::showing(quiet, "received", None)
+        Self::showing(quiet, "received", false)
     }
 
     /// The same where nothing is received: the total is what the nodes have sent.
     pub fn of_task(quiet: bool) -> Self {
-        Self::showing(quiet, "collected", Some(BTreeMap::new()))
+        Self::showing(quiet, "collected", true)
     }
 
-    fn showing(quiet: bool, total: &'static str, collected: Option<BTreeMap<String, u64>>) -> Self {
+    fn showing(quiet: bool, total: &'static str, of_nodes: bool) -> Self {
+        let tally = Tally::default();
         if quiet || !std::io::stderr().is_terminal() {
-            return Self { bars: None, quiet };
+            return Self { bars: None, tally, quiet };
         }
         let screen = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(4));
         let total = screen.add(ProgressBar::no_length().with_style(style()).with_prefix("total").with_message(total));
-        Self { bars: Some(Bars { screen, total, nodes: BTreeMap::new(), collected }), quiet }
+        Self { bars: Some(Bars { screen, total, nodes: BTreeMap::new(), of_nodes }), tally, quiet }
     }
 
     /// Counts bytes of the bundle that came.
@@ -71,16 +75,22 @@ impl Progress {
 
     /// Takes an event in.
     pub fn event(&mut self, event: &Event) {
+        self.tally.take(event);
         match &mut self.bars {
-            Some(bars) => bars.event(event),
-            None if self.quiet || event.state == "in_progress" => {}
+            Some(bars) => bars.event(event, &self.tally),
+            None if self.quiet => {}
             None => {
-                if let Some(line) = line(event) {
+                if let Some(line) = self.tally.line(event) {
                     // Nobody can be told that standard error does not work.
                     let _ = std::io::stderr().write_all(line.as_bytes());
                 }
             }
         }
+    }
+
+    /// What is the matter with nodes that had no line of their own.
+    pub fn reasons(&self) -> Vec<String> {
+        if self.quiet { Vec::new() } else { self.tally.reasons() }
     }
 
     /// Ends; what stands on the terminal stays there.
@@ -94,7 +104,7 @@ impl Progress {
 }
 
 impl Bars {
-    fn event(&mut self, event: &Event) {
+    fn event(&mut self, event: &Event, tally: &Tally) {
         if event.stage != "Collecting" {
             let loud = event.kind.is_some() || event.error.is_some() || event.state == "failed";
             if let Some(text) = line(event).filter(|_| loud) {
@@ -102,26 +112,32 @@ impl Bars {
             }
             return;
         }
-        let name = node(event);
-        if !self.nodes.contains_key(&name) {
-            let bar = ProgressBar::no_length().with_style(style()).with_prefix(report::brief(&name, 28));
-            self.nodes.insert(name.clone(), self.screen.insert_before(&self.total, bar));
+        if self.of_nodes {
+            self.total.set_position(tally.bytes());
         }
-        let Some(bar) = self.nodes.get(&name) else { return };
+        let (name, ended) = (node(event), matches!(event.state.as_str(), "finished" | "failed"));
+        if tally.is_many() {
+            self.total.set_message(tally.numbers());
+            if ended {
+                if let Some(bar) = self.nodes.remove(&name) {
+                    self.screen.remove(&bar);
+                }
+                return;
+            }
+            if self.nodes.len() >= LINES && !self.nodes.contains_key(&name) {
+                return;
+            }
+        }
+        let bar = self.nodes.entry(name).or_insert_with_key(|name| {
+            let bar = ProgressBar::no_length().with_style(style()).with_prefix(report::brief(name, 28));
+            self.screen.insert_before(&self.total, bar)
+        });
         if let Some(bytes) = event.data.bytes {
             bar.set_position(bytes);
-            if let Some(collected) = &mut self.collected {
-                collected.insert(name.clone(), bytes);
-                self.total.set_position(collected.values().sum());
-            }
         }
         bar.set_message(report::brief(&state(event), 60));
-        if matches!(event.state.as_str(), "finished" | "failed") {
+        if ended {
             bar.abandon();
-            if event.state == "finished" && self.nodes.len() > LINES {
-                self.screen.remove(bar);
-                self.nodes.remove(&name);
-            }
         }
     }
 }
@@ -170,6 +186,7 @@ pub async fn to_the_end(coordinator: &Coordinator, id: TaskId, quiet: bool) -> a
         tokio::time::sleep(EVERY).await;
     };
     progress.borrow().end();
+    progress.borrow().reasons().iter().for_each(remark);
     ended
 }
 
@@ -204,7 +221,7 @@ fn warning(event: &Event) -> Option<String> {
 }
 
 /// A step of the stage that collects is a node, which its tag names.
-fn node(event: &Event) -> String {
+pub(super) fn node(event: &Event) -> String {
     event.tags.first().filter(|_| event.stage == "Collecting").unwrap_or(&event.task).clone()
 }
 

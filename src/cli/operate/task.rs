@@ -9,6 +9,7 @@ use http::Method;
 use super::connect::Coordinator;
 use super::progress::{self, Position};
 use super::stored;
+use super::tally::Tally;
 use crate::bundle::outcome::Verdict;
 use crate::cli::output::{self, Table};
 use crate::cli::remark;
@@ -187,7 +188,14 @@ async fn show(coordinator: &Coordinator, id: TaskId, debug: bool, json: bool) ->
         ("finished", task.finished_at.clone().unwrap_or_default()),
         ("result", task.result.clone().unwrap_or_default()),
     ])?;
-    let lines: Vec<String> = all.iter().filter_map(progress::line).collect();
+    let mut tally = Tally::default();
+    all.iter().for_each(|event| tally.take(event));
+    let each = |event: &&Event| !tally.is_many() || event.stage != "Collecting";
+    let mut lines: Vec<String> = all.iter().filter(each).filter_map(progress::line).collect();
+    if tally.is_many() {
+        lines.push(format!("{}; `sheaf task show {id} --json` has each node's events\n", tally.numbers()));
+        lines.extend(tally.reasons().into_iter().map(|line| line + "\n"));
+    }
     output::say(&lines.concat())?;
     if debug {
         let answer = coordinator.stream(Method::GET, &format!("/tasks/{id}/debug"), bytes::Bytes::new()).await?;
