@@ -9,14 +9,21 @@ mod bench {
     pub(crate) mod collect;
     pub(crate) mod corpus;
     pub(crate) mod fleet;
+    pub(crate) mod load;
     pub(crate) mod measure;
     pub(crate) mod redaction;
+    pub(crate) mod scale;
 }
 
-use bench::{checking, collect, corpus, fleet, measure, redaction};
+use bench::{checking, collect, corpus, fleet, load, measure, redaction, scale};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [word, folder, url] = &arguments[..]
+        && word == load::WORD
+    {
+        return load::run(folder.as_ref(), url);
+    }
     if !arguments.iter().any(|argument| argument == "--bench") {
         println!("benches run by `cargo bench`");
         return;
@@ -24,6 +31,11 @@ fn main() {
     let wanted: Vec<&str> =
         arguments.iter().map(String::as_str).filter(|argument| !argument.starts_with("--")).collect();
     let runs = |name: &str| wanted.is_empty() || wanted.contains(&name);
+    if wanted == ["scale"] {
+        // It needs no corpus.
+        measure::heading();
+        return scale::rows();
+    }
     let corpus = corpus::Corpus::open();
     println!("corpus: {} MiB in {}", corpus.mib, corpus.root.display());
     measure::heading();
@@ -38,5 +50,8 @@ fn main() {
     }
     if runs("fleet") {
         fleet::rows(&corpus);
+    }
+    if runs("scale") {
+        scale::rows();
     }
 }

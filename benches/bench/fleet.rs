@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use super::corpus::Corpus;
 use super::measure::{figure, processes};
 
-const SHEAF: &str = env!("CARGO_BIN_EXE_sheaf");
+pub(crate) const SHEAF: &str = env!("CARGO_BIN_EXE_sheaf");
 const AGENT: &str = env!("CARGO_BIN_EXE_sheaf-agent");
-const PASSWORD: &str = "bench-password-of-no-worth";
+pub(crate) const PASSWORD: &str = "bench-password-of-no-worth";
 
 pub(crate) fn rows(corpus: &Corpus) {
     for nodes in [1, 8, 64] {
@@ -179,7 +179,7 @@ fn recompress(bundle: &Path) -> f64 {
 }
 
 /// User and system time of a process so far.
-fn processor_seconds(pid: u32) -> f64 {
+pub(crate) fn processor_seconds(pid: u32) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
     // The name may hold spaces; what follows it does not.
     let after = stat.rsplit(')').next().expect("always one part");
@@ -189,12 +189,12 @@ fn processor_seconds(pid: u32) -> f64 {
 }
 
 /// A line of the process's status, in MiB.
-fn memory(pid: u32, name: &str) -> f64 {
+pub(crate) fn memory(pid: u32, name: &str) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
     let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("the line is there");
     line.trim().trim_end_matches(" kB").parse::<f64>().expect("a number") / 1024.0
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }

@@ -12,6 +12,6 @@ mod upload;
 
 pub use backoff::Backoff;
 pub use keys::{Keys, LoginError, Token};
-pub use link::{Dialer, Link, LinkError};
+pub use link::{Dialer, Link, LinkError, Pieces};
 pub use session::Session;
 pub use upload::{UploadError, Uploader};
