@@ -27,7 +27,8 @@ type Share = fn(&Reading) -> f64;
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PressureLimits {
-    /// Some task waited for a processor.
+    /// Some task waited for a processor; a collection has the lowest priority there anyway, and busy processors are what many bundles
+    /// are wanted for, so it is 0.
     pub cpu: f64,
     /// All tasks waited for a disk; a collection alone brings it about on a slow disk, so it is high.
     pub io: f64,
@@ -40,7 +41,7 @@ pub struct PressureLimits {
 
 impl Default for PressureLimits {
     fn default() -> Self {
-        Self { cpu: 95.0, io: 90.0, memory: 20.0, pause: Duration::from_secs(60) }
+        Self { cpu: 0.0, io: 90.0, memory: 20.0, pause: Duration::from_secs(60) }
     }
 }
 
@@ -136,7 +137,7 @@ mod tests {
     fn a_pause_lasts_until_the_pressure_is_gone_and_not_longer_than_all_may() {
         let root = tempfile::tempdir().expect("a temporary folder");
         let host = Host::open(root.path()).expect("opened");
-        let limits = PressureLimits { pause: Duration::from_secs(3600), ..PressureLimits::default() };
+        let limits = PressureLimits { cpu: 95.0, pause: Duration::from_secs(3600), ..PressureLimits::default() };
         let stop = CancellationToken::new();
         let mut told = Vec::new();
         let mut tell = |why: &str, _: Duration| {
@@ -180,7 +181,7 @@ mod tests {
         let stop = CancellationToken::new();
         let stopping = stop.clone();
         let mut tell = move |_: &str, _: Duration| stopping.cancel();
-        let limits = PressureLimits { pause: Duration::from_secs(3600), ..PressureLimits::default() };
+        let limits = PressureLimits { cpu: 95.0, pause: Duration::from_secs(3600), ..PressureLimits::default() };
         let mut pauses = Pauses::new(&host, limits, &mut tell);
         let why = pauses.due().expect("beyond");
         pauses.pause(&why, &stop);
