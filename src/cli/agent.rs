@@ -4,6 +4,7 @@
 //! when piped, and one JSON object or array with `--json`.
 
 mod join;
+mod line;
 pub mod program;
 mod rules;
 
@@ -15,8 +16,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
+
+use line::Line;
 
 use super::output;
 use super::window::WindowOptions;
@@ -292,14 +294,14 @@ fn collect(command: CollectCommand) -> anyhow::Result<ExitCode> {
         anyhow::bail!("a bundle is not for a terminal; give --output FILE, or send it through a pipe");
     }
     let finished = interruptible(move |stop| {
-        let bar = bar();
-        let mut show = |progress: Progress| bar.set_message(line(&progress));
+        let mut shown = Line::new();
+        let mut show = |progress: Progress| shown.show(|| far(&progress));
         let finished = if to_stdout {
             collection.into_writer(io::stdout(), &stop, &mut show)
         } else {
             collection.into_file(&output, &stop, &mut show)
         };
-        bar.finish_and_clear();
+        shown.clear();
         finished
     })?;
     let verdict = finished.statement.verdict;
@@ -325,17 +327,7 @@ fn interruptible(
     })
 }
 
-/// A line that lives on a terminal; nothing elsewhere.
-fn bar() -> ProgressBar {
-    let bar = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {msg}") {
-        bar.set_style(style);
-    }
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
-}
-
-fn line(progress: &Progress) -> String {
+fn far(progress: &Progress) -> String {
     let Progress { entries, raw, wire, .. } = *progress;
     format!("{entries} files, {} read, {} compressed", output::bytes(raw), output::bytes(wire))
 }
@@ -370,7 +362,7 @@ fn tell(finished: &Finished, json: bool, to_stdout: bool) -> anyhow::Result<()> 
             "{}{reason}{}\n{}; {} not whole, {} sources gave nothing, {} secrets redacted\n",
             statement.verdict,
             place.unwrap_or_default(),
-            line(progress),
+            far(progress),
             progress.truncated,
             progress.missing,
             progress.redacted,
