@@ -2,9 +2,11 @@
 //!
 //! Under systemd each line begins with its priority and has no time of its own, since the journal adds both; otherwise lines
 //! carry a time. Lines of the audit log are marked as such in every form. What is logged comes from every room through
-//! `tracing`. It never writes to standard output.
+//! `tracing`; how much, from the command line, or else from a daemon's configuration, which a reload may change. It never writes to
+//! standard output.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use clap::{Args, ValueEnum};
 use tracing::{Event, Level, Subscriber};
@@ -13,6 +15,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::clock::{Clock, rfc3339};
@@ -37,13 +40,33 @@ pub enum LogFormat {
     Json,
 }
 
+/// What a daemon logs unless somebody says otherwise.
+const DAEMON: &str = "info";
+/// Puts other rules in force; set once the log is, and only where the command line gives none.
+static RULES: OnceLock<Box<dyn Fn(Targets) -> Result<(), reload::Error> + Send + Sync>> = OnceLock::new();
+
+/// Reads the rules of a daemon's configuration.
+///
+/// # Errors
+/// When they cannot be read.
+pub fn rules(configured: Option<&str>) -> anyhow::Result<Targets> {
+    let rules = configured.unwrap_or(DAEMON);
+    rules.parse().map_err(|e| anyhow::anyhow!("`log`: `{rules}` cannot be used: {e}"))
+}
+
+/// Logs by these rules from now on, unless the command line or the environment gave others.
+pub fn follow(rules: Targets) {
+    // It fails only where the log is gone.
+    let _ = RULES.get().map(|set| set(rules));
+}
+
 /// Sets the log up for this process. A daemon tells what it does; a verb on the command line only what goes wrong.
 ///
 /// # Errors
 /// When the rules cannot be read, or the log was set up before.
 pub fn start(logging: &Logging, daemon: bool) -> anyhow::Result<()> {
-    let rules = logging.rules.as_deref().filter(|rules| !rules.is_empty());
-    let rules = rules.unwrap_or(if daemon { "info" } else { "warn" });
+    let said = logging.rules.as_deref().filter(|rules| !rules.is_empty());
+    let rules = said.unwrap_or(if daemon { DAEMON } else { "warn" });
     let rules: Targets =
         rules.parse().map_err(|e| anyhow::anyhow!("`{rules}` cannot be used for --log or SHEAF_LOG: {e}"))?;
     // The rules alone decide, whatever the level. An error of the log is not told: it would go where the log could not.
@@ -53,10 +76,24 @@ pub fn start(logging: &Logging, daemon: bool) -> anyhow::Result<()> {
         .with_ansi(false)
         .log_internal_errors(false);
     let done = match logging.log_format.unwrap_or(LogFormat::Text) {
-        LogFormat::Json => builder.json().flatten_event(true).finish().with(rules).try_init(),
-        LogFormat::Text => builder.event_format(Lines { journal: under_journal() }).finish().with(rules).try_init(),
+        LogFormat::Json => {
+            let (rules, handle) = reload::Layer::new(rules);
+            changeable(daemon && said.is_none(), move |rules| handle.reload(rules));
+            builder.json().flatten_event(true).finish().with(rules).try_init()
+        }
+        LogFormat::Text => {
+            let (rules, handle) = reload::Layer::new(rules);
+            changeable(daemon && said.is_none(), move |rules| handle.reload(rules));
+            builder.event_format(Lines { journal: under_journal() }).finish().with(rules).try_init()
+        }
     };
     done.map_err(|e| anyhow::anyhow!("the log cannot be set up: {e}"))
+}
+
+fn changeable(whether: bool, set: impl Fn(Targets) -> Result<(), reload::Error> + Send + Sync + 'static) {
+    if whether {
+        let _ = RULES.set(Box::new(set));
+    }
 }
 
 /// Whether standard error is the journal's own stream: systemd says so by device and inode.

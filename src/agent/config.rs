@@ -78,6 +78,8 @@ pub struct AgentConfig {
     pub state_dir: PathBuf,
     /// Folder for unlinked spool files; the state folder when not given.
     pub spool_dir: Option<PathBuf>,
+    /// What is logged, unless `--log` or `SHEAF_LOG` says so: a level, or rules such as `info,sheaf::agent=debug`.
+    pub log: Option<String>,
     /// The root that is read: `/`, or where a container sees the host's.
     pub host_root: PathBuf,
     /// Whether the collectors that are compiled in are there; `off` leaves those of the folders alone.
@@ -232,6 +234,7 @@ impl Default for AgentConfig {
             secret_file: "/etc/sheaf/agent.secret".into(),
             state_dir: "/var/lib/sheaf-agent".into(),
             spool_dir: None,
+            log: None,
             host_root: "/".into(),
             builtin_collectors: true,
             collectors_dirs: vec!["/usr/lib/sheaf/collectors.d".into(), "/etc/sheaf/collectors.d".into()],

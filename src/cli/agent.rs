@@ -35,6 +35,7 @@ use crate::limits;
 use crate::protocol::redaction::AskedRule;
 use crate::report;
 use crate::shutdown::Shutdown;
+use crate::telemetry;
 
 /// Where the packages put the configuration.
 const CONFIG: &str = "/etc/sheaf/agent.toml";
@@ -232,8 +233,16 @@ fn daemon(configured: &Configured, container: join::Container) -> anyhow::Result
             None => configured.clone(),
         };
         // Watched before anything takes its time: unwatched, the signal would end the process.
-        let load = move || again.load().map_err(|error| report::chain(error.as_ref()));
+        let load = move || {
+            let sound = |config: AgentConfig| telemetry::rules(config.log.as_deref()).map(|_| config);
+            again.load().and_then(sound).map_err(|error| report::chain(error.as_ref()))
+        };
         let reload = Reload::on_hangup(&shutdown, load).context("cannot watch for signals")?;
+        let reload = reload.then(|config| {
+            if let Ok(rules) = telemetry::rules(config.log.as_deref()) {
+                telemetry::follow(rules);
+            }
+        });
         let config = match mounted {
             Some(mounted) => at_start(&mounted, &shutdown).await?,
             None => match configured.load() {
@@ -241,6 +250,10 @@ fn daemon(configured: &Configured, container: join::Container) -> anyhow::Result
                 Err(error) => return Ok(not_set_up(error.as_ref())),
             },
         };
+        match telemetry::rules(config.log.as_deref()) {
+            Ok(rules) => telemetry::follow(rules),
+            Err(error) => return Ok(not_set_up(error.as_ref())),
+        }
         match run::run_reloading(config, Some(reload), shutdown.clone()).await {
             Err(error) if error.is_setup() => return Ok(not_set_up(&error)),
             ended => ended?,

@@ -21,6 +21,7 @@ use crate::limits;
 use crate::report;
 use crate::secret::Secret;
 use crate::shutdown::Shutdown;
+use crate::telemetry;
 
 /// Where the packages put the configuration.
 const CONFIG: &str = "/etc/sheaf/coordinator.toml";
@@ -97,6 +98,7 @@ impl RunCommand {
         shutdown.on_signals()?;
         // Watched before anything takes its time: unwatched, the signal would end the process.
         let hangups = shutdown.on_hangup()?;
+        telemetry::follow(telemetry::rules(config.log.as_deref())?);
         let bound = init::start(&config, Clock::system(), shutdown.clone()).await?;
         let verbs = bound.verbs.clone();
         let reloader = open(bound);
@@ -141,7 +143,12 @@ async fn reload(mut reloader: Reloader, path: Option<PathBuf>, mut hangups: mpsc
             Ok(now) => notify(&[NotifyState::Reloading, now]),
             Err(error) => warn!(%error, "systemd could not be told"),
         }
-        let taken = load(path.as_deref()).and_then(|config| Ok(reloader.take(&config)?));
+        let taken = load(path.as_deref()).and_then(|config| {
+            let rules = telemetry::rules(config.log.as_deref())?;
+            let needs_restart = reloader.take(&config)?;
+            telemetry::follow(rules);
+            Ok(needs_restart)
+        });
         let status = match taken {
             Ok(needs_restart) => {
                 info!(needs_restart = needs_restart.join(", "), "configuration reloaded");

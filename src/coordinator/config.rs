@@ -44,6 +44,8 @@ pub struct CoordinatorConfig {
     pub federation: FederationConfig,
     /// How much of the audit log is kept.
     pub audit: AuditSettings,
+    /// What is logged, unless `--log` or `SHEAF_LOG` says so: a level, or rules such as `info,sheaf::coordinator=debug`.
+    pub log: Option<String>,
     /// How far back logs go when a request does not say: `48h`, or `all`.
     pub window: Lookback,
     /// Bounds.
@@ -67,6 +69,7 @@ impl Default for CoordinatorConfig {
             access: AccessConfig::default(),
             federation: FederationConfig::default(),
             audit: AuditSettings::default(),
+            log: None,
             window: Lookback::default(),
             limits: Limits::default(),
             tasks: KeptTasks::default(),

@@ -115,6 +115,52 @@ fn an_agent_takes_a_new_configuration_and_new_collectors_at_a_hangup() {
 }
 
 #[test]
+fn log_rules_follow_a_hangup_in_both_daemons() {
+    let mut site = Site::start("");
+    let root = site.folder.path().join("root");
+    host_root(&root, 22, &[("x.log", 5000)]);
+    let mut node = site.node("node", &root, site.agents);
+    let sockets = ["agent.notify", "coordinator.notify"].map(|name| site.folder.path().join(name));
+    let [mut of_agent, mut of_coordinator] = [Systemd::at(&sockets[0]), Systemd::at(&sockets[1])];
+    site.restart_under(&sockets[1]);
+    node.start_under(&sockets[0]);
+    site.online(&["node"]);
+    assert!(node.log().contains("agent started") && site.log().contains("serving"), "info is what is logged");
+    let config = site.folder.path().join("coordinator.toml");
+    let sound = [&node.config, &config].map(|file| fs::read_to_string(file).expect("read"));
+    let set = |rules: &str| {
+        for (file, sound) in [&node.config, &config].into_iter().zip(&sound) {
+            fs::write(file, format!("log = \"{rules}\"\n{sound}")).expect("written");
+        }
+    };
+
+    set("error");
+    node.hang_up();
+    site.hang_up();
+    wait_for("both have reloaded", || of_agent.reloads() == 1 && of_coordinator.reloads() == 1);
+    let said = [node.log(), site.log()].map(|log| log.matches("configuration reloaded").count());
+    assert_eq!(said, [0, 0], "that is no error");
+
+    set("sheaf=loud");
+    node.hang_up();
+    site.hang_up();
+    wait_for("both have refused", || of_agent.reloads() == 2 && of_coordinator.reloads() == 2);
+    for log in [node.log(), site.log()] {
+        assert!(
+            log.contains("the new configuration is refused") && log.contains("`log`: `sheaf=loud` cannot be used"),
+            "{log}"
+        );
+    }
+
+    set("info");
+    node.hang_up();
+    site.hang_up();
+    wait_for("both say what they do again", || {
+        node.log().contains("configuration reloaded") && site.log().contains("configuration reloaded")
+    });
+}
+
+#[test]
 fn a_coordinator_takes_what_it_can_at_a_hangup_and_names_the_rest() {
     let mut site = Site::start("active_nodes = 4");
     let socket = site.folder.path().join("coordinator.notify");

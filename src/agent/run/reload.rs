@@ -17,11 +17,14 @@ use crate::shutdown::Shutdown;
 
 /// Reads the configuration again, or says why it cannot be used.
 type Load = dyn Fn() -> Result<AgentConfig, String> + Send + Sync;
+/// What else follows a configuration that was taken.
+type Taken = dyn Fn(&AgentConfig) + Send + Sync;
 
 /// When a new configuration is to be taken, and where it comes from.
 pub struct Reload {
     asked: mpsc::Receiver<()>,
     load: Arc<Load>,
+    taken: Box<Taken>,
 }
 
 impl Reload {
@@ -30,7 +33,13 @@ impl Reload {
         asked: mpsc::Receiver<()>,
         load: impl Fn() -> Result<AgentConfig, String> + Send + Sync + 'static,
     ) -> Self {
-        Self { asked, load: Arc::new(load) }
+        Self { asked, load: Arc::new(load), taken: Box::new(|_| ()) }
+    }
+
+    /// Has something outside of the agent follow each configuration that is taken.
+    #[must_use]
+    pub fn then(self, taken: impl Fn(&AgentConfig) + Send + Sync + 'static) -> Self {
+        Self { taken: Box::new(taken), ..self }
     }
 
     /// At each SIGHUP.
@@ -59,6 +68,7 @@ pub(super) async fn follow(shared: Arc<Shared>, mut reload: Reload) {
         match read.unwrap_or_else(|_| Err("reading it broke off".to_owned())) {
             Ok((setup, needs_restart)) => {
                 say_refused_collectors(&setup);
+                (reload.taken)(&setup.config);
                 shared.take(setup);
                 tracing::info!(needs_restart, "configuration reloaded");
                 service::reloaded(None);

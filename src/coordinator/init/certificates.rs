@@ -228,3 +228,6 @@ fn settings(pki: &Pki, source: &Source, at: &[SocketAddr]) -> Result<Both, Setup
         good,
     })
 }
+
+#[cfg(test)]
+mod tests;

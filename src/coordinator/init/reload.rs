@@ -47,6 +47,7 @@ fn settle(old: &CoordinatorConfig, new: &CoordinatorConfig) -> (CoordinatorConfi
     let next = CoordinatorConfig {
         tls: new.tls.clone(),
         names: new.names.clone(),
+        log: new.log.clone(),
         limits: Limits {
             memory_mib: was.memory_mib,
             spool_mib: was.spool_mib,
