@@ -61,6 +61,9 @@ pub enum LocalError {
     /// The output cannot be written.
     #[error("cannot write {}", .0.display())]
     Output(PathBuf, #[source] io::Error),
+    /// The output's file is there, and may be the only bundle of the incident.
+    #[error("{} is there already; name another file, or remove it first", .0.display())]
+    Exists(PathBuf),
     /// The pipeline gave up.
     #[error(transparent)]
     Pipeline(#[from] Pipeline),
@@ -180,6 +183,9 @@ impl Collection {
         stop: &CancellationToken,
         show: &mut dyn FnMut(Progress),
     ) -> Result<Finished, LocalError> {
+        if path.is_file() {
+            return Err(LocalError::Exists(path.to_owned()));
+        }
         let partial = partial_name(path);
         let wrong = |error| LocalError::Output(path.to_owned(), error);
         let file =

@@ -30,7 +30,7 @@ use crate::agent::redact::SiteRule;
 use crate::agent::run::{self, Reload};
 use crate::agent::source::{self, Access, Finding, Level, Library, Row};
 use crate::bundle::outcome::Verdict;
-use crate::cli::remark;
+use crate::cli::{is_cut_off, remark};
 use crate::limits;
 use crate::protocol::redaction::AskedRule;
 use crate::report;
@@ -69,7 +69,8 @@ The file comes from `sheaf cluster access-info CLUSTER --output FILE`, and is go
   sheaf agent collect --since 3h --until 45m --output node.tar.zst
   sheaf agent collect --output - | ssh host 'cat > node.tar.zst'
 
-Exit codes: 0 complete, 3 partial, 7 aborted (interrupted, or the disk is nearly full), 1 anything else.")]
+Exit codes: 0 complete, 3 partial, 4 cut (the reader of standard output went away), 7 aborted (interrupted, or the disk is nearly
+full), 1 anything else.")]
     Collect(CollectCommand),
     /// Check collector files, and show what each collector is, what it would read and may not read, and how large that is
     #[command(after_help = "Examples:
@@ -316,7 +317,11 @@ fn collect(command: CollectCommand) -> anyhow::Result<ExitCode> {
         };
         shown.clear();
         finished
-    })?;
+    });
+    let finished = match finished {
+        Err(error) if to_stdout && is_cut_off(&error) => return Ok(ExitCode::from(Verdict::Truncated.exit_code())),
+        finished => finished?,
+    };
     let verdict = finished.statement.verdict;
     tell(&finished, command.json, to_stdout)?;
     Ok(ExitCode::from(verdict.exit_code()))
@@ -342,7 +347,7 @@ fn interruptible(
 
 fn far(progress: &Progress) -> String {
     let Progress { entries, raw, wire, .. } = *progress;
-    format!("{entries} files, {} read, {} compressed", output::bytes(raw), output::bytes(wire))
+    format!("{}, {} read, {} compressed", output::counted(entries, "file"), output::bytes(raw), output::bytes(wire))
 }
 
 /// Says what became of it: on standard output, unless the bundle itself goes there.
@@ -372,13 +377,13 @@ fn tell(finished: &Finished, json: bool, to_stdout: bool) -> anyhow::Result<()> 
             format!(" ({})", report::escape(&statement.reason))
         };
         format!(
-            "{}{reason}{}\n{}; {} not whole, {} sources gave nothing, {} secrets redacted\n",
+            "{}{reason}{}\n{}; {} not whole, {} gave nothing, {} redacted\n",
             statement.verdict,
             place.unwrap_or_default(),
             far(progress),
             progress.truncated,
-            progress.missing,
-            progress.redacted,
+            output::counted(progress.missing, "source"),
+            output::counted(progress.redacted, "secret"),
         )
     };
     if to_stdout {
@@ -422,7 +427,7 @@ fn check(command: &CheckCommand) -> anyhow::Result<ExitCode> {
     }
     output::quiet(table.written)?;
     if errors > 0 {
-        let them = if errors == 1 { "1 error".to_owned() } else { format!("{errors} errors") };
+        let them = output::counted(errors as u64, "error");
         remark(format_args!("{them} in collector files: what they declare is not there until they are mended"));
         return Ok(ExitCode::FAILURE);
     }

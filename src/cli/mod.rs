@@ -42,6 +42,16 @@ fn remark(text: impl fmt::Display) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
+/// Whether a bundle that goes to standard output is cut because nobody reads on. Whoever reads may have enough; but the bundle is not
+/// whole, and the exit code must not say so.
+fn is_cut_off(error: &anyhow::Error) -> bool {
+    let cut = is_broken_pipe(error) && reader_left(io::stdout());
+    if cut {
+        remark("the reader of standard output went away: what it has of the bundle is cut");
+    }
+    cut
+}
+
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe))
 }

@@ -132,6 +132,11 @@ pub fn quiet(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
+/// A count and what is counted: `1 node`, `2 nodes`.
+pub fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Bytes for people: `1.4 GiB`.
 pub fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];

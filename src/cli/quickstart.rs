@@ -127,7 +127,7 @@ impl QuickstartCommand {
             format: Format::TarZst,
         };
         let destination = self.output.clone().map(Destination::File);
-        let made = create(&house.coordinator, &wanted, destination, self.json).await?;
+        let made = create(&house.coordinator, &wanted, destination, self.json, shutdown.token()).await?;
         self.report(&made)?;
         if self.keep {
             self.offer(&house, place, &names, &made)?;

@@ -108,4 +108,20 @@ mod tests {
     fn the_tree_is_sound() {
         Sheaf::command().debug_assert();
     }
+
+    #[test]
+    fn every_verb_has_an_example() {
+        fn without(command: &clap::Command, path: &str, found: &mut Vec<String>) {
+            let mut verbs = command.get_subcommands().filter(|verb| !verb.is_hide_set()).peekable();
+            let said = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let names_itself = said.lines().skip(1).any(|line| line.contains(path));
+            if verbs.peek().is_none() && !(said.contains("Example") && names_itself) {
+                found.push(path.to_owned());
+            }
+            verbs.for_each(|verb| without(verb, &format!("{path} {}", verb.get_name()), found));
+        }
+        let mut found = Vec::new();
+        without(&Sheaf::command(), "sheaf", &mut found);
+        assert!(found.is_empty(), "no example in: {found:#?}");
+    }
 }

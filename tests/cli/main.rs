@@ -72,11 +72,11 @@ fn a_killed_quickstart_leaves_no_agent_behind() {
 #[test]
 fn a_named_state_folder_serves_again() {
     let desk = Desk::new();
-    for _ in 0..2 {
-        let out = desk.run(&["quickstart", "--state-dir", "state", "--output", "b.tar.zst"]);
+    for output in ["a.tar.zst", "b.tar.zst"] {
+        let out = desk.run(&["quickstart", "--state-dir", "state", "--output", output]);
         assert!(out.status.success(), "{}", text(&out));
     }
-    assert_eq!(desk.files(), ["b.tar.zst", "state"]);
+    assert_eq!(desk.files(), ["a.tar.zst", "b.tar.zst", "state"]);
 }
 
 #[test]
@@ -131,6 +131,7 @@ fn the_operators_verbs() {
 
     bundles(&desk);
     cut(&desk, &kept, &url, &ca);
+    interrupted(&desk, &kept, &url, &ca);
 
     assert!(desk.run(&["node", "remove", "node-2"]).status.success());
     assert_eq!(names(&desk.json(&["node", "list", "--json"])), ["node-1"]);
@@ -176,6 +177,7 @@ fn bundles(desk: &Desk) {
     for (more, word) in [
         (&["--output", "nowhere/x.tar.zst"][..], "nowhere/x.tar.zst.partial"),
         (&["--output", "/dev/full/x"], "/dev/full/x"),
+        (&["--output", "one.tar.zst"], "one.tar.zst is there already"),
         (&["--node", "zzz", "--output", "x.tar.zst"], "no node of these names"),
         (&["--node", "[", "--output", "x.tar.zst"], "["),
     ] {
@@ -193,6 +195,13 @@ fn bundles(desk: &Desk) {
         desk.command(&with(&["--output", "-", "--quiet"])).stdout(Stdio::piped()).spawn().expect("started");
     drop(bundle.stdout.take());
     assert_eq!(bundle.wait().expect("ended").code(), Some(4));
+    fs::write(desk.path().join("agent.toml"), "node = 'n'\nstate_dir = 'own'\n").expect("written");
+    let own = ["agent", "collect", "--config", "agent.toml", "--collector", "system", "--output", "-"];
+    let mut own = desk.command(&own).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
+    drop(own.stdout.take());
+    let own = own.wait_with_output().expect("ended");
+    assert_eq!(own.status.code(), Some(4), "{}", text(&own));
+    assert!(text(&own).contains("went away"), "{}", text(&own));
 }
 
 /// A signer can be pinned wherever a bundle is read.
@@ -216,6 +225,24 @@ fn pinned(desk: &Desk) {
     }
     let piped = desk.run(&["bundle", "list", "-", "--key", &key]);
     assert!(piped.status.code() == Some(1) && text(&piped).contains("verify --key"), "{}", text(&piped));
+}
+
+/// A download that is interrupted says where what came of it is.
+fn interrupted(desk: &Desk, kept: &Kept, url: &str, ca: &str) {
+    let proxy = Proxy::stalling(url, 9_000);
+    let create = ["bundle", "create", "--url", &proxy.url, "--ca", ca, "--user", "admin"];
+    let more = ["--cluster", "default", "--collector", "system", "--output", "stopped.tar.zst"];
+    let mut command = desk.command(&[&create[..], &more].concat());
+    let child = command.env("SHEAF_PASSWORD", kept.text("password")).stderr(Stdio::piped()).spawn().expect("started");
+    proxy.stalled();
+    desk::interrupt(&child);
+    let out = child.wait_with_output().expect("ended");
+    assert_eq!(out.status.code(), Some(4), "{}", text(&out));
+    assert!(text(&out).contains("the download was cut: interrupted"), "{}", text(&out));
+    let partial = "stopped.tar.zst.partial";
+    let files = desk.files();
+    assert!(!files.contains(&"stopped.tar.zst".to_owned()), "{files:?}");
+    assert_eq!(text(&out).contains(partial), files.contains(&partial.to_owned()), "{files:?}: {}", text(&out));
 }
 
 /// A download that is cut on the way is said to be cut, and never gets its name.

@@ -13,6 +13,7 @@ use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use http_body_util::BodyExt as _;
+use tokio_util::sync::CancellationToken;
 
 use super::connect::{Connection, Coordinator};
 use super::delivery::{Destination, Opened, Written};
@@ -25,14 +26,14 @@ use crate::bundle::manifest::Budgets;
 use crate::bundle::outcome::Verdict;
 use crate::bundle::seal::PublicKey;
 use crate::bundle::verify::{Finding, Matter, Report, verify};
-use crate::cli::output;
-use crate::cli::remark;
 use crate::cli::window::WindowOptions;
-use crate::id::{BundleName, CollectorName, TaskId};
+use crate::cli::{is_cut_off, output, remark};
+use crate::id::{BundleId, BundleName, CollectorName, TaskId};
 use crate::net::client::Answer;
 use crate::protocol::control::{BUNDLE_HEADER, KEY_HEADER, NewBundle, TASK_HEADER};
 use crate::protocol::redaction::AskedRule;
 use crate::report;
+use crate::shutdown::Shutdown;
 
 /// Time that a bundle may wait for its turn, and after which we say that it does.
 const TURN: Duration = Duration::from_secs(12 * 3600);
@@ -79,7 +80,7 @@ pub struct CreateCommand {
     #[arg(long, value_name = "TEXT")]
     pub note: Option<String>,
     /// How the bundle is laid out
-    #[arg(long, value_name = "FORMAT", value_parser = format, default_value = "tar.zst")]
+    #[arg(long, value_name = "tar.zst|tar", value_parser = format, default_value = "tar.zst")]
     pub format: Format,
     /// File to write, `-` for standard output; the bundle's own name in the current folder when not given
     #[arg(long, short, value_name = "FILE")]
@@ -152,9 +153,9 @@ impl CreateCommand {
             return wait_for(stored::keep(&coordinator, &wanted, self.quiet, self.json));
         }
         let to_stdout = destination == Some(Destination::Stdout);
-        let made = match wait_for(create(&coordinator, &wanted, destination, self.quiet)) {
-            // Whoever reads our output has enough; but the bundle is not whole, and the exit code must not say so.
-            Err(error) if to_stdout && is_broken_pipe(&error) => {
+        let created = wait_for(async { create(&coordinator, &wanted, destination, self.quiet, &interrupted()?).await });
+        let made = match created {
+            Err(error) if to_stdout && is_cut_off(&error) => {
                 return Ok(ExitCode::from(Verdict::Truncated.exit_code()));
             }
             made => made?,
@@ -171,6 +172,8 @@ impl CreateCommand {
 pub struct Made {
     /// Its task.
     pub task: TaskId,
+    /// Its id, where the coordinator keeps it.
+    pub stored: Option<BundleId>,
     /// Its name.
     pub name: BundleName,
     /// The file that it is in: under its own name only if it is sealed.
@@ -247,7 +250,8 @@ impl Made {
             remark(format_args!("`sheaf bundle cat {file} WARNINGS.txt` names each node"));
         }
         if seen.skipped > 0 {
-            remark(format_args!("{} sources skipped; `sheaf bundle verify` names them", seen.skipped));
+            let sources = output::counted(seen.skipped, "source");
+            remark(format_args!("{sources} skipped; `sheaf bundle verify` names them"));
         }
         if let Some(why) = &self.broken {
             remark(format_args!("the download was cut: {why}; {}", self.advice));
@@ -259,7 +263,8 @@ impl Made {
     /// Tells programs on standard output.
     pub fn print(&self) -> io::Result<()> {
         output::json(&serde_json::json!({
-            "id": self.task,
+            "id": self.stored.map_or_else(|| serde_json::json!(self.task), |id| serde_json::json!(id)),
+            "task": self.task,
             "name": self.name,
             "file": self.path,
             "bytes": self.bytes,
@@ -280,11 +285,15 @@ pub async fn create(
     wanted: &NewBundle,
     destination: Option<Destination>,
     quiet: bool,
+    stop: &CancellationToken,
 ) -> anyhow::Result<Made> {
     // A named file is opened first: nobody is asked for a bundle that there is no place for.
     let opened = destination.map(Destination::open).transpose()?;
     let body = Bytes::from(serde_json::to_vec(wanted)?);
-    let answer = ask(coordinator, body, quiet).await?;
+    let answer = tokio::select! {
+        answer = ask(coordinator, body, quiet) => answer?,
+        () = stop.cancelled() => bail!("interrupted before there was anything of a bundle"),
+    };
     let head = Head::read(answer.headers())?;
     let opened = match opened {
         Some(opened) => opened,
@@ -293,17 +302,19 @@ pub async fn create(
     let progress = RefCell::new(Progress::new(quiet));
     let mut from = Position::default();
     let taken = tokio::select! {
-        taken = take_in(Some(answer), opened, head.key, &progress) => taken,
+        taken = take_in(Some(answer), opened, head.key, &progress, stop) => taken,
         never = follow(coordinator, head.task, &mut from, &progress) => match never {},
     };
-    catch_up(coordinator, head.task, &mut from, &progress).await;
+    if !stop.is_cancelled() {
+        catch_up(coordinator, head.task, &mut from, &progress).await;
+    }
     progress.borrow().end();
     let (seen, written, broken) = taken?;
     let bytes = written.bytes;
     let sealed = broken.is_none() && matches!(seen.report.verdict, Verdict::Complete | Verdict::Partial);
     let path = if sealed { written.keep()? } else { written.leave() };
     let advice = format!("`sheaf task show {}` may say more", head.task);
-    Ok(Made { task: head.task, name: head.name, path, bytes, seen, broken, advice })
+    Ok(Made { task: head.task, stored: None, name: head.name, path, bytes, seen, broken, advice })
 }
 
 /// Asks for the bundle. The answer begins when its turn has come, which may take as long as another bundle does.
@@ -320,19 +331,26 @@ async fn ask(coordinator: &Coordinator, body: Bytes, quiet: bool) -> anyhow::Res
     asking.await
 }
 
-/// Writes and inspects what comes; nothing more comes without an answer.
+/// Writes and inspects what comes, until all is there or `stop` says so; nothing more comes without an answer.
 pub async fn take_in(
     answer: Option<Answer>,
     opened: Opened,
     key: PublicKey,
     progress: &RefCell<Progress>,
+    stop: &CancellationToken,
 ) -> anyhow::Result<(Seen, Written, Option<String>)> {
     let (sender, pieces) = tokio::sync::mpsc::channel(PIECES);
     let taking = tokio::task::spawn_blocking(move || opened.take(pieces, |bytes| Seen::inspect(bytes, &key)));
     let (mut body, mut broken) = (answer.map(Answer::into_body), None);
-    while let Some(body) = &mut body
-        && let Some(frame) = body.frame().await
-    {
+    while let Some(body) = &mut body {
+        let frame = tokio::select! {
+            frame = body.frame() => frame,
+            () = stop.cancelled() => {
+                broken = Some("interrupted".to_owned());
+                break;
+            }
+        };
+        let Some(frame) = frame else { break };
         let data = match frame.map(hyper::body::Frame::into_data) {
             Ok(Ok(data)) => data,
             Ok(Err(_)) => continue,
@@ -357,6 +375,16 @@ pub async fn take_in(
             Err(error).with_context(|| format!("the bundle could not be verified{place}"))
         }
     }
+}
+
+/// Cancelled at the first SIGINT or SIGTERM, so that what came is closed and named; the second ends the process.
+///
+/// # Errors
+/// When the signal handlers cannot be set.
+pub fn interrupted() -> anyhow::Result<CancellationToken> {
+    let shutdown = Shutdown::new();
+    shutdown.on_signals().context("cannot watch for signals")?;
+    Ok(shutdown.token().clone())
 }
 
 /// What the headers of the answer say.
@@ -387,9 +415,4 @@ fn format(text: &str) -> Result<Format, String> {
         "tar.zst" => Ok(Format::TarZst),
         _ => Err("it is tar or tar.zst".to_owned()),
     }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let broken = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
-    error.chain().any(|cause| cause.downcast_ref().is_some_and(broken))
 }

@@ -20,6 +20,7 @@ pub enum Verb {
         json: bool,
     },
     /// Revoke a certificate, for good; it is refused from the next request on
+    #[command(after_help = "Example:\n  sheaf cert revoke SERIAL")]
     Revoke {
         /// Its serial number, as `sheaf cert list` shows it
         serial: String,

@@ -11,6 +11,7 @@ use crate::cli::output;
 use crate::id::ClusterName;
 use crate::protocol::control::{Cluster, NewCluster};
 use crate::protocol::federation::NewAccessInfo;
+use crate::report;
 
 /// What to do with clusters.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -28,12 +29,14 @@ pub enum Verb {
         json: bool,
     },
     /// List clusters
+    #[command(after_help = "Examples:\n  sheaf cluster list\n  sheaf cluster list --json")]
     List {
         /// Print a JSON array
         #[arg(long)]
         json: bool,
     },
     /// Show a cluster
+    #[command(after_help = "Examples:\n  sheaf cluster show edge-7\n  sheaf cluster show edge-7 --json")]
     Show {
         /// Its id or name
         cluster: String,
@@ -64,6 +67,7 @@ pub enum Verb {
         region: Option<String>,
     },
     /// Delete a cluster that has no nodes
+    #[command(after_help = "Example:\n  sheaf cluster delete edge-7")]
     Delete {
         /// Its id or name
         cluster: String,
@@ -100,6 +104,7 @@ impl Verb {
             Self::Delete { cluster } => {
                 let path = format!("/clusters/{}", segment(&cluster));
                 coordinator.call::<()>(Method::DELETE, &path, None::<&()>).await?;
+                output::say(&format!("cluster {} deleted\n", report::escape(&cluster)))?;
             }
         }
         Ok(())

@@ -30,21 +30,23 @@ const SYSTEM_ROOTS: [&str; 4] = [
     "/etc/ssl/cert.pem",
 ];
 
+/// Where the options of [`Connection`] stand in a help text; an option after them has its own place.
+const HEADING: &str = "Connection";
+
 /// How to reach the coordinator. What is not given here comes from the login profile.
 #[derive(Clone, Debug, Default, clap::Args)]
-#[command(next_help_heading = "Connection")]
 pub struct Connection {
     /// URL of the coordinator, such as `https://coordinator.example.org:25555`
-    #[arg(long, env = "SHEAF_URL", value_name = "URL", global = true)]
+    #[arg(long, env = "SHEAF_URL", value_name = "URL", global = true, help_heading = HEADING)]
     pub url: Option<String>,
     /// File with the CA's certificate, PEM; without it the system's roots are trusted
-    #[arg(long, env = "SHEAF_CA", value_name = "FILE", global = true)]
+    #[arg(long, env = "SHEAF_CA", value_name = "FILE", global = true, help_heading = HEADING)]
     pub ca: Option<PathBuf>,
     /// User's name; its password comes from SHEAF_PASSWORD, --password-file, or is asked for
-    #[arg(long, env = "SHEAF_USER", value_name = "NAME", global = true)]
+    #[arg(long, env = "SHEAF_USER", value_name = "NAME", global = true, help_heading = HEADING)]
     pub user: Option<String>,
     /// File that holds the password
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE", global = true, help_heading = HEADING)]
     pub password_file: Option<PathBuf>,
 }
 

@@ -30,11 +30,14 @@ impl Destination {
     /// Opens it: for a file, its `.partial`.
     ///
     /// # Errors
-    /// When the file cannot be made.
+    /// When the file is there already, which may be the only bundle of an incident, or cannot be made.
     pub fn open(self) -> anyhow::Result<Opened> {
         match self {
             Self::Stdout => Ok(Opened::to_stdout()),
-            Self::File(path) => Opened::anew(path, ".partial"),
+            Self::File(path) => {
+                is_free(&path)?;
+                Opened::anew(path, ".partial")
+            }
         }
     }
 
@@ -42,9 +45,10 @@ impl Destination {
     /// bundle from those of another.
     ///
     /// # Errors
-    /// When the file cannot be made or read.
+    /// When the file is there already, or cannot be made or read.
     pub fn resume(self, mark: &str, size: u64) -> anyhow::Result<Opened> {
         let Self::File(path) = self else { return Ok(Opened::to_stdout()) };
+        is_free(&path)?;
         let ending = format!(".{mark}.partial");
         let partial = beside(&path, &ending);
         match partial.metadata() {
@@ -54,6 +58,17 @@ impl Destination {
             _ => Opened::anew(path, &ending),
         }
     }
+}
+
+/// Whether a bundle may come to be there.
+fn is_free(path: &Path) -> anyhow::Result<()> {
+    if path.is_dir() {
+        anyhow::bail!("{} is a folder; say the file's name too", path.display());
+    }
+    if path.is_file() {
+        anyhow::bail!("{} is there already; name another file, or remove it first", path.display());
+    }
+    Ok(())
 }
 
 /// The file of this name with an ending.
@@ -95,9 +110,6 @@ impl Opened {
     }
 
     fn anew(path: PathBuf, ending: &str) -> anyhow::Result<Self> {
-        if path.is_dir() {
-            anyhow::bail!("{} is a folder; say the file's name too", path.display());
-        }
         let partial = beside(&path, ending);
         // What is in a bundle is nobody else's business.
         let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial);
@@ -118,6 +130,11 @@ impl Opened {
         let to = Box::new(BufWriter::with_capacity(1 << 20, file.try_clone()?));
         let place = Some(Place { path, partial, file, settled: false });
         Ok(Self { to, place, before: Box::new(before.take(had)), had })
+    }
+
+    /// Whether it is standard output.
+    pub fn is_stdout(&self) -> bool {
+        self.place.is_none()
     }
 
     /// Bytes that are there already.
@@ -187,9 +204,9 @@ impl Written {
         Ok(Some(place.path.clone()))
     }
 
-    /// Leaves the partial file under its own name, for what it is worth.
+    /// Leaves the partial file under its own name, for what it is worth; one without a byte is worth nothing.
     pub fn leave(self) -> Option<PathBuf> {
-        self.place.map(|mut place| {
+        self.place.filter(|_| self.bytes > 0).map(|mut place| {
             place.settled = true;
             place.partial.clone()
         })
@@ -268,6 +285,24 @@ mod tests {
         let (_, written) = opened.take(pieces(&["ab"]), |_| ()).expect("written");
         assert_eq!(std::fs::read(written.leave().expect("a file")).expect("read"), b"ab");
         assert!(!path.exists());
+        std::fs::remove_file(beside(&path, ".partial")).expect("removed");
+        let (_, written) =
+            Destination::parse(&path).open().expect("opened").take(pieces(&[]), |_| ()).expect("written");
+        assert_eq!(written.leave(), None, "nothing came");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("list").count(), 0);
+    }
+
+    #[test]
+    fn a_bundle_that_is_there_is_not_written_over() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("b.tar");
+        std::fs::write(&path, "evidence").expect("written");
+        for opened in [Destination::parse(&path).open(), Destination::parse(&path).resume("1234", 9)] {
+            let error = opened.map(|_| ()).expect_err("refused");
+            assert!(format!("{error:#}").contains("b.tar is there already"), "{error:#}");
+        }
+        assert_eq!(std::fs::read(&path).expect("read"), b"evidence");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("list").count(), 1);
     }
 
     #[test]
@@ -297,6 +332,7 @@ mod tests {
         assert_eq!((&all[..], written.bytes), (&b"abcdef"[..], 6));
         written.keep().expect("kept");
         assert_eq!(std::fs::read(&path).expect("read"), b"abcdef");
+        std::fs::remove_file(&path).expect("removed");
         let (_, written) = resume(6).take(pieces(&["abc"]), |_| ()).expect("written");
         written.leave().expect("a file");
         assert_eq!(resume(2).had(), 0, "longer than the bundle is");

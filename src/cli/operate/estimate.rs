@@ -14,7 +14,7 @@ use super::tally::{FEW, Groups};
 use super::wait_for;
 use crate::bundle::Format;
 use crate::bundle::verify::Matter;
-use crate::cli::output::{self, Table, bytes};
+use crate::cli::output::{self, Table, bytes, counted};
 use crate::cli::remark;
 use crate::cli::window::WindowOptions;
 use crate::protocol::control::{BundleEstimate, NewBundle};
@@ -141,12 +141,17 @@ fn reasons(estimate: &BundleEstimate) -> Groups {
 }
 
 fn summary(estimate: &BundleEstimate) -> String {
-    let mut text = format!("{} nodes: {} files, {}", estimate.nodes.len(), estimate.files, bytes(estimate.bytes));
+    let mut text = format!(
+        "{}: {}, {}",
+        counted(estimate.nodes.len() as u64, "node"),
+        counted(estimate.files, "file"),
+        bytes(estimate.bytes)
+    );
     if estimate.left_out > 0 {
         text.push_str(&format!(", of which {} would be left out by budgets and limits", bytes(estimate.left_out)));
     }
     if estimate.unknown > 0 {
-        text.push_str(&format!("; {} nodes did not answer", estimate.unknown));
+        text.push_str(&format!("; {} did not answer", counted(estimate.unknown, "node")));
     }
     text
 }
@@ -213,7 +218,7 @@ mod tests {
         );
         assert_eq!(
             summary(&estimate),
-            "2 nodes: 3 files, 3.0 MiB, of which 2.0 MiB would be left out by budgets and limits; 1 nodes did not answer"
+            "2 nodes: 3 files, 3.0 MiB, of which 2.0 MiB would be left out by budgets and limits; 1 node did not answer"
         );
     }
 }

@@ -10,6 +10,7 @@ use super::private;
 use crate::cli::output;
 use crate::id::FleetName;
 use crate::protocol::federation::{Fleet, NewFleet, NewKubeconfig};
+use crate::report;
 
 /// What to do with fleets.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -27,12 +28,14 @@ pub enum Verb {
         json: bool,
     },
     /// List fleets
+    #[command(after_help = "Examples:\n  sheaf fleet list\n  sheaf fleet list --json")]
     List {
         /// Print a JSON array
         #[arg(long)]
         json: bool,
     },
     /// Show a fleet and its clusters
+    #[command(after_help = "Examples:\n  sheaf fleet show edge\n  sheaf fleet show edge --json")]
     Show {
         /// Its id or name
         fleet: String,
@@ -41,6 +44,7 @@ pub enum Verb {
         json: bool,
     },
     /// Delete a fleet: its certificates end, its clusters stay
+    #[command(after_help = "Example:\n  sheaf fleet delete edge")]
     Delete {
         /// Its id or name
         fleet: String,
@@ -55,6 +59,7 @@ pub enum Verb {
         clusters: Vec<String>,
     },
     /// Take clusters out of a fleet
+    #[command(after_help = "Example:\n  sheaf fleet remove edge edge-7")]
     Remove {
         /// The fleet's id or name
         fleet: String,
@@ -102,7 +107,10 @@ impl Verb {
             }
             Self::List { json } => list(&coordinator.fetch::<Vec<Fleet>>("/fleets").await?, json)?,
             Self::Show { fleet, json } => show(&coordinator.fetch(&path(&fleet)).await?, json)?,
-            Self::Delete { fleet } => coordinator.call::<()>(Method::DELETE, &path(&fleet), None::<&()>).await?,
+            Self::Delete { fleet } => {
+                coordinator.call::<()>(Method::DELETE, &path(&fleet), None::<&()>).await?;
+                output::say(&format!("fleet {} deleted\n", report::escape(&fleet)))?;
+            }
             Self::Add { fleet, clusters } => change(coordinator, Method::PUT, &fleet, &clusters).await?,
             Self::Remove { fleet, clusters } => change(coordinator, Method::DELETE, &fleet, &clusters).await?,
             Self::Kubeconfig { fleet, days, output, project, vpc, subnet } => {
@@ -123,7 +131,9 @@ fn path(fleet: &str) -> String {
 async fn change(coordinator: &Coordinator, method: Method, fleet: &str, clusters: &[String]) -> anyhow::Result<()> {
     for cluster in clusters {
         let path = format!("{}/clusters/{}", path(fleet), segment(cluster));
-        coordinator.call::<Fleet>(method.clone(), &path, None::<&()>).await?;
+        let fleet: Fleet = coordinator.call(method.clone(), &path, None::<&()>).await?;
+        let done = if method == Method::PUT { "is in" } else { "is out of" };
+        output::say(&format!("{} {done} fleet {}\n", report::escape(cluster), fleet.name))?;
     }
     Ok(())
 }

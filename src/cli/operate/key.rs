@@ -12,6 +12,7 @@ use super::connect::{Coordinator, segment};
 use super::secret::new_file;
 use crate::cli::output;
 use crate::protocol::control::{AccessKey, AccessKeyGrant, NewAccessKey, Whoami};
+use crate::report;
 
 /// What to do with access keys.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -35,6 +36,10 @@ pub enum Verb {
         json: bool,
     },
     /// List access keys, without their secret keys
+    #[command(after_help = "Examples:
+  sheaf user key list
+  sheaf user key list ada
+  sheaf user key list --all --json")]
     List {
         /// Whose; yours, without it
         #[arg(value_name = "USER")]
@@ -73,7 +78,8 @@ impl Verb {
             }
             Self::Revoke { id } => {
                 let path = format!("/keys/{}", segment(&id));
-                coordinator.call(Method::DELETE, &path, None::<&()>).await
+                coordinator.call::<()>(Method::DELETE, &path, None::<&()>).await?;
+                Ok(output::say(&format!("access key {} revoked\n", report::escape(&id)))?)
             }
         }
     }

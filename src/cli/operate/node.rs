@@ -9,6 +9,7 @@ use super::history::Shown;
 use crate::cli::output::{self, Table, bytes};
 use crate::protocol::agents::Vitals;
 use crate::protocol::control::Node;
+use crate::report;
 use crate::window::Moment;
 
 /// What to do with nodes.
@@ -48,6 +49,7 @@ pub enum Verb {
         json: bool,
     },
     /// Remove a node: ends its connection and frees its name
+    #[command(after_help = "Example:\n  sheaf node remove web-1")]
     Remove {
         /// Its name
         name: String,
@@ -83,6 +85,7 @@ impl Verb {
             }
             Self::Remove { name } => {
                 coordinator.call::<()>(Method::DELETE, &format!("/nodes/{}", segment(&name)), None::<&()>).await?;
+                output::say(&format!("node {} removed\n", report::escape(&name)))?;
             }
         }
         Ok(())

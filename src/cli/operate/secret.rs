@@ -36,6 +36,7 @@ pub enum Verb {
         json: bool,
     },
     /// List agent secrets, without the secrets
+    #[command(after_help = "Examples:\n  sheaf secret list\n  sheaf secret list --cluster prod --json")]
     List {
         /// Only those of this cluster, by id or name
         #[arg(long, value_name = "C")]
@@ -75,7 +76,9 @@ impl Verb {
             Self::Revoke { name, now, json } => {
                 let path = format!("/secrets/{}/revoke?now={now}", segment(&name));
                 let row: AgentSecretRow = coordinator.call(Method::POST, &path, None::<&()>).await?;
-                if json { output::json(&row) } else { output::say(&format!("{} {}\n", row.name, row.status)) }?;
+                let until =
+                    if now { "" } else { "; the node stays until its access token ends, --now ends it at once" };
+                if json { output::json(&row) } else { output::say(&format!("{} {}{until}\n", row.name, row.status)) }?;
                 Ok(())
             }
         }

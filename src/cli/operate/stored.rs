@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::header::{IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
-use super::bundle::{Made, take_in};
+use super::bundle::{Made, interrupted, take_in};
 use super::connect::Coordinator;
 use super::delivery::{Destination, Opened};
 use super::progress::{self, Progress};
@@ -20,7 +20,7 @@ use super::task;
 use crate::bundle::outcome::Verdict;
 use crate::bundle::seal::PublicKey;
 use crate::cli::output::{self, Table};
-use crate::cli::remark;
+use crate::cli::{is_cut_off, remark};
 use crate::id::BundleId;
 use crate::net::client::Answer;
 use crate::protocol::control::{KEY_HEADER, NewBundle, StoredBundle, Task, TaskState};
@@ -36,6 +36,7 @@ pub enum Verb {
         json: bool,
     },
     /// Show one
+    #[command(after_help = "Examples:\n  sheaf bundle stored show ID\n  sheaf bundle stored show ID --json")]
     Show {
         /// Its id
         id: BundleId,
@@ -64,6 +65,7 @@ Exit codes are those of `sheaf bundle verify`: 0 complete, 3 partial, 4 truncate
         quiet: bool,
     },
     /// Delete one
+    #[command(after_help = "Example:\n  sheaf bundle stored delete ID")]
     Delete {
         /// Its id
         id: BundleId,
@@ -147,7 +149,11 @@ async fn download(
     let bundle = find(coordinator, id).await?;
     let name = || Destination::File(format!("{}.{}", bundle.name, bundle.format.ending()).into());
     let opened = destination.unwrap_or_else(name).resume(&id.to_string()[..8], bundle.bytes)?;
-    let made = take(coordinator, bundle, opened, quiet).await?;
+    let to_stdout = opened.is_stdout();
+    let made = match take(coordinator, bundle, opened, quiet).await {
+        Err(error) if to_stdout && is_cut_off(&error) => return Ok(ExitCode::from(Verdict::Truncated.exit_code())),
+        made => made?,
+    };
     made.say();
     if json {
         made.print()?;
@@ -176,7 +182,7 @@ async fn take(
             Some(answer)
         }
     };
-    let taken = take_in(answer, opened, key, &progress).await;
+    let taken = take_in(answer, opened, key, &progress, &interrupted()?).await;
     progress.borrow().end();
     let (seen, written, broken) = taken?;
     let bytes = written.bytes;
@@ -187,7 +193,7 @@ async fn take(
         _ => None,
     };
     let advice = "the same command goes on where it broke off".to_owned();
-    Ok(Made { task: bundle.task, name: bundle.name, path, bytes, seen, broken, advice })
+    Ok(Made { task: bundle.task, stored: Some(bundle.id), name: bundle.name, path, bytes, seen, broken, advice })
 }
 
 async fn ask(coordinator: &Coordinator, id: BundleId, from: u64) -> anyhow::Result<Answer> {

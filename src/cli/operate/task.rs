@@ -41,6 +41,10 @@ pub enum Verb {
         json: bool,
     },
     /// Show a task and its events
+    #[command(after_help = "Examples:
+  sheaf task show 12
+  sheaf task show 12 --debug
+  sheaf task show 12 --json")]
     Show {
         /// Its number
         id: TaskId,
@@ -66,6 +70,7 @@ Exit codes: 0 done, 3 done with a partial bundle, 7 cancelled, 1 errored.")]
         quiet: bool,
     },
     /// Cancel a task, and what nodes do for it
+    #[command(after_help = "Example:\n  sheaf task cancel 12")]
     Cancel {
         /// Its number
         id: TaskId,

@@ -13,6 +13,7 @@ use super::key;
 use super::prompt;
 use crate::cli::output;
 use crate::protocol::control::{NewPassword, NewUser, User, UserChange, UserScope, Whoami};
+use crate::report;
 use crate::secret::Secret;
 
 /// What a user may do.
@@ -80,12 +81,14 @@ pub enum Verb {
         json: bool,
     },
     /// List users
+    #[command(after_help = "Examples:\n  sheaf user list\n  sheaf user list --json")]
     List {
         /// Print a JSON array
         #[arg(long)]
         json: bool,
     },
     /// Show a user
+    #[command(after_help = "Examples:\n  sheaf user show ada\n  sheaf user show ada --json")]
     Show {
         /// Its name
         name: String,
@@ -139,11 +142,13 @@ pub enum Verb {
         name: String,
     },
     /// Let a disabled user in again; sessions and tokens of before stay ended
+    #[command(after_help = "Example:\n  sheaf user enable ada")]
     Enable {
         /// Its name
         name: String,
     },
     /// Delete a user with all sessions, tokens, access keys and certificates
+    #[command(after_help = "Example:\n  sheaf user delete ada")]
     Delete {
         /// Its name
         name: String,
@@ -181,7 +186,10 @@ impl Verb {
             }
             Self::Disable { name } => disable(coordinator, &name, true).await?,
             Self::Enable { name } => disable(coordinator, &name, false).await?,
-            Self::Delete { name } => coordinator.call(Method::DELETE, &path(&name), None::<&()>).await?,
+            Self::Delete { name } => {
+                coordinator.call::<()>(Method::DELETE, &path(&name), None::<&()>).await?;
+                output::say(&format!("user {} deleted\n", report::escape(&name)))?;
+            }
             Self::Key(verb) => verb.run(coordinator).await?,
         }
         Ok(())
