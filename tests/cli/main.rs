@@ -229,7 +229,7 @@ fn pinned(desk: &Desk) {
 
 /// A download that is interrupted says where what came of it is.
 fn interrupted(desk: &Desk, kept: &Kept, url: &str, ca: &str) {
-    let proxy = Proxy::stalling(url, 9_000);
+    let proxy = Proxy::stalling(url, 20_000);
     let create = ["bundle", "create", "--url", &proxy.url, "--ca", ca, "--user", "admin"];
     let more = ["--cluster", "default", "--collector", "system", "--output", "stopped.tar.zst"];
     let mut command = desk.command(&[&create[..], &more].concat());
@@ -247,7 +247,7 @@ fn interrupted(desk: &Desk, kept: &Kept, url: &str, ca: &str) {
 
 /// A download that is cut on the way is said to be cut, and never gets its name.
 fn cut(desk: &Desk, kept: &Kept, url: &str, ca: &str) {
-    let proxy = Proxy::start(url, 9_000);
+    let proxy = Proxy::start(url, 20_000);
     let create = ["bundle", "create", "--url", &proxy.url, "--ca", ca, "--user", "admin"];
     let more = ["--cluster", "default", "--collector", "system", "--output", "cut.tar.zst"];
     let out = desk
