@@ -43,6 +43,11 @@ impl Default for Export {
 }
 
 impl Export {
+    /// Whether a line begins here.
+    pub(super) fn begins(self) -> bool {
+        matches!(self.at, At::Line { begun: false, .. })
+    }
+
     /// The part that begins, or goes on, at `from`; goes past it.
     pub(super) fn step(&mut self, hay: &[u8], from: usize) -> Field {
         let rest = &hay[from..];

@@ -33,6 +33,20 @@ pub(super) fn begin(hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
     edits.push(Edit { start, end, label: Label::PrivateKey, open: (!closed).then_some(block) });
 }
 
+/// Whether a text ends with the line that begins a key, so that the key itself comes elsewhere.
+pub(super) fn ends_with_begin(text: &[u8]) -> bool {
+    let Some(hit) = memchr::memmem::rfind(text, b"BEGIN ") else { return false };
+    let Some(start) = fence_start(text, hit) else { return false };
+    let quoted = |b: &u8| b.is_ascii_whitespace() || matches!(b, b'"' | b'\'' | b'`');
+    BEGIN.find(&text[start..]).is_some_and(|fence| text[start + fence.end()..].iter().all(quoted))
+}
+
+/// Whether the line that ends a key is in a text.
+pub(super) fn holds_end(text: &[u8]) -> bool {
+    let hit = memchr::memmem::rfind(text, b"END ");
+    hit.and_then(|hit| fence_start(text, hit)).is_some_and(|start| END.is_match(&text[start..]))
+}
+
 /// The first of the four or five dashes before `hit`, between which there may be a blank.
 fn fence_start(hay: &[u8], hit: usize) -> Option<usize> {
     let blank = usize::from(hay[..hit].last() == Some(&b' '));

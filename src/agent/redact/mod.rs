@@ -14,6 +14,7 @@
 mod assign;
 mod clean;
 mod command;
+mod entries;
 mod export;
 mod header;
 mod key;

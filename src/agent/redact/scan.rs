@@ -392,7 +392,7 @@ impl Search {
 }
 
 /// Puts edits in order and joins those that overlap; what was passed on already is left alone.
-fn settle(from: usize, edits: &mut Vec<Edit>) {
+pub(super) fn settle(from: usize, edits: &mut Vec<Edit>) {
     edits.retain(|edit| edit.end > from && edit.end > edit.start);
     edits.sort_by_key(|edit| edit.start);
     edits.dedup_by(|next, kept| {

@@ -8,9 +8,10 @@
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use super::entries::Entries;
 use super::export::{self, Export};
 use super::open::Open;
-use super::scan::{Found, Rules, View};
+use super::scan::{self, Found, Rules, View};
 use super::text::LOOK;
 
 /// What stands behind a marker where the length has to stay.
@@ -54,6 +55,8 @@ pub(super) struct Stream<R> {
     counts: Vec<u64>,
     /// Where in an export of the journal `done` is, if this is one.
     export: Option<Export>,
+    /// Keys that go on over its entries.
+    entries: Entries,
     /// Bytes to put behind the marker, so that a field keeps its length.
     filler: usize,
     /// Whether what belongs to an open secret is in such a field.
@@ -82,6 +85,7 @@ impl<R: Read> Stream<R> {
             error: None,
             counts,
             export: None,
+            entries: Entries::default(),
             filler: 0,
             stays: false,
         }
@@ -254,8 +258,12 @@ impl<R: Read> Stream<R> {
             // What is judged as a whole is left for the next block, where it is not most of this one.
             cut = self.found.spare(cut, self.filled.saturating_sub(self.buffer.len() / 2).max(self.done + 1));
         }
+        if self.export.is_some() && !self.ended {
+            cut = Entries::cut(&self.buffer, self.done, cut);
+        }
         let edits = &mut self.found.edits;
         edits.truncate(edits.partition_point(|edit| edit.start < cut));
+        self.look_over_entries(cut);
         self.ready = cut;
         self.fresh = whole_lines && (cut == 0 || self.buffer[cut - 1] == b'\n');
         if let Some(last) = self.found.edits.last_mut() {
@@ -266,8 +274,24 @@ impl<R: Read> Stream<R> {
                 self.fresh = false;
             }
         }
+        if self.open.is_some() || self.ready > cut {
+            self.entries.lost();
+        }
         if let Some(export) = &mut self.export {
             export.fields(&self.buffer[..self.ready], self.done, &mut Vec::new());
+        }
+    }
+
+    /// In an export of the journal, takes out what of a key stands in other entries than its BEGIN line.
+    fn look_over_entries(&mut self, cut: usize) {
+        let Some(mut export) = self.export else { return };
+        let (hay, found) = (&self.buffer[..cut], &mut self.found);
+        let known = found.edits.len();
+        self.entries.look(export, hay, self.done, &mut found.edits);
+        if found.edits.len() > known {
+            scan::settle(self.done, &mut found.edits);
+            found.fields.clear();
+            export.fields(&self.buffer[..self.filled], self.done, &mut found.fields);
         }
     }
 

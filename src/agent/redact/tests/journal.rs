@@ -113,3 +113,101 @@ fn what_is_no_export_is_redacted_all_the_same() {
     let out = exported(odd, Sizes::default());
     assert!(!text(&out).contains("hunter2"), "{}", text(&out));
 }
+
+/// The lines of a key, each an entry of its own, with other entries among them.
+fn logged(lines: &[&str], among: &[Vec<u8>], who: impl Fn(usize) -> Vec<(&'static str, String)>) -> Vec<u8> {
+    let mut log = Vec::new();
+    for (number, line) in lines.iter().enumerate() {
+        let mut fields = who(number);
+        // Fields come in any order.
+        fields.insert(number % (fields.len() + 1), ("MESSAGE", (*line).to_owned()));
+        log.extend(entry(&fields.iter().map(|(name, value)| (*name, value.as_str())).collect::<Vec<_>>()));
+        log.extend(among.get(number % among.len().max(1)).cloned().unwrap_or_default());
+    }
+    log
+}
+
+fn unit(name: &str, pid: usize) -> Vec<(&'static str, String)> {
+    vec![
+        ("_SYSTEMD_UNIT", format!("{name}.service")),
+        ("SYSLOG_IDENTIFIER", name.to_owned()),
+        ("_PID", pid.to_string()),
+        ("PRIORITY", "6".to_owned()),
+    ]
+}
+
+const LINES: [&str; 7] = [
+    "loading -----BEGIN RSA PRIVATE KEY-----",
+    "Proc-Type: 4,ENCRYPTED",
+    "",
+    "MIIEpAIBAAKCAQEA3Tz2mr7SZiAMfQyuvBjM9Oi8/xyzABCDEFGHIJKLMNOPQRST",
+    "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtz",
+    "Q2hb3BlbnNzaA==",
+    "-----END RSA PRIVATE KEY-----",
+];
+const BODY: [&str; 3] = ["MIIEpAIB", "b3BlbnNz", "Q2hb3Blbn"];
+
+fn other(message: &str) -> Vec<u8> {
+    let mut fields = unit("other", 7);
+    fields.push(("MESSAGE", message.to_owned()));
+    entry(&fields.iter().map(|(name, value)| (*name, value.as_str())).collect::<Vec<_>>())
+}
+
+const HASH: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+
+#[test]
+fn a_key_that_is_logged_line_by_line_is_taken_out_of_every_entry() {
+    let among = [other("an ordinary line"), other(HASH), other("Done")];
+    let filler = entry(&[("MESSAGE", "filler"), ("BLOB", "x\n\ny\u{1}z")]);
+    for before in 0..40 {
+        let same = logged(&LINES, &among, |_| unit("app", 12));
+        // A program that is started for each line has another process each time; its last line alone is too short to tell.
+        let anew = logged(&LINES[..5], &among, |number| unit("logger", 20 + number));
+        let whole = [filler.repeat(before), same, filler.repeat(30), anew, filler.repeat(before)].concat();
+        for sizes in [Sizes::default(), Sizes { block: 2048, overlap: 600 }] {
+            let out = exported(&whole, sizes);
+            for secret in BODY {
+                assert!(!text(&out).contains(secret), "{secret} with {before} before it: {}", text(&out));
+            }
+            assert_eq!(text(&out).matches("an ordinary line").count(), 5);
+            assert_eq!((text(&out).matches(HASH).count(), text(&out).matches("=Done").count()), (4, 3));
+            let names = |bytes: &[u8]| fields(bytes).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+            assert_eq!(names(&out), names(&whole));
+        }
+    }
+}
+
+#[test]
+fn what_a_program_says_beside_a_key_stays() {
+    let hex = HASH;
+    for lines in [
+        // No key follows.
+        ["-----BEGIN PRIVATE KEY-----", "Done", "Started", "ready", "ok"],
+        // It ended.
+        [LINES[0], LINES[3], LINES[6], hex, "Done"],
+        // Its last line is the last.
+        [LINES[0], LINES[3], LINES[5], "Done", "Started"],
+        // A certificate is none.
+        ["-----BEGIN CERTIFICATE-----", LINES[3], LINES[4], LINES[5], "-----END CERTIFICATE-----"],
+        ["a sentence of -----BEGIN PRIVATE KEY----- in a log", hex, "Done", "Started", "ready"],
+    ] {
+        let log = logged(&lines, &[other("an ordinary line")], |_| unit("app", 12));
+        let out = text(&exported(&log, Sizes::default()));
+        for line in &lines[1..] {
+            let body = lines[0].contains("RSA") && BODY.iter().any(|body| line.starts_with(body));
+            assert_eq!(out.contains(&format!("MESSAGE={line}\n")), !body, "{line}: {out}");
+        }
+    }
+}
+
+#[test]
+fn a_key_without_an_end_is_given_up() {
+    let mut lines = vec![LINES[0], LINES[3]];
+    lines.extend(["it goes on with something else"; 20]);
+    lines.push(HASH);
+    let out = text(&exported(&logged(&lines, &[], |_| unit("app", 12)), Sizes::default()));
+    assert!(out.contains(HASH) && !out.contains("MIIEpAIB"), "{out}");
+    let many = (0..60).flat_map(|n| logged(&LINES[..1], &[], move |_| unit("app", n))).collect::<Vec<_>>();
+    let last = logged(&LINES[3..], &[], |_| unit("app", 59));
+    assert!(!text(&exported(&[many, last].concat(), Sizes::default())).contains("MIIEpAIB"));
+}
