@@ -42,8 +42,11 @@ pub enum LogFormat {
 
 /// What a daemon logs unless somebody says otherwise.
 const DAEMON: &str = "info";
-/// Puts other rules in force; set once the log is, and only where the command line gives none.
-static RULES: OnceLock<Box<dyn Fn(Targets) -> Result<(), reload::Error> + Send + Sync>> = OnceLock::new();
+/// Puts other rules in force.
+type SetRules = dyn Fn(Targets) -> Result<(), reload::Error> + Send + Sync;
+
+/// Set once the log is, and only where the command line gives no rules.
+static RULES: OnceLock<Box<SetRules>> = OnceLock::new();
 
 /// Reads the rules of a daemon's configuration.
 ///

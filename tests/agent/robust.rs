@@ -126,7 +126,7 @@ fn without_rights_commands_are_run_and_needs_are_named() {
     // A runtime's socket that is there, and for others.
     let socket = node.path("runtime.sock");
     let _runtime = UnixListener::bind(&socket).expect("bound");
-    fs::set_permissions(&socket, fs::Permissions::from_mode(0)).expect("chmod");
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o000)).expect("chmod");
     let text = format!(
         "name = \"own\"\nversion = \"1\"\nwhy = \"A test.\"\ngranted_by = \"/x.conf\"\n\
          [[commands]]\nname = \"who\"\nargv = [\"id\", \"-u\"]\n\

@@ -187,7 +187,7 @@ mod tests {
         let (dead, none) = (at("dead"), at("none"));
         let reason = format!("nothing listens on {} or {}", dead.display(), none.display());
         assert_eq!(missing(&["dead", "none"]), Some(reason));
-        std::fs::set_permissions(at("heard"), std::os::unix::fs::PermissionsExt::from_mode(0)).expect("chmod");
+        std::fs::set_permissions(at("heard"), std::os::unix::fs::PermissionsExt::from_mode(0o000)).expect("chmod");
         if !rustix::process::geteuid().is_root() {
             let reason = format!("the agent may not ask {}: see /x.conf", at("heard").display());
             assert_eq!(missing(&["dead", "heard"]), Some(reason));

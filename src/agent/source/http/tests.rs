@@ -79,7 +79,7 @@ fn a_socket_that_may_not_be_asked_is_not_a_failure() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("x.sock");
     let _listener = UnixListener::bind(&path).expect("bound");
-    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0)).expect("chmod");
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o000)).expect("chmod");
     let at = Address::Socket(path.clone());
     let reason = format!("the agent may not ask unix:{}", path.display());
     assert_eq!(ask(&at, LONG, 1, None), Err(Refusal::Denied(reason)));
