@@ -309,6 +309,8 @@ fn collect(command: CollectCommand) -> anyhow::Result<ExitCode> {
     }
     let finished = interruptible(move |stop| {
         let mut shown = Line::new();
+        // A node that has too much to do is waited for first.
+        shown.show(|| "collecting".to_owned());
         let mut show = |progress: Progress| shown.show(|| far(&progress));
         let finished = if to_stdout {
             collection.into_writer(io::stdout(), &stop, &mut show)
