@@ -93,7 +93,7 @@ impl CoordinatorCommand {
 impl RunCommand {
     async fn run(self) -> anyhow::Result<ExitCode> {
         let config = load(self.config.as_deref())?;
-        raise_file_limit();
+        raise_file_limit(config.limits.connections as u64);
         let shutdown = Shutdown::new();
         shutdown.on_signals()?;
         // Watched before anything takes its time: unwatched, the signal would end the process.
@@ -115,14 +115,22 @@ impl RunCommand {
     }
 }
 
-/// Each agent holds a connection: takes as many open files as the system grants this process.
-fn raise_file_limit() {
+/// Each agent holds a connection: takes as many open files as the system grants this process, and says when those are too few.
+fn raise_file_limit(connections: u64) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum
         && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
     {
         warn!(%error, "the number of open files stays as it is");
+    }
+    let Rlimit { current, .. } = getrlimit(Resource::Nofile);
+    if let Some(files) = current.filter(|files| *files < connections) {
+        warn!(
+            files,
+            connections,
+            "this process may open fewer files than `limits.connections`; agents past that wait: raise LimitNOFILE of its unit, or `ulimit -n`"
+        );
     }
 }
 

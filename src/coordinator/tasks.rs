@@ -30,6 +30,8 @@ const TEXT: usize = 4096;
 const CONTEXT: usize = 256;
 /// Ends that wait to be written; of more, the next start takes care.
 const LATE: usize = 4096;
+/// Bytes that the logs of all tasks have together: a bundle of thousands of nodes has megabytes of them.
+const LOGS: u64 = 2 << 30;
 /// How often tasks that are too old are looked for.
 const SWEEP: Duration = Duration::from_secs(3600);
 
@@ -249,7 +251,8 @@ impl Tasks {
     async fn forget_old(&self) -> Result<(), StoreError> {
         let age = i64::try_from(self.retention.age.as_millis()).unwrap_or(i64::MAX);
         let before = self.clock.now_ms().saturating_sub(age);
-        let forgotten = self.store.forget_tasks(before, self.retention.count).await?;
+        let forgotten =
+            self.store.forget_tasks(before, self.retention.count).await? + self.store.forget_logs(LOGS).await?;
         if forgotten > 0 {
             info!(tasks = forgotten, "forgot old tasks");
         }

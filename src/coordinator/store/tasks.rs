@@ -78,6 +78,25 @@ impl Store {
         self.quick(move |tx| forget(tx, before_ms, keep)).await
     }
 
+    /// Forgets the oldest tasks that are over, until the logs of the others have `most` bytes together.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub async fn forget_logs(&self, most: u64) -> Result<usize, StoreError> {
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        self.quick(move |tx| {
+            Ok(tx.execute(
+                "DELETE FROM tasks WHERE finished_ms IS NOT NULL AND id <= (
+                    SELECT max(task) FROM (
+                        SELECT task, sum(size) OVER (ORDER BY task DESC) AS bytes
+                        FROM (SELECT task, sum(length(bytes)) AS size FROM task_logs GROUP BY task)
+                    ) WHERE bytes > ?1)",
+                [most],
+            )?)
+        })
+        .await
+    }
+
     /// Brings a task to another state if that is legal; answers whether it was.
     ///
     /// # Errors

@@ -264,3 +264,27 @@ async fn a_disk_that_is_full_refuses_whoever_writes_and_still_lets_read() {
     assert!(matches!(large, Err(StoreError::Full)), "{large:?}");
     assert_eq!((one.expect("read").len(), other.expect("read").len()), (1, 1));
 }
+
+#[tokio::test]
+async fn the_oldest_tasks_go_when_logs_are_too_many_and_running_ones_stay() {
+    let (_keep, path) = folder();
+    let store = Store::open(&path).expect("made");
+    let mut ids = Vec::new();
+    for number in 0..4 {
+        let id = store.add_task(task(), 2000, 1).await.expect("added");
+        for _ in 0..10 {
+            assert!(store.append_log(id, Log::Event, vec![b'x'; 100]).await.expect("appended"));
+        }
+        if number > 0 {
+            assert!(store.end_task(id, TaskState::Errored, String::new(), Vec::new(), 2).await.expect("ended"));
+        }
+        ids.push(id);
+    }
+    assert_eq!(store.forget_logs(4000).await.expect("looked"), 0);
+    assert_eq!(store.forget_logs(2500).await.expect("forgotten"), 1);
+    let mut there = Vec::new();
+    for id in &ids {
+        there.push(store.task(*id).await.expect("read").is_some());
+    }
+    assert_eq!(there, [true, false, true, true], "the first runs");
+}
