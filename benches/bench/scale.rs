@@ -38,6 +38,7 @@ pub(crate) fn rows() {
     println!("{agents} agents of one coordinator, with secrets, sessions and vitals:");
     figure("  all connected, log-in included (s)", up, 15.0, 4.0);
     figure("  coordinator's processor for each (ms)", each, 1.0, 0.5);
+    figure("  its peak memory meanwhile (MiB)", memory(scale.pid(), "VmHWM:"), f64::INFINITY, 512.0);
     scale.heartbeats();
     let idle = (memory(scale.pid(), "VmRSS:") - before) * 1024.0 / agents as f64;
     figure("  its memory for each that is idle (KiB)", idle, 40.0, 24.0);
@@ -71,7 +72,7 @@ impl Scale {
         let connections = agents * 2;
         let text = format!(
             "state_dir = {state:?}\npublic = \"127.0.0.1:{public}\"\nagents = \"127.0.0.1:{agents_port}\"\n\
-             [limits]\nconnections = {connections}\n"
+             [limits]\nconnections = {connections}\npatience_secs = 45\n"
         );
         fs::write(&config, text).expect("a file can be written");
         let password = folder.path().join("password");

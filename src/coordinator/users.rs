@@ -12,7 +12,7 @@ use std::time::Duration;
 use argon2::Argon2;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use ring::hmac;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::attempts::Attempts;
 use super::principal::{Principal, Role};
@@ -189,17 +189,16 @@ impl Users {
         // Counts as failed unless it turns out good: also when the caller goes away meanwhile, or is one of too many.
         let mut trial = Trial { users: self, name, from, counts: true };
         let good = match &found {
-            Some((hash, _)) => self.verify(hash.clone(), password).await?,
+            Some((hash, _)) => self.verify(hash.clone(), password, key).await?,
             // The same work, so that time does not tell which names exist.
             None => {
                 self.hash(password).await?;
                 false
             }
         };
-        match (good, key, found) {
-            (true, Some(key), Some((_, principal))) => {
+        match (good, found) {
+            (true, Some((_, principal))) => {
                 trial.counts = false;
-                self.remember(key);
                 Ok(principal)
             }
             _ => Err(Refusal::Unauthenticated),
@@ -260,21 +259,36 @@ impl Users {
         .await?
     }
 
-    async fn verify(&self, hash: String, password: &Secret) -> Result<bool, Refusal> {
-        let password = password.clone();
-        self.hashing(move || Argon2::default().verify_password(password.expose().as_bytes(), hash.as_str()).is_ok())
-            .await
+    /// Whether the password is that of the hash, which is remembered under `key`.
+    async fn verify(&self, hash: String, password: &Secret, key: Option<[u8; 32]>) -> Result<bool, Refusal> {
+        let (users, password) = (self.clone(), password.clone());
+        self.hashing(move || {
+            // A client with many connections shows the same password on all of them at once: the first of them proved it meanwhile.
+            if key.is_some_and(|key| users.is_remembered(&key)) {
+                return true;
+            }
+            let good = Argon2::default().verify_password(password.expose().as_bytes(), hash.as_str()).is_ok();
+            if let Some(key) = key.filter(|_| good) {
+                users.remember(key);
+            }
+            good
+        })
+        .await
     }
 
-    /// Runs dear work on a thread of its own, with [`AT_ONCE`] others at most.
+    /// Runs dear work on a thread of its own, with [`AT_ONCE`] others at most. The thread ends with it: the allocator keeps for each
+    /// thread what that once needed, which is megabytes here, and a pool has many threads.
     async fn hashing<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
         let _place = self.queue.try_acquire().map_err(|_| Refusal::Busy)?;
         let turn = Arc::clone(&self.hashing).acquire_owned().await.map_err(|_| Refusal::Busy)?;
-        let done = tokio::task::spawn_blocking(move || {
+        let (told, done) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("password".to_owned()).spawn(move || {
             // Held by the work itself: a caller that goes away must not let a third one in.
             let _turn = turn;
-            work()
+            // Nobody waits any more when the caller went away.
+            let _ = told.send(work());
         });
+        thread.map_err(|e| Refusal::internal("a thread for hashing could not be made", &e))?;
         done.await.map_err(|e| Refusal::internal("hashing stopped", &e))
     }
 
