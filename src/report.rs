@@ -46,6 +46,17 @@ pub fn counted(count: usize, one: &str) -> String {
     format!("{count} {one}{}", if count == 1 { "" } else { "s" })
 }
 
+/// Bytes for people: `1.4 GiB`.
+pub fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let (mut value, mut unit) = (count as f64, 0);
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{count} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,6 +65,12 @@ mod tests {
     fn nothing_foreign_moves_the_cursor() {
         assert_eq!(escape("a\x1b[2Jb\nc\u{202e}d é"), "a\\u{1b}[2Jb\\nc\\u{202e}d é");
         assert_eq!(brief("äöü", 2), "äö…");
+    }
+
+    #[test]
+    fn sizes_are_short() {
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes(1536 << 20), "1.5 GiB");
     }
 
     #[test]

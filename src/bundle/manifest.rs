@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::outcome::{Cut, Outcome, Verdict};
+use super::segment::Note;
 use super::slice::Slice;
 use crate::window::Window;
 
@@ -71,6 +72,12 @@ pub struct Budgets {
 }
 
 impl Budgets {
+    /// The same, with what it leaves open out of `others`.
+    #[must_use]
+    pub fn or(self, others: Self) -> Self {
+        Self { node: self.node.or(others.node), bundle: self.bundle.or(others.bundle) }
+    }
+
     /// Whether none was given.
     pub fn is_none(&self) -> bool {
         *self == Self::default()
@@ -152,7 +159,7 @@ pub struct RedactionRules {
     pub asked: Vec<String>,
 }
 
-/// Sources that went through a node's redaction. Those that an earlier process of the agent sent are not among them.
+/// Sources that went through a node's redaction, those that an earlier process of the agent sent among them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RedactedSources {
     /// All.
@@ -179,6 +186,23 @@ pub struct RedactedRow {
     /// Why it, or the rest of it, was withheld.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub withheld: Option<String>,
+}
+
+/// How reasons begin of what redaction withheld.
+pub const WITHHELD: &str = "withheld";
+
+impl RedactedRow {
+    /// What a note says of redaction; `None` where nothing was taken out or withheld.
+    pub fn of(note: &Note) -> Option<Self> {
+        let withheld = note.reason.starts_with(WITHHELD).then(|| note.reason.clone());
+        let row = Self {
+            path: note.path.clone(),
+            collector: note.collector.clone(),
+            redacted: note.redacted.clone(),
+            withheld,
+        };
+        (!row.redacted.is_empty() || row.withheld.is_some()).then_some(row)
+    }
 }
 
 /// A row of the manifest's `sources`: a source that gave no entry.

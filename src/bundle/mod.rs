@@ -108,8 +108,8 @@
 //! `nodes/<node>/REDACTION.json` is a node's own account, the last file that it gives: one JSON object, [`manifest::RedactionHead`] with a member `rows`
 //! at its end, one [`manifest::RedactedRow`] a line. It says by which rules was redacted, how often each mark `[redacted:<mark>]` was put in place of
 //! something, in all and in each source, and which sources were withheld and why. It never holds a value or a site's pattern. It has rows for as many
-//! sources as it has room for, and counts the others. What is not in it: sources that were sent before the agent was restarted inside a collection;
-//! the manifest's rows have their counts too. A node that was cut has none.
+//! sources as it has room for, and counts the others; those that were sent before the agent was restarted inside a collection are among them. The
+//! manifest's rows have the counts too. A node that was cut has none.
 //!
 //! # The seal
 //!

@@ -8,6 +8,7 @@ use std::io::{self, IsTerminal as _, Write};
 use serde::Serialize;
 
 use crate::report;
+pub use crate::report::bytes;
 
 /// Rows under a head.
 pub struct Table {
@@ -137,17 +138,6 @@ pub fn counted(count: u64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Bytes for people: `1.4 GiB`.
-pub fn bytes(count: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let (mut value, mut unit) = (count as f64, 0);
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{count} B") } else { format!("{value:.1} {}", UNITS[unit]) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,11 +149,5 @@ mod tests {
         table.row(["b\x1b[2J".to_owned(), "off".to_owned()]);
         assert_eq!(table.aligned(), "NAME         STATE\na-long-name  on\nb\\u{1b}[2J   off\n");
         assert_eq!(table.tabbed(), "a-long-name\ton\nb\\u{1b}[2J\toff\n");
-    }
-
-    #[test]
-    fn sizes_are_short() {
-        assert_eq!(bytes(1023), "1023 B");
-        assert_eq!(bytes(1536 << 20), "1.5 GiB");
     }
 }

@@ -13,6 +13,7 @@ use super::endpoints::{AccessConfig, Endpoints, FederationConfig};
 use super::run::Settings;
 use super::stored::Bounds;
 use super::tasks::Retention;
+use crate::bundle::manifest::Budgets;
 use crate::floor::Floor;
 use crate::limits;
 use crate::window::Lookback;
@@ -48,6 +49,8 @@ pub struct CoordinatorConfig {
     pub log: Option<String>,
     /// How far back logs go when a request does not say: `48h`, or `all`.
     pub window: Lookback,
+    /// What a bundle may hold when its request does not say.
+    pub bundle: BundleBudgets,
     /// Bounds.
     pub limits: Limits,
     /// How long tasks are kept.
@@ -71,6 +74,7 @@ impl Default for CoordinatorConfig {
             audit: AuditSettings::default(),
             log: None,
             window: Lookback::default(),
+            bundle: BundleBudgets::default(),
             limits: Limits::default(),
             tasks: KeptTasks::default(),
             stored: KeptBundles::default(),
@@ -88,6 +92,24 @@ pub struct BroughtTls {
     pub key: PathBuf,
     /// The CA that people and agents are to trust; the last certificate of the chain unless set.
     pub ca: Option<PathBuf>,
+}
+
+/// Bytes that a bundle may hold when its request does not say, as those of most public APIs cannot.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BundleBudgets {
+    /// MiB of each node; none unless set.
+    pub node_budget_mib: Option<u64>,
+    /// MiB of all nodes together; none unless set.
+    pub budget_mib: Option<u64>,
+}
+
+impl BundleBudgets {
+    /// The same in bytes.
+    pub fn budgets(&self) -> Budgets {
+        let bytes = |mib: Option<u64>| mib.map(|mib| mib.saturating_mul(MIB));
+        Budgets { node: bytes(self.node_budget_mib), bundle: bytes(self.budget_mib) }
+    }
 }
 
 /// How long tasks that are over are kept, with their logs.

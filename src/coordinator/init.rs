@@ -241,6 +241,7 @@ pub async fn start(config: &CoordinatorConfig, clock: Clock, shutdown: Shutdown)
         },
         external_url: config.external_url.as_deref().map(|url| url.trim_end_matches('/').to_owned()),
         lookback: config.window,
+        budgets: config.bundle.budgets(),
         clock: clock.clone(),
         shutdown: shutdown.clone(),
     });

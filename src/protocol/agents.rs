@@ -28,6 +28,7 @@ use uuid::Uuid;
 
 use super::questions::{Ask, Kept, Pack};
 use super::redaction::AskedRule;
+use crate::bundle::manifest::RedactedRow;
 use crate::bundle::outcome::Outcome;
 use crate::bundle::path::EntryPath;
 use crate::bundle::segment::OpenEntry;
@@ -182,10 +183,13 @@ pub struct NodeBudget {
 pub enum Held {
     /// An entry, by its path below `nodes/<node>/`.
     Entry(EntryPath),
-    /// What was said of a source without an entry.
+    /// What was said of a source without an entry, or of one of which something was taken out.
     Noted {
         /// [`crate::bundle::segment::Note::key`].
         noted: String,
+        /// Of an entry that is held: what redaction did to it, for the account that the node gives at its end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        redacted: Option<Box<RedactedRow>>,
     },
 }
 

@@ -97,9 +97,16 @@ pub struct CollectorSize {
     pub files: u64,
     /// Bytes of them.
     pub bytes: u64,
+    /// Bytes that its exports of the journal may have at most; how many they have shows when they are read.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub journal_most: u64,
     /// What else it would take, or why it would take nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A deployment to keep, and how.

@@ -91,3 +91,27 @@ fn sizes_are_asked_of_all_nodes_and_nothing_is_collected() {
     let refused = site.sheaf(&["bundle", "estimate", "--cluster", "nowhere"]);
     assert_eq!(refused.status.code(), Some(1), "{}", text(&refused));
 }
+
+#[test]
+fn a_request_that_names_no_budget_has_the_coordinators() {
+    let site = Site::start("\n[bundle]\nnode_budget_mib = 2\nbudget_mib = 50");
+    let root = site.folder.path().join("root");
+    logs(&root);
+    let node = site.started("node", &root, site.agents);
+    site.online(&["node"]);
+    let request = |name: &str, words: &[&str]| {
+        let output = site.folder.path().join(format!("{name}.tar.zst"));
+        let done = site.bundle(&output, words).output().expect("sheaf runs");
+        assert_eq!(done.status.code(), Some(3), "{}\n{}", text(&done), node.log());
+        let said = site.sheaf(&["bundle", "cat", output.to_str().expect("path"), "REQUEST.json"]);
+        let request: serde_json::Value = serde_json::from_slice(&said.stdout).expect("json");
+        (request["budgets"].clone(), fs::metadata(&output).expect("a bundle").len())
+    };
+    let (budgets, bytes) = request("default", &[]);
+    assert_eq!(budgets, serde_json::json!({"node": 2 * MIB, "bundle": 50 * MIB}));
+    assert!(bytes < 2 * MIB as u64, "{bytes}");
+    let (budgets, _) = request("own", &["--budget-node", "600K"]);
+    assert_eq!(budgets, serde_json::json!({"node": 600 << 10, "bundle": 50 * MIB}));
+    let estimate = site.json(&["bundle", "estimate", "--cluster", "default", "--collector", "logs", "--json"]);
+    assert_eq!(estimate["nodes"][0]["allowed"], 2 * MIB, "{estimate}");
+}

@@ -8,6 +8,7 @@ mod canary;
 mod full_disk;
 mod history;
 mod partial;
+mod pressure;
 mod quickstart;
 mod reload;
 mod resume;

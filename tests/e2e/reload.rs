@@ -74,6 +74,10 @@ fn an_agent_takes_a_new_configuration_and_new_collectors_at_a_hangup() {
     let refused = node.log().lines().find(|line| line.contains("order refused")).expect("a record").to_owned();
     assert!(refused.contains("by=\"admin\"") && refused.contains("case=\"4711\""), "{refused}");
     assert!(refused.contains("collectors=\"logs\"") && refused.contains("switched off"), "{refused}");
+    // Nor is anything looked at for whoever asks how much it would be.
+    let estimate = site.sheaf(&["bundle", "estimate", "--cluster", "default"]);
+    assert_eq!(estimate.status.code(), Some(3), "{}", text(&estimate));
+    assert!(text(&estimate).contains("collection is switched off on this node"), "{}", text(&estimate));
     // Whoever is at the node collects all the same.
     let mut own = Command::new(SHEAF);
     own.args(["agent", "collect", "--collector", "logs", "--config"]).arg(&node.config);

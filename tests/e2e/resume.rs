@@ -1,5 +1,7 @@
 //! A cut connection and a restarted agent cost time, not data.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::process::Stdio;
 
 use crate::kit::proxy::Proxy;
@@ -54,10 +56,61 @@ fn a_restarted_agent_goes_on_with_what_is_missing() {
     assert_eq!(done.status.code(), Some(0), "{}\n{}", text(&done), node.log());
     let folder = untar(&output, &site.folder.path().join("unpacked"));
     same_tree(&root.join("var"), &folder.join("nodes/node/files/var"));
-    let manifest = std::fs::read_to_string(folder.join("manifest.json")).expect("manifest");
+    let manifest = fs::read_to_string(folder.join("manifest.json")).expect("manifest");
     assert!(manifest.contains("\"attempts\":2"), "{manifest}");
     let row = manifest.lines().find(|line| line.contains("large.log")).expect("a row");
     assert!(row.contains("\"outcome\":\"collected\""), "{row}");
-    let (sent, size) = (proxy.up() - before, std::fs::metadata(&output).expect("the bundle").len());
+    let (sent, size) = (proxy.up() - before, fs::metadata(&output).expect("the bundle").len());
     assert!(sent < size + LOST, "{sent} bytes went up for a bundle of {size}: what was held went up again");
+}
+
+#[test]
+fn the_account_of_redaction_has_what_was_sent_before_a_restart() {
+    let site = Site::start("");
+    let root = site.folder.path().join("root");
+    host_root(&root, 7, &[("a.log", 2 << 20), ("large.log", LARGE / 2), ("z.log", 1 << 20)]);
+    // Before the large one, which the agent dies in, and behind it.
+    let secrets = |many: usize| (0..many).map(|n| format!("line {n}: password=hunter{n}secret\n")).collect::<String>();
+    for (name, many) in [("b-before.log", 3), ("c-before.log", 40), ("y-behind.log", 5)] {
+        fs::write(root.join("var/log").join(name), secrets(many)).expect("written");
+    }
+    for name in ["d-utf16.log", "x-utf16.log"] {
+        let text: Vec<u8> = "password=abc\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        fs::write(root.join("var/log").join(name), [&[0xff, 0xfe], text.as_slice()].concat()).expect("written");
+    }
+    let proxy = Proxy::to(site.agents);
+    let mut node = site.started("node", &root, proxy.address);
+    site.online(&["node"]);
+    let before = proxy.up();
+    proxy.stall_at(before + BREAK);
+    let output = site.folder.path().join("account.tar.zst");
+    let download = site.bundle(&output, &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("sheaf runs");
+    proxy.wait("the agent is inside its large entry", |up, _, _| up >= before + BREAK);
+    node.kill();
+    proxy.release();
+    node.start();
+    let done = download.wait_with_output().expect("ends");
+    assert_eq!(verify(&output).0, 0, "{}\n{}", text(&done), node.log());
+
+    let folder = untar(&output, &site.folder.path().join("unpacked"));
+    let manifest = fs::read_to_string(folder.join("manifest.json")).expect("manifest");
+    assert!(manifest.contains("\"attempts\":2"), "{manifest}");
+    let json = |line: &str| serde_json::from_str::<serde_json::Value>(line.trim_end_matches(',')).expect("json");
+    let files = manifest.lines().filter(|line| line.starts_with("{\"path\":\"")).map(json);
+    let redacted = files.filter(|row| row.get("redacted").is_some());
+    let expected: BTreeMap<String, serde_json::Value> =
+        redacted.map(|row| (row["path"].as_str().expect("a path").to_owned(), row["redacted"].clone())).collect();
+    assert_eq!(expected.len(), 3, "{expected:?}");
+    let account = fs::read_to_string(folder.join("nodes/node/REDACTION.json")).expect("an account");
+    let account = json(&account);
+    let rows = account["rows"].as_array().expect("rows");
+    let got = rows.iter().filter(|row| row.get("redacted").is_some());
+    let below = |row: &serde_json::Value| format!("nodes/node/{}", row["path"].as_str().expect("a path"));
+    assert_eq!(got.map(|row| (below(row), row["redacted"].clone())).collect::<BTreeMap<_, _>>(), expected);
+    let withheld: Vec<String> = rows.iter().filter(|row| row.get("withheld").is_some()).map(below).collect();
+    let log = |name: &str| format!("nodes/node/files/var/log/{name}");
+    assert_eq!(withheld, [log("d-utf16.log"), log("x-utf16.log")], "{account}");
+    assert_eq!(account["redacted"], serde_json::json!({"password": 48}), "{account}");
+    let sources = serde_json::json!({"read": 9, "redacted": 3, "withheld": 2, "unlisted": 0});
+    assert_eq!(account["sources"], sources, "eight logs and node.json");
 }

@@ -25,6 +25,8 @@ pub(super) struct Samples {
     ring: RingFile,
     short: Found,
     long: Found,
+    /// Samples that are passed over, the oldest.
+    passed: u64,
     /// The number that is next, and of which ring.
     next: (Pace, u64),
     /// The last sample that was handed out.
@@ -40,15 +42,31 @@ impl Samples {
         if short.newest == 0 && long.newest == 0 {
             return Err(HistoryError::Empty);
         }
-        let mut samples = Self { ring, short, long, next: (Pace::Long, 0), tick: 0 };
+        let mut samples = Self { ring, short, long, passed: 0, next: (Pace::Long, 0), tick: 0 };
         samples.rewind();
         Ok(samples)
     }
 
     /// From the beginning again; what was written meanwhile does not come.
     pub(super) fn rewind(&mut self) {
-        let first = self.long.newest.saturating_sub(u64::from(self.ring.extent().long_slots)) + 1;
-        (self.next, self.tick) = ((Pace::Long, first), 0);
+        self.tick = 0;
+        self.next =
+            (Pace::Long, self.long.newest - self.count(Pace::Long) + 1 + self.passed.min(self.count(Pace::Long)));
+    }
+
+    /// Slots that have been written.
+    fn count(&self, pace: Pace) -> u64 {
+        let extent = self.ring.extent();
+        match pace {
+            Pace::Short => self.short.newest.min(extent.short_slots.into()),
+            Pace::Long => self.long.newest.min(extent.long_slots.into()),
+        }
+    }
+
+    /// Passes over the oldest, so that no more than `most` are left.
+    fn keep(&mut self, most: u64) {
+        self.passed = (self.count(Pace::Long) + self.count(Pace::Short)).saturating_sub(most);
+        self.rewind();
     }
 
     /// How often they were taken.
@@ -69,8 +87,8 @@ impl Samples {
                 if pace == Pace::Short {
                     return None;
                 }
-                let first = self.short.newest.saturating_sub(u64::from(self.ring.extent().short_slots)) + 1;
-                self.next = (Pace::Short, first);
+                let passed = self.passed.saturating_sub(self.count(Pace::Long));
+                self.next = (Pace::Short, self.short.newest - self.count(Pace::Short) + 1 + passed);
                 continue;
             }
             self.next.1 += 1;
@@ -110,12 +128,15 @@ impl Lines {
 }
 
 impl Lines {
+    /// Keeps the newest lines that will probably have room in so many bytes; whether any are passed over for that.
+    pub fn keep(&mut self, bytes: u64) -> bool {
+        self.samples.keep(bytes.saturating_sub(HEAD) / LINE);
+        self.samples.passed > 0
+    }
+
     /// Bytes that they will probably have.
     pub fn probable_bytes(&self) -> u64 {
-        let Samples { ring, short, long, .. } = &self.samples;
-        let extent = ring.extent();
-        let count = short.newest.min(extent.short_slots.into()) + long.newest.min(extent.long_slots.into());
-        HEAD + LINE * count
+        HEAD + LINE * (self.samples.count(Pace::Long) + self.samples.count(Pace::Short) - self.samples.passed)
     }
 }
 

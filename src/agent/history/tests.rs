@@ -52,6 +52,32 @@ fn folder() -> (tempfile::TempDir, PathBuf) {
 }
 
 #[test]
+fn of_too_many_lines_the_newest_stay() {
+    let (_folder, path) = folder();
+    let mut recorder = open(&path);
+    for n in 1..=40 {
+        recorder.take(sample(n)).expect("taken");
+    }
+    let all = lines(&path).1;
+    let kept = |bytes: u64| {
+        let mut lines = Lines::open(&path).expect("a history");
+        let (cut, most, mut text) = (lines.keep(bytes), lines.probable_bytes(), String::new());
+        lines.read_to_string(&mut text).expect("lines");
+        assert!(text.len() as u64 <= most.max(8 << 10) && most <= bytes.max(8 << 10), "{} of {bytes}", text.len());
+        (cut, text.lines().skip(1).map(|line| serde_json::from_str(line).expect("json")).collect::<Vec<Value>>())
+    };
+    assert_eq!(kept(1 << 20), (false, all.clone()));
+    for most in 0..9 {
+        let (cut, some) = kept((8 << 10) + 1500 * most);
+        assert!(cut && some.len() as u64 <= most && (most == 0) == some.is_empty());
+        assert!(most == 0 || some.last() == all.last(), "{some:?}");
+        // What an average stood for may now be there itself.
+        let loads: Vec<f64> = some.iter().map(|line| line["load_1min"].as_f64().expect("a load")).collect();
+        assert!(loads.is_sorted(), "{loads:?}");
+    }
+}
+
+#[test]
 fn averages_come_first_and_every_time_once() {
     let (_folder, path) = folder();
     let mut recorder = open(&path);

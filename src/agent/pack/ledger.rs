@@ -31,18 +31,28 @@ impl Ledger {
         if report.redacted.is_empty() && !report.withheld {
             return;
         }
-        self.sources.redacted += u64::from(!report.redacted.is_empty());
-        self.sources.withheld += u64::from(report.withheld);
-        for (rule, count) in &report.redacted {
-            *self.counts.entry(rule.clone()).or_default() += count;
-        }
-        let row = RedactedRow {
+        self.row(&RedactedRow {
             path: path.to_owned(),
             collector: collector.to_owned(),
             redacted: report.redacted.clone(),
             withheld: report.withheld.then(|| report.reason.clone()),
-        };
-        let row = json(&row);
+        });
+    }
+
+    /// Takes in that a source is held from an earlier attempt; what redaction did to it comes as a row.
+    pub(super) fn held(&mut self) {
+        self.sources.read += 1;
+    }
+
+    /// Takes in a source of which something was taken out or withheld.
+    pub(super) fn row(&mut self, row: &RedactedRow) {
+        self.sources.redacted += u64::from(!row.redacted.is_empty());
+        self.sources.withheld += u64::from(row.withheld.is_some());
+        for (rule, count) in &row.redacted {
+            let sum = self.counts.entry(rule.clone()).or_default();
+            *sum = sum.saturating_add(*count);
+        }
+        let row = json(row);
         if self.rows.len() + row.len() < ROWS {
             self.rows.push_str(&row);
             self.rows.push('\n');

@@ -23,6 +23,7 @@ use crate::agent::redact::{About, Clean, CleanReport};
 use crate::bundle::check::EntryRow;
 use crate::bundle::entry::{BLOCK, EntryHead, Kind};
 use crate::bundle::frame::{Compressor, FRAME_RAW, Frame};
+use crate::bundle::manifest::RedactedRow;
 use crate::bundle::outcome::Outcome;
 use crate::bundle::path::EntryPath;
 use crate::bundle::segment::{Note, OpenEntry};
@@ -183,9 +184,18 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
         self.estimate = Some(bytes);
     }
 
+    /// Notes what redaction did to an entry that is held.
+    pub fn hold_redacted(&mut self, row: &RedactedRow) {
+        self.ledger.row(row);
+    }
+
     /// Whether the next source of `path` is held already and need not be read.
     pub fn skip(&mut self, path: &EntryPath) -> bool {
-        self.names.skip(path)
+        let held = self.names.skip(path);
+        if held {
+            self.ledger.held();
+        }
+        held
     }
 
     /// What was packed so far.

@@ -9,6 +9,7 @@ use super::packed::{Digests, Inflate, Inside, Repack, Same};
 use super::stream::{Sizes, Stream};
 use super::{Shared, sniff};
 use crate::agent::source::{Content, Filter, Kind, Lens, Record};
+use crate::bundle::manifest::WITHHELD;
 use crate::bundle::outcome::{Cut, Outcome};
 use crate::bundle::path::EntryPath;
 use crate::bundle::slice::Slice;
@@ -17,7 +18,6 @@ use crate::report;
 /// Characters of a foreign error that go into a reason.
 const REASON: usize = 200;
 /// What the reason begins with where redaction keeps something back.
-const WITHHELD: &str = "withheld";
 
 /// A redacted source on its way; read it to its end, then ask [`Clean::finish`].
 ///

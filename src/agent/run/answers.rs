@@ -3,16 +3,19 @@
 //! Questions come down the session, each is answered by a task of its own and a request on the same connection. Each is written to this
 //! node's own log: who asked, for what, and what became of it. A question is worked on for no longer than its answer is waited for.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
 use tokio::sync::{Mutex, Semaphore, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::Shared;
 use super::pipeline::in_background;
+use super::work::OFF;
 use crate::agent::deployments::{self, KeepError};
 use crate::agent::history;
 use crate::agent::send::{Link, LinkError};
@@ -41,6 +44,8 @@ pub(super) struct Answers {
     read: Arc<Mutex<Option<(Instant, Vitals)>>>,
     /// Held by the estimate that is made.
     estimating: Arc<Mutex<()>>,
+    /// Questions that are worked on: after a reload the coordinator asks them again.
+    at_hand: Arc<std::sync::Mutex<HashSet<Uuid>>>,
 }
 
 impl Answers {
@@ -51,15 +56,22 @@ impl Answers {
             turns: Arc::new(Semaphore::new(AT_ONCE)),
             read: Arc::default(),
             estimating: Arc::default(),
+            at_hand: Arc::default(),
         }
     }
 
     /// Begins to answer a question.
     pub(super) fn begin(&self, ask: Ask) {
         let this = self.clone();
+        let id = ask.id;
+        // Refused ones are among them: never more than are on their way.
+        if !this.at_hand.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
+            return;
+        }
         let turn = Arc::clone(&self.turns).try_acquire_owned();
         self.shared.shutdown.spawn(async move {
-            let (id, by) = (ask.id, report::brief(&ask.requested_by, 200));
+            let _done = Done(Arc::clone(&this.at_hand), id);
+            let by = report::brief(&ask.requested_by, 200);
             let wait = if ask.wait_ms == 0 { WAIT.0 } else { Duration::from_millis(ask.wait_ms).min(WAIT.1) };
             let end = Instant::now() + wait;
             let answer = match turn {
@@ -88,7 +100,13 @@ impl Answers {
             }
             Question::Estimate(of) => {
                 tracing::info!(by, collectors = %report::brief(&of.collectors.join(","), 500), "asked for an estimate");
-                self.estimate(of).await.map_or_else(refused, |estimate| Answer::Reply(Reply::Estimate(estimate)))
+                match self.estimate(of).await {
+                    Ok(estimate) => Answer::Reply(Reply::Estimate(estimate)),
+                    Err(reason) => {
+                        tracing::warn!(by, reason, "estimate refused");
+                        refused(reason)
+                    }
+                }
             }
             Question::Apply(apply) => self.apply(apply, by, end).await,
             Question::Forget { deployment } => self.forget(deployment, by).await,
@@ -131,6 +149,9 @@ impl Answers {
 
     /// Looks at what a collection would read, at the priority of one. One is made at a time; whoever stops waiting ends it.
     async fn estimate(&self, of: EstimateOf) -> Result<Estimate, &'static str> {
+        if !self.shared.setup().config.collect {
+            return Err(OFF);
+        }
         let _turn = self.estimating.lock().await;
         let shared = Arc::clone(&self.shared);
         let stop = CancellationToken::new();
@@ -245,7 +266,7 @@ impl Answers {
         }
     }
 
-    async fn send(&self, id: uuid::Uuid, answer: &Answer) {
+    async fn send(&self, id: Uuid, answer: &Answer) {
         // Without the connection that the question came on, nobody waits any more.
         let Some(link) = self.links.borrow().clone() else { return };
         let path = format!("/agent/v1/answers/{id}");
@@ -258,6 +279,15 @@ impl Answers {
             Err(LinkError::Status { status: StatusCode::NOT_FOUND, .. }) => tracing::debug!("an answer came too late"),
             Err(error) => tracing::debug!(error = %report::chain(&error), "an answer was not taken"),
         }
+    }
+}
+
+/// Takes a question off the list when it is done with.
+struct Done(Arc<std::sync::Mutex<HashSet<Uuid>>>, Uuid);
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
     }
 }
 

@@ -8,11 +8,12 @@ use std::thread::JoinHandle;
 
 use tokio_util::sync::CancellationToken;
 
-use super::pressure::Pauses;
+use super::pressure::{self, Pauses};
 use crate::agent::host::Host;
 use crate::agent::pack::{PackError, Packed, Packer, Totals};
 use crate::agent::redact::{About, Added, Profile, Redactor, RuleError};
-use crate::agent::source::{self, Found, Plan};
+use crate::agent::source::{self, Found, Plan, Record};
+use crate::bundle::path::EntryPath;
 use crate::report;
 
 /// Niceness of the thread: what the node is for comes first.
@@ -58,6 +59,11 @@ pub(in crate::agent) fn pipeline<S: FnMut(Packed) -> ControlFlow<()>>(
         if packed.is_err() || stop.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     packed?;
+    if let (Some(text), Ok(path)) = (pauses.json(), EntryPath::parse(pressure::PATH)) {
+        let mut record = Record::text(path, "", text.into_bytes());
+        record.mtime_ns = jiff::Timestamp::now().as_nanosecond();
+        packer.add(redactor.clean(record))?;
+    }
     if !stop.is_cancelled() {
         packer.account(&About::of(Profile::Secrets, added))?;
     }

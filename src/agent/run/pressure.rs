@@ -7,12 +7,13 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::host::Host;
 use crate::agent::source::measure;
 use crate::agent::source::vitals::pressure;
+use crate::clock::{Clock, rfc3339};
 use crate::protocol::agents::Pressure as Reading;
 
 /// Between two looks.
@@ -70,8 +71,25 @@ pub(in crate::agent) struct Pauses<'a> {
     tell: &'a mut dyn FnMut(&str, Duration),
     looked: Option<Instant>,
     paused: Duration,
-    count: u32,
+    /// Each of them, as the bundle has it.
+    told: Vec<Pause>,
     look: Duration,
+}
+
+/// Where a bundle has a collection's pauses.
+pub(super) const PATH: &str = "vitals/pauses.json";
+/// Pauses of one collection that are told of: each lasts a second at least, as long as all may last minutes.
+const TOLD: usize = 1000;
+
+/// A pause, as the bundle has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Pause {
+    /// When it began, RFC 3339.
+    at: String,
+    /// How long it was, milliseconds.
+    ms: u64,
+    /// What was beyond which limit.
+    why: String,
 }
 
 impl<'a> Pauses<'a> {
@@ -80,7 +98,7 @@ impl<'a> Pauses<'a> {
         limits: PressureLimits,
         tell: &'a mut dyn FnMut(&str, Duration),
     ) -> Self {
-        Self { host, limits, tell, looked: None, paused: Duration::ZERO, count: 0, look: LOOK }
+        Self { host, limits, tell, looked: None, paused: Duration::ZERO, told: Vec::new(), look: LOOK }
     }
 
     /// Why there should be a pause now.
@@ -97,7 +115,7 @@ impl<'a> Pauses<'a> {
     pub(super) fn pause(&mut self, why: &str, stop: &CancellationToken) {
         let left = self.limits.pause.saturating_sub(self.paused);
         (self.tell)(why, left);
-        let began = Instant::now();
+        let (began, at) = (Instant::now(), rfc3339(Clock::system().now_ms()));
         let mut looked = began;
         while began.elapsed() < left && !stop.is_cancelled() {
             thread::sleep(TICK.min(self.look));
@@ -110,8 +128,17 @@ impl<'a> Pauses<'a> {
         }
         self.looked = Some(Instant::now());
         self.paused += began.elapsed();
-        self.count += 1;
-        tracing::info!(why, paused_ms = began.elapsed().as_millis() as u64, "collection paused");
+        let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        if self.told.len() < TOLD {
+            self.told.push(Pause { at, ms, why: why.to_owned() });
+        }
+        tracing::info!(why, paused_ms = ms, "collection paused");
+    }
+
+    /// All pauses for people who have nothing but the bundle; `None` where there were none.
+    pub(super) fn json(&self) -> Option<String> {
+        let all = serde_json::json!({ "paused_ms": self.paused_ms(), "pauses": self.told });
+        (!self.told.is_empty()).then(|| format!("{all:#}\n"))
     }
 
     /// Milliseconds of all pauses.
@@ -156,7 +183,7 @@ mod tests {
         thread::sleep(pauses.look);
         let why = pauses.due().expect("beyond");
         pauses.pause(&why, &stop);
-        assert_eq!(pauses.count, 1);
+        assert_eq!(pauses.told.len(), 1);
         let paused = pauses.paused;
         assert!(paused > Duration::ZERO && paused < Duration::from_secs(3600), "{paused:?}");
         // Time that is used up is used up, however bad it is.

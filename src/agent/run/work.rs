@@ -35,6 +35,9 @@ const HANGING: Duration = Duration::from_secs(30);
 /// An order, and the token that ends it.
 pub(super) type Queued = (Order, CancellationToken);
 
+/// What whoever orders or asks is told where the node's administrator wants nothing to be collected.
+pub(super) const OFF: &str = "collection is switched off on this node";
+
 /// How an order ended.
 #[derive(Debug, thiserror::Error)]
 enum Ended {
@@ -42,7 +45,7 @@ enum Ended {
     #[error("the order is malformed: {0}")]
     Order(&'static str),
     /// The node's administrator wants no orders to be followed.
-    #[error("collection is switched off on this node")]
+    #[error("{OFF}")]
     Off,
     /// It was ordered often enough.
     #[error(
@@ -288,7 +291,12 @@ impl Work<'_> {
                 for one in held {
                     match one {
                         Held::Entry(path) => packer.hold(&path),
-                        Held::Noted { noted } => packer.hold_note(noted),
+                        Held::Noted { noted, redacted } => {
+                            if let Some(row) = redacted {
+                                packer.hold_redacted(&row);
+                            }
+                            packer.hold_note(noted);
+                        }
                     }
                 }
                 if let Some(open) = open {

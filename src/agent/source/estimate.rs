@@ -106,14 +106,17 @@ pub fn forecast(plan: &Plan, host: &Host, stop: &CancellationToken) -> questions
     }
     let first = rows.len();
     for collector in plan.collectors.iter().take(COLLECTORS) {
-        let notes = match conditions.missing(&collector.when, None) {
-            Some(reason) => vec![report::brief(&format!("would be skipped: {reason}"), 200)],
+        let mut row = CollectorSize { collector: collector.name.to_string(), ..CollectorSize::default() };
+        match conditions.missing(&collector.when, None) {
+            Some(reason) => row.notes = vec![report::brief(&format!("would be skipped: {reason}"), 200)],
             None => {
                 ready.push(collector);
-                unsized_parts(collector, plan)
+                row.notes = unsized_parts(collector, plan);
+                row.journal_most =
+                    collector.journal.iter().fold(0, |sum, it| sum.saturating_add(journal_most(it, plan)));
             }
-        };
-        rows.push(CollectorSize { collector: collector.name.to_string(), notes, ..CollectorSize::default() });
+        }
+        rows.push(row);
     }
     let (never, file_bytes, window) = (&plan.never, plan.bounds.file_bytes, plan.window_here());
     let ground = Ground { host, mounts: &mounts, stop, never, file_bytes, window };
@@ -131,10 +134,15 @@ pub fn forecast(plan: &Plan, host: &Host, stop: &CancellationToken) -> questions
     questions::Estimate { collectors: rows, limit: plan.bounds.total_bytes, cut_short: !whole }
 }
 
+/// Bytes that an export may have.
+fn journal_most(journal: &super::collector::Journal, plan: &Plan) -> u64 {
+    journal.max_bytes.unwrap_or(plan.bounds.journal_bytes)
+}
+
 /// What a collector takes that has no size yet.
 fn unsized_parts(collector: &Collector, plan: &Plan) -> Vec<String> {
-    let most = |journal: &super::collector::Journal| journal.max_bytes.unwrap_or(plan.bounds.journal_bytes);
-    let journals = collector.journal.iter().map(|it| format!("journal {}: at most {} bytes", it.name, most(it)));
+    let most = |journal| report::bytes(journal_most(journal, plan));
+    let journals = collector.journal.iter().map(|it| format!("journal {}: at most {}", it.name, most(it)));
     let count = |many: usize, what: &str| (many > 0).then(|| format!("{many} {what}, of unknown size"));
     let others = [count(collector.commands.len(), "commands"), count(collector.http.len(), "requests")];
     journals.chain(others.into_iter().flatten()).take(NOTES).collect()

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{Content, Kind, Record};
 use crate::agent::history::{HistoryError, Lines};
+use crate::bundle::outcome::Outcome;
 use crate::bundle::path::EntryPath;
 
 /// Where it stands below `nodes/<node>/`.
@@ -14,16 +15,19 @@ pub(super) const PATH: &str = "vitals/history.ndjson";
 struct HistoryContent {
     lines: Lines,
     opened: bool,
+    /// Whether the oldest lines are left out.
+    cut: bool,
 }
 
-/// The history in this file, as a record.
+/// The history in this file, as a record; its newest lines, where all of them have no room in `most` bytes.
 ///
 /// # Errors
 /// When there is none, or nothing in it.
-pub(super) fn record(file: &Path, path: EntryPath, collector: &str) -> Result<Record, HistoryError> {
-    let lines = Lines::open(file)?;
+pub(super) fn record(file: &Path, path: EntryPath, collector: &str, most: u64) -> Result<Record, HistoryError> {
+    let mut lines = Lines::open(file)?;
+    let cut = lines.keep(most);
     let bytes = lines.probable_bytes();
-    let content = HistoryContent { lines, opened: false };
+    let content = HistoryContent { lines, opened: false, cut };
     Ok(Record {
         path,
         collector: collector.to_owned(),
@@ -50,6 +54,10 @@ impl Content for HistoryContent {
     fn again(&self) -> bool {
         // The daemon goes on writing: what was oldest may be gone.
         false
+    }
+
+    fn after(&mut self) -> Option<(Outcome, String)> {
+        self.cut.then(|| (Outcome::Truncated, "cut by the budget: only the newest lines are here".to_owned()))
     }
 }
 

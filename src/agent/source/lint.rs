@@ -151,6 +151,12 @@ impl Lint<'_> {
                 format!("max_bytes is more than the {total} bytes of a whole collection (limits.total_bytes)"),
             );
         }
+        if declared.journal.iter().any(|journal| journal.since.is_some() && journal.window) {
+            warn(
+                "since",
+                "since counts where window = false stands beside it; else the request's time does".to_owned(),
+            );
+        }
         for root in unused(declared) {
             warn(root, format!("root `{root}` holds none of the globs: nothing of it is read"));
         }
@@ -245,6 +251,7 @@ mod tests {
         );
         folder.put("programs", "[[commands]]\nname = \"a\"\nargv = [\"sheaf-no-such-program\"]\ntimeout = \"1h\"\n");
         folder.put("wide", "roots = [\"/\"]\n[[files]]\npaths = [\"/var/x\"]\nbinary = true\nmax_bytes = \"900TiB\"\n");
+        folder.put("entries", "[[journal]]\nname = \"a\"\nsince = \"2d\"\n");
         folder.put("idle", "roots = [\"/srv\"]\n[properties.site]\npattern = \".*\"\n");
         folder.put("logs", "default = false\n");
         fs::write(folder.0.path().join("web.tml"), "").expect("written");
@@ -264,6 +271,7 @@ mod tests {
             &format!(
                 "Warning wide.toml:8 max_bytes is more than the {total} bytes of a whole collection (limits.total_bytes)"
             ),
+            "Warning entries.toml:6 since counts where window = false stands beside it; else the request's time does",
             "Warning idle.toml:4 root `/srv` holds none of the globs: nothing of it is read",
             "Warning idle.toml:5 property `site`: is declared and used nowhere",
             "Note logs.toml replaces the collector of that name that is compiled in",

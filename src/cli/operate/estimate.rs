@@ -173,6 +173,7 @@ mod tests {
                     collector: "logs".to_owned(),
                     files: 2,
                     bytes: number << 10,
+                    journal_most: 0,
                     notes: Vec::new(),
                 }],
             },
@@ -195,7 +196,8 @@ mod tests {
             collector: "logs".to_owned(),
             files: 3,
             bytes: 3 << 20,
-            notes: vec!["journal recent: at most 9 bytes".to_owned()],
+            journal_most: 9,
+            notes: vec!["journal recent: at most 9 B".to_owned()],
         };
         let one = NodeEstimate {
             node: "n1".to_owned(),
@@ -212,7 +214,7 @@ mod tests {
         assert_eq!(
             table(&estimate).aligned(),
             "NODE  COLLECTOR  FILES  BYTES    NOTES\n\
-             n1    logs       3      3.0 MiB  journal recent: at most 9 bytes\n\
+             n1    logs       3      3.0 MiB  journal recent: at most 9 B\n\
              n1    -          -      -        there was more to look at than time for it; 2.0 MiB would be left out beyond 1.0 MiB\n\
              n2    -          -      -        the node is not connected\n"
         );

@@ -226,7 +226,7 @@ pub(super) fn node(event: &Event) -> String {
 }
 
 fn state(event: &Event) -> String {
-    let said = event.data.status.as_deref();
+    let said = event.data.status.as_deref().or(event.data.paused.as_ref().map(|_| "pauses"));
     let state = match event.state.as_str() {
         "in_progress" => said.unwrap_or("sending"),
         "started" => said.unwrap_or("started"),
@@ -238,7 +238,7 @@ fn state(event: &Event) -> String {
         ("in_progress", 1..) => format!("{state} {}%", event.progress),
         _ => state.to_owned(),
     };
-    match &event.data.error {
+    match event.data.error.as_ref().or(event.data.paused.as_ref()) {
         Some(why) => format!("{state}: {why}"),
         None => state,
     }
@@ -263,6 +263,10 @@ mod tests {
             r#"{"time":0,"stage":"Collecting","tags":["n1"],"task":"collecting","state":"failed","data":{"error":"gone\u001b[2J"}}"#,
         );
         assert_eq!(line(&failed).expect("a line"), "1970-01-01T00:00:00.000Z Collecting: n1 failed: gone\\u{1b}[2J\n");
+        let paused = event(
+            r#"{"time":0,"stage":"Collecting","tags":["n1"],"state":"in_progress","progress":7,"data":{"bytes":9,"paused":"io pressure"}}"#,
+        );
+        assert_eq!(line(&paused).expect("a line"), "1970-01-01T00:00:00.000Z Collecting: n1 pauses 7%: io pressure\n");
         let warning = event(r#"{"time":1,"type":"warning","message":"n2 is not connected"}"#);
         assert_eq!(line(&warning).expect("a line"), "1970-01-01T00:00:01.000Z warning: n2 is not connected\n");
         assert!(line(&event(r#"{"time":1}"#)).is_none());

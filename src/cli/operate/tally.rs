@@ -154,7 +154,7 @@ impl Tally {
     /// What is to be said once `event` was taken: its own line, or the numbers, once in a while.
     pub fn line(&mut self, event: &Event) -> Option<String> {
         if event.stage != "Collecting" || !self.is_many() {
-            return progress::line(event).filter(|_| event.state != "in_progress");
+            return progress::line(event).filter(|_| event.state != "in_progress" || event.data.paused.is_some());
         }
         let done = self.well + self.lost.count();
         let (said, at) = self.said;

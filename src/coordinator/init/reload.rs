@@ -59,7 +59,7 @@ fn settle(old: &CoordinatorConfig, new: &CoordinatorConfig) -> (CoordinatorConfi
     };
     // Nothing in a configuration is a secret, and all of it prints.
     let differs = |one: &dyn Debug, other: &dyn Debug| format!("{one:?}") != format!("{other:?}");
-    let keys: [(&'static str, &dyn Debug, &dyn Debug); 14] = [
+    let keys: [(&'static str, &dyn Debug, &dyn Debug); 15] = [
         ("public", &old.public, &new.public),
         ("agents", &old.agents, &new.agents),
         ("state_dir", &old.state_dir, &new.state_dir),
@@ -69,6 +69,7 @@ fn settle(old: &CoordinatorConfig, new: &CoordinatorConfig) -> (CoordinatorConfi
         ("federation", &old.federation, &new.federation),
         ("audit", &old.audit, &new.audit),
         ("window", &old.window, &new.window),
+        ("bundle", &old.bundle, &new.bundle),
         ("tasks", &old.tasks, &new.tasks),
         ("stored", &old.stored, &new.stored),
         ("limits.memory_mib, limits.spool_mib", &(was.memory_mib, was.spool_mib), &(will.memory_mib, will.spool_mib)),

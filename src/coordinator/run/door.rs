@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::bundle::check::EntryRow;
+use crate::bundle::manifest::RedactedRow;
 use crate::bundle::segment::Note;
 use crate::coordinator::merge::{Charged, Quota};
 use crate::coordinator::receive::{Address, Inbound, Pace, Share};
@@ -243,9 +244,12 @@ impl Door {
     pub(super) fn note(&self, (rows, notes): (&[EntryRow], &[Note]), folder: &str) -> bool {
         let mut ledger = lock(&self.ledger);
         let Ledger::Whole { pending, .. } = &mut *ledger else { return false };
-        for note in notes.iter().filter(|note| !note.entry) {
-            pending.extend(serde_json::to_vec(&Held::Noted { noted: note.key() }).unwrap_or_default());
-            pending.push(b'\n');
+        for note in notes {
+            let redacted = RedactedRow::of(note).filter(|_| note.entry).map(Box::new);
+            if !note.entry || redacted.is_some() {
+                pending.extend(serde_json::to_vec(&Held::Noted { noted: note.key(), redacted }).unwrap_or_default());
+                pending.push(b'\n');
+            }
         }
         for row in rows {
             let below = row.path.as_str().strip_prefix(folder).unwrap_or(row.path.as_str());

@@ -56,6 +56,8 @@ pub struct Session {
 pub(super) struct Sent {
     /// Which.
     pub(super) id: Uuid,
+    /// Of which process of the agent.
+    pub(super) instance: Uuid,
     /// Ends with it.
     pub(super) end: CancellationToken,
 }
@@ -196,7 +198,7 @@ impl Roll {
         if seat.orders.capacity() <= FOR_ORDERS || seat.orders.try_send(ask).is_err() {
             return Err(AskError::Refused("too many questions to this node wait already".to_owned()));
         }
-        Ok(Sent { id: seat.id, end: seat.end.clone() })
+        Ok(Sent { id: seat.id, instance: seat.online.hello.instance, end: seat.end.clone() })
     }
 
     /// Keeps the list of the node's deployments true after an answer.

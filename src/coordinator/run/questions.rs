@@ -1,7 +1,7 @@
 //! Questions to live agents: asked down a session, answered by a request of their own, waited for with a deadline.
 //!
 //! Questions come from the verbs, answers from the agents' listener. Any number may be asked at once; a bounded number is on its way, and
-//! what waits for its turn costs nothing but its future. Nothing of it is kept: a question dies with its session, its deadline or whoever
+//! what waits for its turn costs nothing but its future. Nothing of it is kept: a question dies with the agent's process, its deadline or whoever
 //! asked, and an answer that nobody waits for is dropped.
 
 use std::collections::HashMap;
@@ -113,15 +113,25 @@ impl Engine {
             () = self.0.shutdown.stopping() => return Err(AskError::NotConnected),
         };
         let _turn = turn.map_err(|_| AskError::NotConnected)?;
-        let (asked, answered) = questions.ask(node);
+        let (asked, mut answered) = questions.ask(node);
         let wait_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
         let ask = Ask { id: asked.id, requested_by: asker.to_owned(), wait_ms, question: question.clone() };
-        let session = self.0.roll.ask(node, Down::Ask(ask))?;
-        let answer = tokio::select! {
-            biased;
-            answer = answered => answer.map_err(|_| AskError::NotConnected)?,
-            () = session.end.cancelled() => return Err(AskError::NotConnected),
-            () = tokio::time::sleep(deadline) => return Err(AskError::TimedOut),
+        let mut session = self.0.roll.ask(node, Down::Ask(ask.clone()))?;
+        let late = tokio::time::sleep(deadline);
+        tokio::pin!(late);
+        let answer = loop {
+            tokio::select! {
+                biased;
+                answer = &mut answered => break answer.map_err(|_| AskError::NotConnected)?,
+                () = session.end.cancelled() => {
+                    // A reload gives the same process another session. It is asked there again, and what it works on already it ignores.
+                    if self.0.roll.instance(node) != Some(session.instance) {
+                        return Err(AskError::NotConnected);
+                    }
+                    session = self.0.roll.ask(node, Down::Ask(ask.clone()))?;
+                }
+                () = &mut late => return Err(AskError::TimedOut),
+            }
         };
         match answer {
             Answer::Reply(reply) if question.fits(&reply) => {

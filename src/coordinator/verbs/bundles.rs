@@ -141,7 +141,7 @@ impl Verbs {
             node_filter: request.nodes,
             collectors: request.collectors,
             redact: request.redact,
-            budgets: request.budgets,
+            budgets: request.budgets.or(self.rooms.budgets),
             window,
             format: request.format,
             case: request.case,

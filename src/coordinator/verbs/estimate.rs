@@ -63,7 +63,7 @@ impl Verbs {
             let answers = join_all(asking).await;
             let limits: Vec<(u64, u64)> =
                 answers.iter().map(|answer| answer.as_ref().map_or((0, 0), |one| (sum(one), one.limit))).collect();
-            let allowed = shares(request.budgets, self.rooms.engine.node_bytes(), &limits);
+            let allowed = shares(request.budgets.or(self.rooms.budgets), self.rooms.engine.node_bytes(), &limits);
             let parts = nodes.into_iter().zip(answers).zip(allowed);
             Ok(parts.map(|((node, answer), allowed)| NodeEstimate { node, answer, allowed }).collect())
         })

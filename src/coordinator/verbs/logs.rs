@@ -6,7 +6,6 @@ use globset::{GlobBuilder, GlobMatcher};
 
 use super::{NodePart, Principal, Refusal, Role, Verbs};
 use crate::bundle::Format;
-use crate::bundle::manifest::Budgets;
 use crate::coordinator::bundles::Wanted;
 use crate::coordinator::deployments::row::InstanceRow;
 use crate::coordinator::tasks::NewTask;
@@ -102,7 +101,7 @@ impl Verbs {
             node_filter: Vec::new(),
             collectors: Vec::new(),
             redact: Vec::new(),
-            budgets: Budgets::default(),
+            budgets: self.rooms.budgets,
             window,
             format: Format::TarZst,
             case: None,

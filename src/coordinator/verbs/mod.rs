@@ -174,6 +174,8 @@ pub(super) struct Rooms {
     pub(super) external_url: Option<String>,
     /// How far back logs go when a request does not say.
     pub(super) lookback: Lookback,
+    /// What a bundle may hold where its request does not say.
+    pub(super) budgets: Budgets,
     pub(super) clock: Clock,
     pub(super) shutdown: Shutdown,
 }

@@ -146,6 +146,9 @@ pub struct EventData {
     /// Entries so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<u64>,
+    /// Why a node has too much to do to go on now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<String>,
 }
 
 impl EventData {

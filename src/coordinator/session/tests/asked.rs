@@ -79,15 +79,22 @@ async fn what_does_not_come_in_time_is_dropped_when_it_comes() {
 }
 
 #[tokio::test]
-async fn a_question_ends_with_its_session() {
+async fn a_question_outlives_its_session_and_ends_with_the_agents_process() {
     let rig = Rig::new(|_| {});
     assert_eq!(replied(ask(&rig, "one", Question::Vitals, LONG)).await, Err(AskError::NotConnected));
     let mut agent = rig.agent("one").await;
     let asking = ask(&rig, "one", Question::Vitals, LONG);
     let question = asked(&mut agent).await;
-    let again = agent.again().await;
+    // As after a reload: the same process says hello anew, and is asked the same.
+    let mut again = agent.again().await;
+    assert_eq!(asked(&mut again).await.id, question.id);
+    assert_eq!(answer(&again, question.id, &vitals(5)).await, StatusCode::NO_CONTENT);
+    assert_eq!(uptime(replied(asking).await), 5);
+    let asking = ask(&rig, "one", Question::Vitals, LONG);
+    let question = asked(&mut again).await;
+    let other = rig.agent("one").await;
     assert_eq!(replied(asking).await, Err(AskError::NotConnected));
-    assert_eq!(answer(&again, question.id, &vitals(5)).await, StatusCode::NOT_FOUND);
+    assert_eq!(answer(&other, question.id, &vitals(5)).await, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
