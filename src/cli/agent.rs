@@ -289,6 +289,7 @@ fn not_set_up(error: &dyn std::error::Error) -> ExitCode {
 
 fn collect(command: CollectCommand) -> anyhow::Result<ExitCode> {
     let config = command.configured.load()?;
+    anyhow::ensure!(command.budget != Some(0), "a budget of 0 bytes holds nothing; leave it out for none");
     let wanted = Wanted {
         collectors: command.collectors,
         deployment: command.deployment,

@@ -14,7 +14,7 @@ use crate::protocol::questions::Pack;
 /// The cluster that is always there unless somebody deletes it.
 pub const DEFAULT_CLUSTER: &str = "default";
 /// Labels, and collectors, of one node at most.
-const ENTRIES: usize = 128;
+pub const ENTRIES: usize = 128;
 /// Addresses of a node.
 const ADDRESSES: usize = 16;
 /// Bytes of one text that a node says of itself.

@@ -48,8 +48,16 @@ fn a_collector_that_the_node_does_not_declare_is_skipped_with_a_warning() {
     let root = site.folder.path().join("root");
     host_root(&root, 12, &[("x.log", 100)]);
     let _node = site.started("node", &root, site.agents);
-    site.online(&["node"]);
+    let mut other = site.node("other", &root, site.agents);
+    let shadow = "name = 'shadow'\nversion = '1'\nwhy = 'A test.'\nroots = ['/var']\n[[files]]\npaths = ['/var/**']\n";
+    state_file(&site.folder.path().join("nodes/other/collectors.d/shadow.toml"), shadow);
+    other.start();
+    site.online(&["node", "other"]);
     let output = site.folder.path().join("x.tar.zst");
+    let done = site.bundle(&output, &["--collector", "shdow"]).output().expect("sheaf runs");
+    assert_eq!(done.status.code(), Some(1), "{}", text(&done));
+    assert!(text(&done).contains("the collector `shdow`; there are "), "{}", text(&done));
+    assert!(text(&done).contains(", shadow,"), "{}", text(&done));
     let done = site.bundle(&output, &["--collector", "shadow"]).output().expect("sheaf runs");
     assert_eq!(done.status.code(), Some(0), "{}", text(&done));
     let warnings = site.sheaf(&["bundle", "cat", output.to_str().expect("path"), "WARNINGS.txt"]);

@@ -2,6 +2,7 @@
 //!
 //! Requests come from faces; what is checked and settled goes to the engine, which knows nothing of users.
 
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
@@ -10,6 +11,7 @@ use super::{BundleRequest, BundleToken, Door, Download, NewTask, NodePart, Princ
 use crate::bundle::seal::PublicKey;
 use crate::coordinator::audit::{Actor, Outcome};
 use crate::coordinator::bundles::Wanted;
+use crate::coordinator::roster::ENTRIES;
 use crate::id::{ClusterId, CollectorName, NodeName};
 use crate::limits;
 use crate::protocol::redaction::AskedRule;
@@ -122,11 +124,7 @@ impl Verbs {
         check_request(&request)?;
         let window = self.window(request.window)?;
         let cluster = self.cluster_of(who, &request.cluster).await?.row;
-        let nodes = self.matching_nodes(who, &request.cluster, &request.nodes).await?;
-        if nodes.is_empty() {
-            let all = if request.nodes.is_empty() { "has no nodes yet" } else { "has no node of these names" };
-            return Err(Refusal::Invalid(format!("cluster `{}` {all}", cluster.name)));
-        }
+        let nodes = self.chosen_nodes(who, &request).await?;
         Ok(Wanted {
             task: NewTask {
                 kind: "bundle".into(),
@@ -153,6 +151,34 @@ impl Verbs {
     pub(super) fn window(&self, asked: Asked) -> Result<Window, Refusal> {
         let window = asked.resolve(self.rooms.lookback, self.rooms.clock.now_ms());
         window.map_err(|error| Refusal::Invalid(error.to_string()))
+    }
+
+    /// The nodes that a request is for: at least one. A collector that none of them declares is a word that was misspelled; one that
+    /// some do not declare is skipped there. A node that never connected declares what nobody knows.
+    ///
+    /// # Errors
+    /// Those of [`Verbs::matching_nodes`], and [`Refusal::Invalid`].
+    pub(super) async fn chosen_nodes(
+        &self,
+        who: &Principal,
+        request: &BundleRequest,
+    ) -> Result<Vec<NodeName>, Refusal> {
+        let cluster = self.cluster_of(who, &request.cluster).await?.row;
+        let nodes = self.matching_nodes(who, &request.cluster, &request.nodes).await?;
+        if nodes.is_empty() {
+            let all = if request.nodes.is_empty() { "has no nodes yet" } else { "has no node of these names" };
+            return Err(Refusal::Invalid(format!("cluster `{}` {all}", cluster.name)));
+        }
+        if !request.collectors.is_empty() {
+            let chosen: HashSet<&NodeName> = nodes.iter().collect();
+            let rows = self.rooms.store.nodes(Some(cluster.id)).await?;
+            let known = rows.into_iter().filter(|row| chosen.contains(&row.name)).map(|row| row.about.collectors);
+            // One that has as many as are kept may have more.
+            let told = |declared: &BTreeMap<String, bool>| (1..ENTRIES).contains(&declared.len());
+            let declared: Vec<BTreeMap<String, bool>> = known.filter(told).collect();
+            check_collectors(&request.collectors, &declared)?;
+        }
+        Ok(nodes)
     }
 
     /// Names of a cluster's nodes (id or name) that match any of the globs; all without globs.
@@ -195,11 +221,25 @@ pub(super) fn check_request(request: &BundleRequest) -> Result<(), Refusal> {
     if request.nodes.len() > FILTERS || request.collectors.len() > FILTERS {
         return Err(Refusal::Invalid(format!("at most {FILTERS} node globs and collectors")));
     }
+    if [request.budgets.node, request.budgets.bundle].contains(&Some(0)) {
+        return Err(Refusal::Invalid("a budget of 0 bytes holds nothing; leave it out for none".to_owned()));
+    }
     for collector in &request.collectors {
         collector.parse::<CollectorName>().map_err(|e| Refusal::Invalid(e.to_string()))?;
     }
     AskedRule::check(&request.redact).map_err(Refusal::Invalid)?;
     Ok(())
+}
+
+fn check_collectors(wanted: &[String], declared: &[BTreeMap<String, bool>]) -> Result<(), Refusal> {
+    let unknown = |name: &&String| !declared.iter().any(|of_node| of_node.contains_key(*name));
+    let Some(name) = wanted.iter().find(unknown).filter(|_| !declared.is_empty()) else { return Ok(()) };
+    let names: BTreeSet<&str> = declared.iter().flat_map(BTreeMap::keys).map(String::as_str).collect();
+    let names = names.into_iter().collect::<Vec<_>>().join(", ");
+    Err(Refusal::Invalid(format!(
+        "no node of these declares the collector `{name}`; there are {}",
+        report::brief(&names, 500)
+    )))
 }
 
 fn glob_set(globs: &[String]) -> Result<Option<GlobSet>, Refusal> {

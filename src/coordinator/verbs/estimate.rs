@@ -54,10 +54,7 @@ impl Verbs {
             who.needs(Role::Operator)?;
             check_request(&request)?;
             let window = self.window(request.window)?;
-            let nodes = self.matching_nodes(who, &request.cluster, &request.nodes).await?;
-            if nodes.is_empty() {
-                return Err(Refusal::Invalid("no node of the cluster matches".to_owned()));
-            }
+            let nodes = self.chosen_nodes(who, &request).await?;
             let of = EstimateOf { collectors: request.collectors, window };
             let asking = nodes.iter().map(|node| self.sizes(who, node, of.clone()));
             let answers = join_all(asking).await;

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::coordinator::kit::Kit;
+use crate::coordinator::roster::About;
 use crate::coordinator::session::{AgentAuth as _, NodeIdentity};
 use crate::id::{ClusterId, ClusterName, NodeName, TaskId};
 use crate::protocol::agents::Hello;
@@ -289,6 +290,7 @@ async fn a_bundle_of_nothing_is_refused_before_it_begins() {
         BundleRequest { nodes: vec!["n2".into()], ..request.clone() },
         BundleRequest { nodes: vec!["[".into()], ..request.clone() },
         BundleRequest { collectors: vec!["../x".into()], ..request.clone() },
+        BundleRequest { budgets: Budgets { node: Some(0), bundle: None }, ..request.clone() },
         BundleRequest { case: Some("x".repeat(129)), ..request.clone() },
         BundleRequest { note: Some("x".repeat(4097)), ..request.clone() },
         BundleRequest { nodes: vec!["x".into(); 257], ..request.clone() },
@@ -296,6 +298,31 @@ async fn a_bundle_of_nothing_is_refused_before_it_begins() {
         assert!(matches!(start(bad.clone()).await, Err(Refusal::Invalid(_))), "{bad:?}");
     }
     assert!(kit.verbs.tasks(&admin, TaskFilter::default()).await.expect("listed").is_empty(), "no task was made");
+}
+
+#[tokio::test]
+async fn a_collector_that_no_chosen_node_declares_is_a_word_misspelled() {
+    let kit = Kit::new().await;
+    let admin = kit.admin();
+    let request = |collector: &str, node: &str| BundleRequest {
+        collectors: vec![collector.into()],
+        nodes: vec![node.into()],
+        ..wanted()
+    };
+    let check = async |request: BundleRequest| kit.verbs.chosen_nodes(&admin, &request).await.map(|nodes| nodes.len());
+    node(&kit, "n1", "default").await;
+    assert_eq!(check(request("lgos", "*")).await, Ok(1), "nobody knows yet what it declares");
+    for (name, collector) in [("n2", "logs"), ("n3", "system")] {
+        node(&kit, name, "default").await;
+        let about = About { collectors: [(collector.to_owned(), true)].into(), ..About::default() };
+        let name = name.parse().expect("a name");
+        kit.verbs.rooms.store.node_seen(&name, &about, 1).await.expect("seen");
+    }
+    assert_eq!(check(request("logs", "*")).await, Ok(3));
+    let refused = |answer| matches!(answer, Err(Refusal::Invalid(why)) if why.contains("lgos") && why.contains("logs"));
+    assert!(refused(check(request("lgos", "*")).await));
+    assert_eq!(check(request("lgos", "n1")).await, Ok(1));
+    assert!(matches!(check(request("logs", "n3")).await, Err(Refusal::Invalid(_))), "others do not count");
 }
 
 #[tokio::test]
