@@ -108,7 +108,9 @@ fn table(estimate: &BundleEstimate) -> Table {
 
 /// Of many nodes: each collector once, over all of them.
 fn sums(estimate: &BundleEstimate) -> Table {
-    let mut collectors: BTreeMap<&str, (u64, u64, u64, (u64, &str))> = BTreeMap::new();
+    // Nodes, files, bytes, and the node that has most of them.
+    type Sum<'a> = (u64, u64, u64, (u64, &'a str));
+    let mut collectors: BTreeMap<&str, Sum<'_>> = BTreeMap::new();
     for node in &estimate.nodes {
         for row in &node.collectors {
             let (nodes, files, sum, largest) = collectors.entry(&row.collector).or_default();

@@ -26,11 +26,13 @@ pub(super) enum Surety {
 /// Tells whoever waits, once it is known whether what was done stands.
 type Tell = Box<dyn FnOnce(Result<(), &StoreError>)>;
 
+/// Done in a transaction, or not at all for a reason; says whether it went well, and whom to tell.
+type Work = Box<dyn FnOnce(Result<&Transaction<'_>, &StoreError>) -> (bool, Tell) + Send>;
+
 /// One operation, and who waits for it.
 pub(super) struct Job {
     surety: Surety,
-    /// Done in a transaction, or not at all for a reason; whether it went well, and whom to tell.
-    work: Box<dyn FnOnce(Result<&Transaction<'_>, &StoreError>) -> (bool, Tell) + Send>,
+    work: Work,
 }
 
 /// A job that was done and waits for the commit.
@@ -109,7 +111,7 @@ fn together(connection: &mut Connection, jobs: &mut Vec<Job>) {
     }
     for Done { changed, tell } in done {
         // Whoever only read has read what was there.
-        tell(if changed { stands.as_ref().map(|()| ()) } else { Ok(()) });
+        tell(if changed { stands.as_ref().copied() } else { Ok(()) });
     }
     jobs.extend(left);
 }
