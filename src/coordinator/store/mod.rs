@@ -2,7 +2,7 @@
 //!
 //! Rows come from the coordinator's rooms and go back to them; no caller reads, decides and writes, since several coordinators
 //! may share one state some day. All work is done by one thread, in the order in which it was asked for; what waits at the same time
-//! is committed together ([`commit`]). Secrets do not come here in the clear: they are hashed, or sealed by [`vault::Vault`], before.
+//! is committed together (`commit`). Secrets do not come here in the clear: they are hashed, or sealed by [`vault::Vault`], before.
 
 use std::fs::{File, OpenOptions};
 use std::io;
