@@ -17,6 +17,7 @@ use crate::report;
 
 /// Characters of a foreign error that go into a reason.
 const REASON: usize = 200;
+
 /// A redacted source on its way; read it to its end, then ask [`Clean::finish`].
 ///
 /// Reading never gives an error: what goes wrong in the source ends the bytes and stands in the report.
