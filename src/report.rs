@@ -6,13 +6,21 @@
 use std::error::Error;
 use std::fmt::Write as _;
 
-/// The whole chain of an error as one line: `outer: inner: innermost`, escaped.
+/// Where a library begins to point to its own manual.
+const MANUAL: &str = ": https://docs.rs/";
+
+/// The whole chain of an error as one line: `outer: inner: innermost`, escaped, without the manuals of libraries.
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {
         let _ = write!(text, ": {inner}");
         source = inner.source();
+    }
+    while let Some(from) = text.find(MANUAL) {
+        let rest = &text[from + 2..];
+        let address = rest.split(char::is_whitespace).next().unwrap_or_default().trim_end_matches(':');
+        text.replace_range(from..from + 2 + address.len(), "");
     }
     escape(&text)
 }
@@ -78,5 +86,8 @@ mod tests {
         let inner = std::io::Error::other("disk\nfull");
         let outer = std::io::Error::other(inner);
         assert_eq!(chain(&outer), "disk\\nfull");
+        let pointer = std::io::Error::other("no farewell: https://docs.rs/x/latest/x/#unexpected-eof (is it up?)");
+        assert_eq!(chain(&pointer), "no farewell (is it up?)");
+        assert_eq!(chain(&std::io::Error::other("a: https://docs.rs/x: https://docs.rs/y")), "a");
     }
 }

@@ -18,6 +18,7 @@ use axum::response::Response;
 use axum::routing::MethodRouter;
 
 use crate::coordinator::verbs::Verbs;
+use crate::protocol::agents::OWN;
 
 /// All routes of the public listener.
 pub fn mount(verbs: Verbs) -> Router {
@@ -40,6 +41,9 @@ pub fn exchange(verbs: Verbs) -> MethodRouter {
 
 /// Each dialect says in its own words that there is no such route.
 async fn unknown(uri: Uri) -> Response {
+    if uri.path().starts_with(OWN) {
+        return native::agents_listener();
+    }
     match room(uri.path()) {
         "logs" => logs::unknown(),
         "ucs" => ucs::unknown(),
@@ -75,7 +79,16 @@ fn room(path: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::room;
+    use super::{room, unknown};
+
+    #[tokio::test]
+    async fn an_agent_at_the_wrong_listener_hears_of_the_other() {
+        let answer = unknown("/agent/v1/session".parse().expect("a URI")).await;
+        assert_eq!(answer.status(), 404);
+        let body = axum::body::to_bytes(answer.into_body(), 9999).await.expect("a body");
+        let problem: crate::protocol::problem::Problem = serde_json::from_slice(&body).expect("a problem");
+        assert!(problem.message.contains("port 25556"), "{}", problem.message);
+    }
 
     #[test]
     fn a_path_belongs_to_one_room() {

@@ -18,7 +18,7 @@ use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post, put};
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode, Uri, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
@@ -28,7 +28,7 @@ use crate::coordinator::run::Engine;
 use crate::id::{ClusterId, NodeName};
 use crate::limits::{AGENT_BODY, BODY_IDLE};
 use crate::net::body::{self, BodyError};
-use crate::protocol::agents::{Heartbeat, HeartbeatReply, Hello};
+use crate::protocol::agents::{Heartbeat, HeartbeatReply, Hello, OWN};
 use crate::protocol::join::{JOIN, JoinReply, JoinRequest};
 use crate::protocol::problem::Problem;
 use crate::protocol::questions::{Answer, Kept};
@@ -87,7 +87,19 @@ pub fn router(engine: Engine, auth: Arc<dyn AgentAuth>, exchange: MethodRouter) 
         .route("/agent/v1/tasks/{task}/finish", post(segments::finish))
         .route("/agent/v1/answers/{id}", post(answer))
         .with_state(Desk { engine, auth });
-    Router::new().route("/api/v2/agent/secrets/exchange", exchange).merge(own)
+    Router::new().route("/api/v2/agent/secrets/exchange", exchange).merge(own).fallback(elsewhere)
+}
+
+/// Somebody knocks at the wrong door, or an agent of another release does.
+async fn elsewhere(uri: Uri) -> Response {
+    let message = match uri.path().starts_with(OWN) {
+        true => "this coordinator knows no such call of an agent's; install the same release of sheaf on both",
+        false => {
+            "this is the coordinator's listener for agents; people and scripts have the other one, \
+             on port 25555 unless `public` says otherwise"
+        }
+    };
+    problem(StatusCode::NOT_FOUND, "wrong_listener", message)
 }
 
 impl Desk {

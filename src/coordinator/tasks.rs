@@ -384,7 +384,10 @@ impl Tasks {
     async fn illegal(&self, id: TaskId, state: TaskState) -> Result<Refusal, Refusal> {
         let found = self.store.task(id).await?;
         let is = found.ok_or_else(|| Refusal::not_found("task", &id.to_string()))?.state;
-        Ok(Refusal::Conflict(format!("task {id} is {is} and cannot become {state}")))
+        Ok(Refusal::Conflict(match is.is_final() {
+            true => format!("task {id} is over: it is {is}"),
+            false => format!("task {id} is {is} and cannot become {state}"),
+        }))
     }
 }
 

@@ -3,6 +3,7 @@
 //! Bytes come from peers and go to whoever asked, never more than was allowed and never later than was allowed. A body that
 //! is written to a peer goes through [`channel`], so that a reader who stops reading is noticed.
 
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -16,6 +17,14 @@ use tokio::time::{Instant, Sleep};
 
 /// Bytes a second that the slowest line is expected to carry.
 const SLOWEST: u64 = 16 << 10;
+
+/// What a socket says when the peer ended without a farewell.
+const GONE: [io::ErrorKind; 4] = [
+    io::ErrorKind::UnexpectedEof,
+    io::ErrorKind::ConnectionReset,
+    io::ErrorKind::ConnectionAborted,
+    io::ErrorKind::BrokenPipe,
+];
 
 /// An error of any body, boxed.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -32,6 +41,31 @@ pub enum BodyError {
     /// The connection or the stream ended.
     #[error("the body broke off")]
     Broken(#[source] BoxError),
+}
+
+/// The peer is gone: what TLS and sockets say of it helps nobody.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the other side went away before its end")]
+pub struct WentAway;
+
+impl BodyError {
+    /// Whether the peer is gone.
+    pub fn went_away(&self) -> bool {
+        matches!(self, Self::Broken(why) if why.is::<WentAway>())
+    }
+
+    fn broken(error: impl Into<BoxError>) -> Self {
+        let error = error.into();
+        let mut next: Option<&(dyn std::error::Error + 'static)> = Some(&*error);
+        while let Some(cause) = next {
+            let gone = cause.downcast_ref::<io::Error>().is_some_and(|error| GONE.contains(&error.kind()));
+            if gone || cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message) {
+                return Self::Broken(WentAway.into());
+            }
+            next = cause.source();
+        }
+        Self::Broken(error)
+    }
 }
 
 /// Reads a body whole: `max` bytes at most, each piece within `idle`.
@@ -58,7 +92,7 @@ where
         let frame = match tokio::time::timeout_at(until, body.frame()).await {
             Err(_) => return Err(BodyError::Idle(idle)),
             Ok(None) => return Ok(whole.freeze()),
-            Ok(Some(frame)) => frame.map_err(|e| BodyError::Broken(e.into()))?,
+            Ok(Some(frame)) => frame.map_err(BodyError::broken)?,
         };
         let Ok(mut data) = frame.into_data() else { continue };
         if data.remaining() > max - whole.len() {
@@ -95,7 +129,7 @@ where
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) {
             this.waiting = None;
-            return Poll::Ready(frame.map(|f| f.map_err(|e| BodyError::Broken(e.into()))));
+            return Poll::Ready(frame.map(|f| f.map_err(BodyError::broken)));
         }
         let idle = this.idle;
         let waiting = this.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
@@ -188,7 +222,7 @@ pub struct Streamed {
 }
 
 impl Streamed {
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, std::io::Error>>> {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, io::Error>>> {
         if self.over {
             return Poll::Ready(None);
         }
@@ -200,7 +234,7 @@ impl Streamed {
             }
             None => {
                 self.over = true;
-                Poll::Ready(Some(Err(std::io::Error::other("the writer gave up"))))
+                Poll::Ready(Some(Err(io::Error::other("the writer gave up"))))
             }
         }
     }
@@ -208,18 +242,15 @@ impl Streamed {
 
 impl Body for Streamed {
     type Data = Bytes;
-    type Error = std::io::Error;
+    type Error = io::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         self.poll_piece(cx).map(|piece| piece.map(|data| data.map(Frame::data)))
     }
 }
 
 impl futures_util::Stream for Streamed {
-    type Item = Result<Bytes, std::io::Error>;
+    type Item = Result<Bytes, io::Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.poll_piece(cx)
@@ -305,5 +336,16 @@ mod tests {
         tokio::time::sleep(IDLE * 3).await;
         assert!(body.frame().await.expect("a frame").is_ok());
         assert!(matches!(body.frame().await, Some(Err(BodyError::Idle(_)))));
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_went_away_is_said_to_have() {
+        for (kind, gone) in [(io::ErrorKind::UnexpectedEof, true), (io::ErrorKind::InvalidData, false)] {
+            let failed = futures_util::stream::iter([Err::<Frame<Bytes>, _>(io::Error::new(kind, "peer closed"))]);
+            let error = capped(http_body_util::StreamBody::new(failed), 10, IDLE).await.expect_err("broken");
+            assert_eq!(error.went_away(), gone, "{error:?}");
+            let said = crate::report::chain(&error);
+            assert_eq!(said == "the body broke off: the other side went away before its end", gone, "{said}");
+        }
     }
 }

@@ -35,6 +35,9 @@ use crate::bundle::segment::OpenEntry;
 use crate::id::TaskId;
 use crate::window::Window;
 
+/// What the paths of this conversation begin with; the exchange is shared with the public listener.
+pub const OWN: &str = "/agent/";
+
 /// What an agent says first.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Hello {

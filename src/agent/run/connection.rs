@@ -39,7 +39,10 @@ pub(super) enum Lost {
     #[error(transparent)]
     Login(#[from] LoginError),
     /// The coordinator ended the session.
-    #[error("the coordinator ended the session: it stops, or another agent uses this agent secret")]
+    #[error(
+        "the coordinator ended the session: it stops, this node's agent secret was revoked or the node removed, or another agent \
+         uses the secret"
+    )]
     Ended,
     /// The connection closed beneath.
     #[error("the connection closed")]

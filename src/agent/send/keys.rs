@@ -47,8 +47,8 @@ pub enum LoginError {
     Malformed(PathBuf),
     /// The coordinator knows none of this node's secrets.
     #[error(
-        "the coordinator refuses this node's agent secret ({message}); if it was revoked, make a new one with \
-         `sheaf secret create NODE-NAME` and put it into {}", file.display()
+        "the coordinator refuses this node's agent secret ({message}); if it was revoked, first free the node's name with \
+         `sheaf node remove NODE-NAME`, then make a new secret with `sheaf secret create NODE-NAME` and put it into {}", file.display()
     )]
     Refused {
         /// Where the administrator puts a new one.

@@ -18,8 +18,8 @@ use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
@@ -275,11 +275,22 @@ async fn parse<T: DeserializeOwned>(answer: Response<Incoming>) -> Result<T, Lin
 pub(super) async fn refusal(answer: Response<Incoming>) -> LinkError {
     let status = answer.status();
     let body = capped(answer.into_body(), AGENT_BODY, BODY_IDLE).await.unwrap_or_default();
-    let message = match serde_json::from_slice::<Problem>(&body) {
-        Ok(problem) => report::brief(&problem.message, 500),
-        Err(_) => report::brief(&String::from_utf8_lossy(&body), 500),
-    };
-    LinkError::Status { status, message }
+    LinkError::Status { status, message: sentence(&body) }
+}
+
+/// The sentence in a refusal: our own, or that of the dialect in which secrets are exchanged.
+fn sentence(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Foreign {
+        #[serde(rename = "errorMessage")]
+        message: String,
+    }
+    let own = serde_json::from_slice::<Problem>(body).map(|problem| problem.message);
+    let said = own.or_else(|_| serde_json::from_slice::<Foreign>(body).map(|foreign| foreign.message));
+    match said {
+        Ok(said) => report::brief(&said, 500),
+        Err(_) => report::brief(&String::from_utf8_lossy(body), 500),
+    }
 }
 
 /// A body of known pieces.
@@ -322,5 +333,19 @@ impl Body for Pieces {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sentence;
+
+    #[test]
+    fn a_refusal_is_a_sentence_in_either_dialect() {
+        let own = br#"{"code":"unauthenticated","message":"the token is over"}"#;
+        let foreign = br#"{"errorCode":"X","errorMessage":"the secret is not known","errorDetails":{}}"#;
+        assert_eq!(sentence(own), "the token is over");
+        assert_eq!(sentence(foreign), "the secret is not known");
+        assert_eq!(sentence(b"<html>\x1b"), "<html>\\u{1b}");
     }
 }

@@ -86,6 +86,13 @@ pub fn unknown() -> Response {
     Fault::new(404, "unknown_route", "there is nothing here; the operators' API stands below /sheaf/v1").into_response()
 }
 
+/// What an agent hears that was sent to this listener.
+pub fn agents_listener() -> Response {
+    let message = "this is the coordinator's listener for people; agents have the other one, on port 25556 unless `agents` says \
+                   otherwise: it belongs into `url` of the agent's configuration";
+    Fault::new(404, "wrong_listener", message).into_response()
+}
+
 async fn unknown_operation() -> Response {
     unknown()
 }

@@ -355,7 +355,10 @@ pub async fn take_in(
             Ok(Ok(data)) => data,
             Ok(Err(_)) => continue,
             Err(error) => {
-                broken = Some(report::chain(&error));
+                broken = Some(match error.went_away() {
+                    true => "the coordinator went away before the end of the bundle".to_owned(),
+                    false => report::chain(&error),
+                });
                 break;
             }
         };
