@@ -71,6 +71,7 @@ fn verify_tells_complete_partial_truncated_corrupt_and_wrong_signer() {
         fs::write(&file, &flipped).expect("writes");
         let corrupt = run(&["verify", text(&file)]);
         assert!(code(&corrupt) == 5 && out(&corrupt).contains("wrong: "), "{}", out(&corrupt));
+        assert!(!out(&corrupt).contains("no bundle of sheaf"), "it is one, and damaged: {}", out(&corrupt));
 
         let nodes = vec![("web-1", Outcome::Collected), ("web-2", Outcome::Failed)];
         let file = Plan { nodes, ..Plan::default() }.write(folder.path(), format);
@@ -196,12 +197,14 @@ fn a_bundle_without_its_end_is_read_as_far_as_it_goes() {
         // All of the nodes are there, the seal is not.
         fs::write(&file, &bytes[..bytes.len() - 1500]).expect("writes");
         let listed = run(&["list", text(&file)]);
-        assert_eq!(code(&listed), 0);
+        assert_eq!(code(&listed), 4);
         assert!(out(&listed).contains("nodes/web-2/commands/uptime.txt") && err(&listed).contains("warning: "));
         let cat = run(&["cat", text(&file), "nodes/web-2/commands/uptime.txt"]);
         assert_eq!((code(&cat), out(&cat).as_str()), (0, "up 3 days\n"));
-        let info = json(&["info", text(&file), "--json"]);
+        let told = run(&["info", text(&file), "--json"]);
+        let info: Value = serde_json::from_slice(&told.stdout).expect("one JSON object");
         assert_eq!((&info["name"], &info["request"]["case"]), (&BUNDLE.into(), &"4711".into()));
+        assert!(code(&told) == 4 && info["statement"].is_null(), "{}", err(&told));
         let into = folder.path().join(format!("{format:?}"));
         let extracted = run(&["extract", text(&file), "--into", text(&into)]);
         assert_eq!(code(&extracted), 4, "{}", err(&extracted));
@@ -247,6 +250,55 @@ fn info_tells_who_asked_and_what_became_of_the_nodes() {
     let info = json(&["info", text(&file), "--json"]);
     assert_eq!(info["key"], plan.key.public().to_string());
     assert_eq!(info["nodes"][1]["outcome"], "failed");
+}
+
+#[test]
+fn info_says_the_same_of_standard_input() {
+    let folder = tempfile::tempdir().expect("folder");
+    for format in ALL {
+        let nodes = vec![("web-1", Outcome::Collected), ("web-2", Outcome::Failed)];
+        let file = Plan { nodes, ..Plan::default() }.write(folder.path(), format);
+        let input = || fs::File::open(&file).expect("opens");
+        for form in [&["--json"][..], &[]] {
+            let piped = sheaf(&["info", "-"]).args(form).stdin(input()).output().expect("runs");
+            assert_eq!((code(&piped), err(&piped).as_str()), (0, ""));
+            assert_eq!(out(&piped), out(&run(&[&["info", text(&file)], form].concat())), "{format:?}");
+        }
+        // The seal alone does not do: the manifest must be the one that it names.
+        let mut bytes = fs::read(&file).expect("reads");
+        if format == Format::Tar {
+            let manifest = bytes.windows(11).rposition(|w| w == b"\"no answer\"").expect("there");
+            bytes[manifest + 1] = b'N';
+            fs::write(&file, &bytes).expect("writes");
+            let changed = sheaf(&["info", "-"]).stdin(input()).output().expect("runs");
+            assert!(code(&changed) == 5 && err(&changed).contains("manifest.json"), "{}", err(&changed));
+        }
+    }
+}
+
+#[test]
+fn what_is_no_bundle_is_said_to_be_none() {
+    let folder = tempfile::tempdir().expect("folder");
+    let foreign = |name: &str| {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(3);
+        header.set_mode(0o640);
+        tar.append_data(&mut header, name, &b"abc"[..]).expect("appended");
+        tar.into_inner().expect("finished")
+    };
+    let packed = zstd::encode_all(&foreign("etc/hostname")[..], 3).expect("packed");
+    for (name, bytes) in [("a.tar", foreign("etc/hostname")), ("b.tar", foreign("sheaf-1/x")), ("c.tar.zst", packed)] {
+        let file = folder.path().join(name);
+        fs::write(&file, bytes).expect("writes");
+        let into = folder.path().join("into");
+        for arguments in [&["verify"][..], &["list"], &["info"], &["extract", "--into", text(&into)]] {
+            let output = run(&[arguments, &[text(&file)]].concat());
+            assert_eq!(code(&output), 5, "{name} {arguments:?}: {}", err(&output));
+            let said = out(&output) + &err(&output);
+            assert!(said.contains("this is no bundle of sheaf: "), "{name} {arguments:?}: {said}");
+        }
+    }
 }
 
 #[test]

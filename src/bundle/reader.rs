@@ -78,11 +78,7 @@ impl Reader {
             Err(other) => return Err(ReadError::NoEnd(other.to_string())),
             Ok(found) => found,
         };
-        let (statement, key) = Seal::open(&content)?;
-        if statement.format != FORMAT {
-            let format = crate::report::brief(&statement.format, 40);
-            return Err(ReadError::Damaged(format!("made in format {format}, which this version does not know")));
-        }
+        let (statement, key) = sealed(&content)?;
         let (size, blake3) = (content.len() as u64, blake3::hash(&content).to_hex().to_string());
         let seal = FileRow { path: "SEAL.json".into(), size, blake3, offset, ..FileRow::default() };
         Ok(Self { index, statement, key, seal })
@@ -226,6 +222,19 @@ impl Reader {
     fn content(&mut self, at: u64, size: u64, out: &mut impl Write) -> Result<blake3::Hash, ReadError> {
         copy_out(&mut self.index, at, size, out)
     }
+}
+
+/// What SEAL.json states, and the key that it names.
+///
+/// # Errors
+/// [`ReadError::NoEnd`] when the seal does not hold, [`ReadError::Damaged`] when it is of a format that is not known.
+pub fn sealed(content: &[u8]) -> Result<(Statement, PublicKey), ReadError> {
+    let (statement, key) = Seal::open(content)?;
+    if statement.format != FORMAT {
+        let format = crate::report::brief(&statement.format, 40);
+        return Err(ReadError::Damaged(format!("made in format {format}, which this version does not know")));
+    }
+    Ok((statement, key))
 }
 
 /// Copies bytes of tar and digests them.

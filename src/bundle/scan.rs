@@ -7,9 +7,10 @@ use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use super::Format;
 use super::entry::Head;
 use super::stream::{Event, Parser};
-use super::tape::{Broken, Tape};
+use super::tape::{Broken, Tape, unreadable};
 
 /// Takes what a scan finds.
 pub trait Visitor {
@@ -43,27 +44,62 @@ pub enum Ended {
     Wrong(String),
 }
 
+/// How much of a bundle was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Which format it is.
+    pub format: Format,
+    /// Bytes of the file.
+    pub length: u64,
+    /// Frames; none in a `.tar`.
+    pub frames: usize,
+    /// Bytes of tar.
+    pub tar_length: u64,
+}
+
 /// Scans a bundle.
 ///
 /// # Errors
 /// When the input cannot be read, or the visitor fails.
 pub fn scan(input: impl Read, spool: &Path, visitor: &mut dyn Visitor) -> io::Result<Ended> {
-    match walk(input, spool, visitor) {
-        Ok(()) => Ok(Ended::Well),
-        Err(Broken::Cut(place)) => Ok(Ended::Cut(format!("file ends {place}"))),
-        Err(Broken::Wrong(what)) => Ok(Ended::Wrong(what)),
-        Err(Broken::Io(error)) => Err(error),
+    measured(input, spool, visitor).map(|(ended, _)| ended)
+}
+
+/// The same, and how much was read; nothing where it could not even be told what it is.
+///
+/// # Errors
+/// As [`scan`].
+pub fn measured(input: impl Read, spool: &Path, visitor: &mut dyn Visitor) -> io::Result<(Ended, Option<Extent>)> {
+    let mut tape = match Tape::new(input, spool) {
+        Ok(tape) => tape,
+        Err(broken) => return Ok((ends(broken)?, None)),
+    };
+    let mut tar_length = 0;
+    let ended = match walk(&mut tape, &mut tar_length, visitor) {
+        Ok(()) => Ended::Well,
+        Err(broken) => ends(broken)?,
+    };
+    let extent = Extent { format: tape.format(), length: tape.consumed(), frames: tape.frames(), tar_length };
+    Ok((ended, Some(extent)))
+}
+
+fn ends(broken: Broken) -> io::Result<Ended> {
+    match broken {
+        Broken::Cut(place) => Ok(Ended::Cut(format!("file ends {place}"))),
+        Broken::Wrong(what) => Ok(Ended::Wrong(what)),
+        Broken::Io(error) => Err(error),
     }
 }
 
-fn walk(input: impl Read, spool: &Path, visitor: &mut dyn Visitor) -> Result<(), Broken> {
-    let mut tape = Tape::new(input, spool)?;
+fn walk<R: Read>(tape: &mut Tape<R>, tar_length: &mut u64, visitor: &mut dyn Visitor) -> Result<(), Broken> {
     let mut parser = Parser::default();
-    let mut closed = false;
+    let (mut begun, mut closed) = (false, false);
     while let Some(mut chunk) = tape.chunk()? {
-        while let Some(event) = parser.next(&mut chunk).map_err(|e| Broken::Wrong(e.to_string()))? {
+        *tar_length += chunk.len() as u64;
+        while let Some(event) = parser.next(&mut chunk).map_err(|error| unreadable(begun, &error))? {
             let flow = match event {
                 Event::Head(head) => {
+                    begun = true;
                     let path = head.entry.path.clone();
                     let (bundle, path) = path.as_str().split_once('/').unwrap_or(("", path.as_str()));
                     visitor.head(bundle, path, &head)?

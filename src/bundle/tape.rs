@@ -38,6 +38,11 @@ impl From<FrameError> for Broken {
     }
 }
 
+/// What it means that an entry cannot be read: before the first one has begun, that there is no bundle.
+pub(super) fn unreadable(begun: bool, why: &impl std::fmt::Display) -> Broken {
+    Broken::Wrong(if begun { why.to_string() } else { format!("this is no bundle of sheaf: {why}") })
+}
+
 fn wrong<T>(what: impl Into<String>) -> Result<T, Broken> {
     Err(Broken::Wrong(what.into()))
 }
@@ -82,7 +87,9 @@ impl<R: Read> Tape<R> {
                 done: false,
             };
         } else if !first.starts_with(b"shea") && !first.starts_with(b"REQU") && !first.starts_with(b"././") {
-            return wrong("this is no bundle: it starts neither with a zstd frame nor with REQUEST.json in a tar");
+            return wrong(
+                "this is no bundle of sheaf: it starts neither with a zstd frame nor with REQUEST.json in a tar",
+            );
         }
         Ok(tape)
     }
@@ -95,6 +102,14 @@ impl<R: Read> Tape<R> {
     /// Bytes of the file so far.
     pub fn consumed(&self) -> u64 {
         self.consumed
+    }
+
+    /// Frames so far; none in a `.tar`.
+    pub fn frames(&self) -> usize {
+        match self.form {
+            Form::Tar => 0,
+            Form::TarZst { frames, .. } => frames as usize,
+        }
     }
 
     /// The next chunk of tar: a frame's content, or some of the file; `None` at the end, which for frames was checked then.
@@ -129,7 +144,8 @@ impl<R: Read> Tape<R> {
             Some(_) => {}
         }
         let (length, raw) = loop {
-            match measure(self.rest())? {
+            let measured = measure(self.rest()).map_err(|error| unreadable(self.consumed > 0, &error))?;
+            match measured {
                 Measured::Whole { length, raw } => break (length, raw),
                 Measured::More if self.ended => return Err(Broken::Cut("inside a frame")),
                 Measured::More => self.want(self.rest().len() + 1)?,

@@ -16,7 +16,7 @@ use crate::bundle::names::{key, sorted::Sorted};
 use crate::bundle::outcome::Outcome;
 use crate::bundle::seal::PublicKey;
 use crate::bundle::stream::{Event, Parser};
-use crate::bundle::tape::Broken;
+use crate::bundle::tape::{Broken, unreadable};
 use crate::id::BundleName;
 use crate::report;
 
@@ -128,7 +128,7 @@ impl<'s> Walk<'s> {
             if self.stage == Stage::Closed && !chunk.is_empty() {
                 return wrong("bytes follow the end of the archive");
             }
-            let event = self.parser.next(&mut chunk).map_err(|e| Broken::Wrong(e.to_string()))?;
+            let event = self.parser.next(&mut chunk).map_err(|e| unreadable(self.bundle.is_some(), &e))?;
             match event {
                 None => return Ok(()),
                 Some(Event::Head(head)) => self.head(head)?,

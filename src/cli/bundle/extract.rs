@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -145,16 +145,17 @@ impl ExtractCommand {
         };
         let into = Into::open(&self.into).with_context(|| format!("cannot use the folder {}", self.into.display()))?;
         let wanted = self.paths.iter().map(|path| (path.clone(), false)).collect();
-        let mut extraction = Extraction { into, bundle: String::new(), wanted, files: 0, bytes: 0, open: None };
+        let place = self.into.clone();
+        let mut extraction = Extraction { into, place, bundle: String::new(), wanted, files: 0, bytes: 0, open: None };
         let mut code = ExitCode::SUCCESS;
         match opened {
-            Opened::Whole(mut reader) => {
-                if let Err(error) = extraction.whole(&mut reader) {
-                    return damage(&self.file, error);
-                }
-            }
+            Opened::Whole(mut reader) => match extraction.whole(&mut reader) {
+                Err(ReadError::Io(error)) => return Err(blame(&self.file, error)),
+                Err(error) => return damage(&self.file, error),
+                Ok(()) => {}
+            },
             Opened::Front(input) => {
-                let end = scan(input, &spool(), &mut extraction).with_context(|| self.file.display().to_string())?;
+                let end = scan(input, &spool(), &mut extraction).map_err(|error| blame(&self.file, error))?;
                 if end != Ended::Well {
                     code = ended(&self.file, &end);
                 }
@@ -184,12 +185,66 @@ impl ExtractCommand {
 /// Extraction of some or all files.
 struct Extraction {
     into: Into,
+    place: PathBuf,
     bundle: String,
     /// What was asked for, and whether it was there.
     wanted: Vec<(String, bool)>,
     files: u64,
     bytes: u64,
-    open: Option<(BufWriter<File>, EntryHead)>,
+    open: Option<(Target, EntryHead)>,
+}
+
+/// A file that is being written, whose name is in what goes wrong with it: else the bundle would be blamed.
+struct Target {
+    file: BufWriter<File>,
+    path: PathBuf,
+}
+
+/// A file cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {}", path.display())]
+struct Unwritten {
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl Target {
+    fn named(&self, source: io::Error) -> io::Error {
+        unwritten(self.path.clone(), source)
+    }
+
+    /// Writes what is left, and stamps it.
+    fn close(mut self, head: &EntryHead) -> io::Result<()> {
+        let done = self.file.flush().and_then(|()| stamp(self.file.get_ref(), head));
+        done.map_err(|error| self.named(error))
+    }
+}
+
+impl Write for Target {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes).map_err(|error| self.named(error))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush().map_err(|error| self.named(error))
+    }
+}
+
+fn unwritten(path: PathBuf, source: io::Error) -> io::Error {
+    let kind = source.kind();
+    let source = match kind {
+        io::ErrorKind::AlreadyExists => io::Error::new(kind, format!("{source}; extract into an empty folder")),
+        _ => source,
+    };
+    io::Error::new(kind, Unwritten { path, source })
+}
+
+/// Says whether it is the bundle that cannot be read, or a file that cannot be written.
+fn blame(bundle: &Path, error: io::Error) -> anyhow::Error {
+    match error.downcast::<Unwritten>() {
+        Ok(unwritten) => unwritten.into(),
+        Err(error) => anyhow::Error::new(error).context(bundle.display().to_string()),
+    }
 }
 
 impl Extraction {
@@ -237,17 +292,17 @@ impl Extraction {
         wants
     }
 
-    fn create(&mut self, path: &str, mode: u32) -> io::Result<BufWriter<File>> {
+    fn create(&mut self, path: &str, mode: u32) -> io::Result<Target> {
         let whole = EntryPath::parse(&format!("{}/{path}", self.bundle)).map_err(io::Error::other)?;
-        let file = self.into.create(&whole, mode);
-        let named =
-            |e: io::Error| io::Error::new(e.kind(), format!("cannot write {whole}: {e}; extract into an empty folder"));
-        file.map(|file| BufWriter::with_capacity(64 << 10, file)).map_err(named)
+        let path = self.place.join(whole.as_str());
+        match self.into.create(&whole, mode) {
+            Ok(file) => Ok(Target { file: BufWriter::with_capacity(64 << 10, file), path }),
+            Err(error) => Err(unwritten(path, error)),
+        }
     }
 
-    fn close(&mut self, file: BufWriter<File>, head: &EntryHead) -> io::Result<()> {
-        let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-        stamp(&file, head)?;
+    fn close(&mut self, file: Target, head: &EntryHead) -> io::Result<()> {
+        file.close(head)?;
         self.files += 1;
         self.bytes += head.size;
         Ok(())
@@ -261,7 +316,10 @@ impl Visitor for Extraction {
         if self.wants(path) {
             match head.kind {
                 Kind::File => self.open = Some((self.create(path, head.entry.mode)?, head.entry.clone())),
-                Kind::Folder => self.into.folder(head.entry.path.as_str()).map(drop)?,
+                Kind::Folder => {
+                    let path = head.entry.path.as_str();
+                    self.into.folder(path).map_err(|error| unwritten(self.place.join(path), error))?;
+                }
             }
         }
         Ok(ControlFlow::Continue(()))
@@ -279,5 +337,25 @@ impl Visitor for Extraction {
             self.close(file, &head)?;
         }
         Ok(ControlFlow::Continue(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report;
+
+    #[test]
+    fn a_full_disk_is_not_the_bundles_fault() {
+        let full = File::options().write(true).open("/dev/full").expect("a full device");
+        let mut target = Target { file: BufWriter::with_capacity(4, full), path: "case/x/REQUEST.json".into() };
+        let error = target.write_all(b"more than it takes").expect_err("full");
+        let said = report::chain(blame(Path::new("b.tar.zst"), error).as_ref());
+        assert!(said.starts_with("cannot write case/x/REQUEST.json: No space left"), "{said}");
+        let error = io::Error::new(io::ErrorKind::InvalidData, "cannot be read");
+        assert_eq!(report::chain(blame(Path::new("b.tar.zst"), error).as_ref()), "b.tar.zst: cannot be read");
+        let there = unwritten("case/x".into(), io::ErrorKind::AlreadyExists.into());
+        let said = report::chain(blame(Path::new("b.tar.zst"), there).as_ref());
+        assert_eq!(said, "cannot write case/x: entity already exists; extract into an empty folder");
     }
 }

@@ -13,16 +13,20 @@ use serde_json::{Value, json};
 use super::{Opened, damage, ended, open, spool};
 use crate::bundle::Format;
 use crate::bundle::entry::Head;
-use crate::bundle::manifest::lines::Row;
-use crate::bundle::manifest::{NodeRow, Request};
-use crate::bundle::reader::{ReadError, Reader};
-use crate::bundle::scan::{Visitor, scan};
+use crate::bundle::manifest::lines::{Lines, Row};
+use crate::bundle::manifest::{NodeRow, Request, Statement};
+use crate::bundle::reader::{ReadError, Reader, sealed};
+use crate::bundle::scan::{Ended, Extent, Visitor, measured};
+use crate::bundle::seal::PublicKey;
 use crate::bundle::slice::Slice;
 use crate::report::escape;
 
 /// Show who asked for a bundle, when, and what became of each node
 #[derive(Debug, Args)]
 #[command(after_help = "What the seal states is shown as it stands; `sheaf bundle verify` says whether it holds.
+
+Exit codes:
+  0 its seal is there, whatever it states   4 cut before it: what is there is shown   5 corrupt   1 cannot be read
 
 Examples:
   sheaf bundle info bundle.tar.zst
@@ -74,71 +78,106 @@ impl InfoCommand {
         match open(&self.file)? {
             Opened::Whole(mut reader) => match told(&mut reader) {
                 Err(error) => return damage(&self.file, error),
-                Ok(told) if self.json => writeln!(out, "{}", whole_json(&reader, &told))?,
-                Ok(told) => out.write_all(whole_text(&reader, &told).as_bytes())?,
+                Ok(told) => self.whole(&mut out, &Seal::of(&reader), &told)?,
             },
             Opened::Front(input) => {
                 let mut seen = Seen::default();
-                let end = scan(input, &spool(), &mut seen)?;
-                let _ = ended(&self.file, &end);
+                let (end, extent) = measured(input, &spool(), &mut seen)?;
+                let code = ended(&self.file, &end);
                 let request: Request = match serde_json::from_slice(&seen.request) {
                     Ok(request) => request,
-                    Err(_) => return damage(&self.file, ReadError::Damaged("it has no REQUEST.json".to_owned())),
+                    Err(_) => {
+                        let none = "this is no bundle of sheaf: it has no REQUEST.json";
+                        return damage(&self.file, ReadError::Damaged(none.to_owned()));
+                    }
                 };
-                if self.json {
-                    writeln!(out, "{}", front_json(&request, &seen))?;
-                } else {
-                    out.write_all(front_text(&request, &seen).as_bytes())?;
+                match extent.filter(|_| end == Ended::Well) {
+                    Some(extent) => match seen.passed.sealed(request, extent) {
+                        Ok((seal, told)) => self.whole(&mut out, &seal, &told)?,
+                        Err(ReadError::NoEnd(why)) => return damage(&self.file, ReadError::Damaged(why)),
+                        Err(error) => return damage(&self.file, error),
+                    },
+                    None if self.json => writeln!(out, "{}", front_json(&request, &seen))?,
+                    None => out.write_all(front_text(&request, &seen).as_bytes())?,
                 }
+                return Ok(code);
             }
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn whole(&self, out: &mut impl Write, seal: &Seal, told: &Told) -> io::Result<()> {
+        match self.json {
+            true => writeln!(out, "{}", whole_json(seal, told)),
+            false => out.write_all(whole_text(seal, told).as_bytes()),
+        }
+    }
+}
+
+/// What stands at a bundle's end, and how long it is.
+struct Seal {
+    statement: Statement,
+    key: PublicKey,
+    extent: Extent,
+}
+
+impl Seal {
+    fn of(reader: &Reader) -> Self {
+        let index = reader.index();
+        let (length, tar_length) = (index.length(), index.tar_length());
+        let extent = Extent { format: index.format(), length, frames: index.frames(), tar_length };
+        Self { statement: reader.statement().clone(), key: reader.key(), extent }
+    }
+}
+
+impl Told {
+    fn add(&mut self, row: Row) {
+        match row {
+            Row::File(row) => {
+                self.files += 1;
+                self.bytes = self.bytes.saturating_add(row.size);
+                row.window.iter().for_each(|slice| self.windows.add(slice));
+                *self.outcomes.entry(row.outcome.to_string()).or_default() += 1;
+            }
+            Row::Source(row) => *self.outcomes.entry(row.outcome.to_string()).or_default() += 1,
+            Row::Node(row) => self.nodes.push(row),
+        }
     }
 }
 
 fn told(reader: &mut Reader) -> Result<Told, ReadError> {
     let mut told = Told { request: reader.request()?, ..Told::default() };
     reader.rows(|row| {
-        match row.parse()? {
-            Row::File(row) => {
-                told.files += 1;
-                told.bytes += row.size;
-                row.window.iter().for_each(|slice| told.windows.add(slice));
-                *told.outcomes.entry(row.outcome.to_string()).or_default() += 1;
-            }
-            Row::Source(row) => *told.outcomes.entry(row.outcome.to_string()).or_default() += 1,
-            Row::Node(row) => told.nodes.push(row),
-        }
+        told.add(row.parse()?);
         Ok(ControlFlow::Continue(()))
     })?;
     Ok(told)
 }
 
-fn whole_json(reader: &Reader, told: &Told) -> Value {
+fn whole_json(seal: &Seal, told: &Told) -> Value {
     json!({
-        "name": reader.statement().bundle,
-        "format": reader.index().format(),
-        "length": reader.index().length(),
-        "frames": reader.index().frames(),
+        "name": seal.statement.bundle,
+        "format": seal.extent.format,
+        "length": seal.extent.length,
+        "frames": seal.extent.frames,
         "files": told.files,
         "bytes": told.bytes,
         "outcomes": told.outcomes,
         "windows": told.windows,
         "nodes": told.nodes,
         "request": told.request,
-        "statement": reader.statement(),
-        "key": reader.key().to_string(),
+        "statement": seal.statement,
+        "key": seal.key.to_string(),
     })
 }
 
-fn whole_text(reader: &Reader, told: &Told) -> String {
-    let (index, statement) = (reader.index(), reader.statement());
+fn whole_text(Seal { statement, key, extent }: &Seal, told: &Told) -> String {
     let mut text = request_text(&told.request);
-    let length = HumanBytes(index.length());
-    let size = match index.format() {
+    let length = HumanBytes(extent.length);
+    let size = match extent.format {
         Format::Tar => format!("tar, {length}"),
         Format::TarZst => {
-            format!("tar.zst, {length} in {} frames for {} of tar", index.frames(), HumanBytes(index.tar_length()))
+            format!("tar.zst, {length} in {} frames for {} of tar", extent.frames, HumanBytes(extent.tar_length))
         }
     };
     field(&mut text, "format", &size);
@@ -152,7 +191,7 @@ fn whole_text(reader: &Reader, told: &Told) -> String {
     }
     field(&mut text, "sealed", &format!("{} as {}", statement.sealed_at, statement.verdict));
     field(&mut text, "reason", &statement.reason);
-    field(&mut text, "key", &reader.key().to_string());
+    field(&mut text, "key", &key.to_string());
     field(&mut text, "nodes", &format!("{} of {} collected", statement.nodes_collected, statement.nodes));
     for node in &told.nodes {
         let size = HumanBytes(node.bytes);
@@ -184,31 +223,101 @@ fn field(text: &mut String, name: &str, value: &str) {
     }
 }
 
+/// Manifest and seal as they pass by: both hold for a bundle that came whole.
+#[derive(Default)]
+struct Passed {
+    told: Told,
+    manifest: Option<(Lines, blake3::Hasher)>,
+    /// What is wrong with the manifest.
+    fault: Option<ReadError>,
+    seal: Vec<u8>,
+}
+
+impl Passed {
+    fn manifest(&mut self, data: &[u8]) {
+        let Some((lines, digest)) = &mut self.manifest else { return };
+        digest.update(data);
+        let fed = lines.feed::<ReadError>(data, |row| {
+            let row = row.parse()?;
+            if !matches!(row, Row::Node(_)) || self.told.nodes.len() < NODES {
+                self.told.add(row);
+            }
+            Ok(())
+        });
+        if let Err(fault) = fed {
+            (self.manifest, self.fault) = (None, Some(fault));
+        }
+    }
+
+    /// What can be told by the seal, of which the manifest must be.
+    fn sealed(&mut self, request: Request, extent: Extent) -> Result<(Seal, Told), ReadError> {
+        if let Some(fault) = self.fault.take() {
+            return Err(fault);
+        }
+        let (statement, key) = sealed(&self.seal)?;
+        let damaged = |what: &str| ReadError::Damaged(what.to_owned());
+        let (lines, digest) = self.manifest.take().ok_or_else(|| damaged("it has no manifest.json"))?;
+        lines.finish()?;
+        if digest.finalize().to_hex().as_str() != statement.manifest {
+            return Err(damaged("manifest.json is not what its digest says"));
+        }
+        Ok((Seal { statement, key, extent }, Told { request, ..std::mem::take(&mut self.told) }))
+    }
+}
+
 /// What a scan tells of a bundle without its end.
 #[derive(Default)]
 struct Seen {
     request: Vec<u8>,
-    in_request: bool,
+    within: Within,
+    passed: Passed,
     /// Whole files of each node, and their bytes.
     nodes: BTreeMap<String, (u64, u64)>,
     open: Option<(String, u64)>,
 }
 
-/// Nodes and bytes of request that are kept at most: the file is not to be trusted.
+/// The file whose content passes by.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Within {
+    Request,
+    Manifest,
+    Seal,
+    #[default]
+    Other,
+}
+
+/// Nodes and bytes of request or seal that are kept at most: the file is not to be trusted.
 const NODES: usize = 100_000;
 const REQUEST: usize = 8 << 20;
 
 impl Visitor for Seen {
-    fn head(&mut self, _: &str, path: &str, head: &Head) -> io::Result<ControlFlow<()>> {
-        self.in_request = path == "REQUEST.json";
+    fn head(&mut self, bundle: &str, path: &str, head: &Head) -> io::Result<ControlFlow<()>> {
+        self.within = match path {
+            "REQUEST.json" => Within::Request,
+            "manifest.json" => Within::Manifest,
+            "SEAL.json" => Within::Seal,
+            _ => Within::Other,
+        };
+        if self.within == Within::Manifest {
+            self.passed.manifest = Some((Lines::new(bundle), blake3::Hasher::new()));
+        }
         let node = path.strip_prefix("nodes/").and_then(|rest| rest.split_once('/')).map(|(node, _)| node.to_owned());
         self.open = node.map(|node| (node, head.entry.size));
         Ok(ControlFlow::Continue(()))
     }
 
     fn data(&mut self, data: &[u8]) -> io::Result<()> {
-        if self.in_request && self.request.len() + data.len() <= REQUEST {
-            self.request.extend_from_slice(data);
+        let kept = match self.within {
+            Within::Request => &mut self.request,
+            Within::Seal => &mut self.passed.seal,
+            Within::Manifest => {
+                self.passed.manifest(data);
+                return Ok(());
+            }
+            Within::Other => return Ok(()),
+        };
+        if kept.len() + data.len() <= REQUEST {
+            kept.extend_from_slice(data);
         }
         Ok(())
     }

@@ -22,6 +22,9 @@ use crate::report;
 #[derive(Debug, Args)]
 #[command(after_help = "Each line is size, outcome and path, separated by tabs when piped.
 
+Exit codes:
+  0 whole   4 cut: what is there is listed   5 corrupt   1 cannot be read
+
 Examples:
   sheaf bundle list bundle.tar.zst
   sheaf bundle list bundle.tar.zst --node web-1
@@ -58,14 +61,14 @@ impl ListCommand {
         };
         let folder = self.node.as_ref().map(|node| format!("nodes/{node}/"));
         let mut rows = Rows { out: io::BufWriter::new(stdout), form, folder, printed: 0 };
+        let mut code = ExitCode::SUCCESS;
         let done = match opened {
             Opened::Whole(mut reader) => rows.of_manifest(&mut reader),
             Opened::Front(input) => {
                 let mut scanned = Scanned { rows: &mut rows, open: None };
                 let end = scan(input, &spool(), &mut scanned)?;
                 scanned.cut()?;
-                // What is there was listed, which is what was asked for; how it ended is a warning.
-                let _ = ended(&self.file, &end);
+                code = ended(&self.file, &end);
                 if matches!(end, Ended::Wrong(_)) && rows.printed == 0 {
                     Err(ReadError::Damaged("nothing in it can be read".into()))
                 } else {
@@ -81,7 +84,7 @@ impl ListCommand {
             let file = self.file.display();
             anyhow::bail!("{file} has no file of node {node}; `sheaf bundle info {file}` names its nodes");
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(code)
     }
 }
 
