@@ -107,7 +107,14 @@ sed -i '1i names = ["sheaf.guest"]' /etc/sheaf/coordinator.toml
 holds "the coordinator reloads" systemctl reload $coordinator
 comes "and is reached by the new name, with a new certificate" 20 by_its_new_name
 holds "without a restart, either" test "$(pid $coordinator)" = "$was"
-sed -i '/^names = /d' /etc/sheaf/coordinator.toml
+sed -i -e '1i nmaes = []' -e '/^names = /d' /etc/sheaf/coordinator.toml
+holds "a coordinator with a misspelt key does not start" not systemctl restart $coordinator
+holds "and is not tried again and again" eval "is $coordinator ActiveState failed && is $coordinator ExecMainStatus 78"
+systemctl status --no-pager $coordinator >/payload/status-text
+holds "systemctl status says which key" says 'did you mean .names' /payload/status-text
+sed -i '/^nmaes = /d' /etc/sheaf/coordinator.toml
+holds "it starts when that is mended" systemctl restart $coordinator
+comes "and the agent is connected again" 60 online node-1
 
 # --- upgrade ----------------------------------------------------------------------------------------
 printf '\n# edited by hand\n' >>/etc/sheaf/agent.toml

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
+use crate::agent::source::measure::{self, TextError};
+
 /// A configuration of people's hands is never longer.
 const LONGEST: u64 = 1 << 20;
 
@@ -24,16 +26,12 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file says something that makes no sense.
-    #[error("{}:{line}:{column}: {message}", .path.display())]
+    #[error("{}: {error}", .path.display())]
     Parse {
         /// The file.
         path: PathBuf,
-        /// Line, from 1.
-        line: usize,
-        /// Column, from 1.
-        column: usize,
-        /// What is wrong.
-        message: String,
+        /// Where and why, in the words that the agent has for its own.
+        error: TextError,
     },
 }
 
@@ -53,14 +51,7 @@ pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
 }
 
 fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigError> {
-    toml::from_str(text).map_err(|error| {
-        let before = &text[..text.floor_char_boundary(error.span().map_or(0, |span| span.start))];
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
-        // One line: the library's own may add an excerpt below.
-        let message = error.message().replace('\n', ", ");
-        ConfigError::Parse { path: path.to_owned(), line, column, message }
-    })
+    measure::parse(text).map_err(|error| ConfigError::Parse { path: path.to_owned(), error })
 }
 
 #[cfg(test)]
@@ -80,14 +71,13 @@ mod tests {
     fn an_unknown_key_is_named_with_file_and_line() {
         let error = parse::<Settings>(Path::new("x.toml"), "port = 1\n\nprot = 2\n").expect_err("unknown key");
         let text = error.to_string();
-        assert!(text.starts_with("x.toml:3:1: "), "{text}");
-        assert!(text.contains("`prot`") && text.contains("`port`"), "{text}");
+        assert_eq!(text, "x.toml: line 3: unknown key `prot`; did you mean `port`?");
     }
 
     #[test]
     fn a_value_that_does_not_fit_is_placed() {
         let error = parse::<Settings>(Path::new("x.toml"), "port = 70000\n").expect_err("too large");
-        assert!(error.to_string().starts_with("x.toml:1:8: "), "{error}");
+        assert!(error.to_string().starts_with("x.toml: line 1: "), "{error}");
     }
 
     #[test]

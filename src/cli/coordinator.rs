@@ -26,11 +26,20 @@ use crate::telemetry;
 /// Where the packages put the configuration.
 const CONFIG: &str = "/etc/sheaf/coordinator.toml";
 
+/// What `coordinator run` ends with when only an administrator can mend it, as sysexits has it: the unit does not start it again then.
+const NOT_SET_UP: u8 = 78;
+
 /// `sheaf coordinator …`
 #[derive(Debug, Subcommand)]
 pub enum CoordinatorCommand {
     /// Run the coordinator until it is told to stop
-    #[command(after_help = "Example:\n  sheaf coordinator run --config /etc/sheaf/coordinator.toml")]
+    #[command(
+        after_help = "Exit codes: 0 told to stop, 78 the configuration, a certificate or the master key cannot be used (the unit does not
+start it again), 1 anything else.
+
+Example:
+  sheaf coordinator run --config /etc/sheaf/coordinator.toml"
+    )]
     Run(RunCommand),
     /// Prepare the state: keys, the cluster `default`, and the first admin
     #[command(after_help = "Examples:
@@ -92,14 +101,22 @@ impl CoordinatorCommand {
 
 impl RunCommand {
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let config = load(self.config.as_deref())?;
+        let loaded =
+            load(self.config.as_deref()).and_then(|config| Ok((telemetry::rules(config.log.as_deref())?, config)));
+        let (rules, config) = match loaded {
+            Ok(loaded) => loaded,
+            Err(error) => return Ok(not_set_up(error.as_ref())),
+        };
         raise_file_limit(config.limits.connections as u64);
         let shutdown = Shutdown::new();
         shutdown.on_signals()?;
         // Watched before anything takes its time: unwatched, the signal would end the process.
         let hangups = shutdown.on_hangup()?;
-        telemetry::follow(telemetry::rules(config.log.as_deref())?);
-        let bound = init::start(&config, Clock::system(), shutdown.clone()).await?;
+        telemetry::follow(rules);
+        let bound = match init::start(&config, Clock::system(), shutdown.clone()).await {
+            Err(error) if error.is_setup() => return Ok(not_set_up(&error)),
+            bound => bound?,
+        };
         let verbs = bound.verbs.clone();
         let reloader = open(bound);
         notify(&[NotifyState::Ready]);
@@ -113,6 +130,14 @@ impl RunCommand {
         }
         anyhow::bail!("not everything had ended when the time to stop was over")
     }
+}
+
+/// Says what an administrator has to do, where one looks: in the log, and in `systemctl status`.
+fn not_set_up(error: &dyn std::error::Error) -> ExitCode {
+    let reason = report::chain(error);
+    error!("not started: {reason}");
+    notify(&[NotifyState::Status(&format!("not started: {}", report::brief(&reason, 700)))]);
+    ExitCode::from(NOT_SET_UP)
 }
 
 /// Each agent holds a connection: takes as many open files as the system grants this process, and says when those are too few.

@@ -111,6 +111,19 @@ pub enum SetupError {
     Refused(#[from] Refusal),
 }
 
+impl SetupError {
+    /// Whether only an administrator can mend it: what the next try would find is the same.
+    pub fn is_setup(&self) -> bool {
+        match self {
+            Self::Config(_) | Self::Vault(_) | Self::Tls(_) | Self::OutOfTime { .. } => true,
+            Self::File { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
+            }
+            _ => false,
+        }
+    }
+}
+
 /// State, keys and files, as every start finds or makes them.
 struct Ground {
     store: Store,
