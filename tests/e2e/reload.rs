@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 
 use crate::kit::tree::host_root;
 use crate::kit::{SHEAF, Site, state_file, text, wait_for};
@@ -12,20 +12,26 @@ use crate::kit::{SHEAF, Site, state_file, text, wait_for};
 struct Systemd {
     socket: UnixDatagram,
     told: Vec<String>,
+    /// How many of these messages there were at each sign of life.
+    beats: Vec<usize>,
 }
 
 impl Systemd {
     fn at(path: &Path) -> Self {
         let socket = UnixDatagram::bind(path).expect("a socket");
         socket.set_nonblocking(true).expect("set");
-        Self { socket, told: Vec::new() }
+        Self { socket, told: Vec::new(), beats: Vec::new() }
     }
 
-    /// All messages so far.
+    /// All messages so far but the signs of life.
     fn told(&mut self) -> &[String] {
         let mut buffer = [0; 4096];
         while let Ok(read) = self.socket.recv(&mut buffer) {
-            self.told.push(String::from_utf8_lossy(&buffer[..read]).into_owned());
+            let message = String::from_utf8_lossy(&buffer[..read]).into_owned();
+            match message.trim_end() {
+                "WATCHDOG=1" => self.beats.push(self.told.len()),
+                _ => self.told.push(message),
+            }
         }
         &self.told
     }
@@ -43,6 +49,41 @@ impl Systemd {
         }
         count
     }
+}
+
+/// What a unit of `Type=notify` lives by: each state at its time, and a sign of life in between.
+fn lives_by_the_book(systemd: &mut Systemd, hang_up: impl FnOnce(), stop: impl FnOnce() -> ExitStatus) {
+    wait_for("it is ready", || systemd.told().iter().any(|message| message.contains("READY=1")));
+    hang_up();
+    wait_for("the reload is over", || systemd.reloads() == 1);
+    wait_for("a sign of life after it", || {
+        let told = systemd.told().len();
+        systemd.beats.last() == Some(&told)
+    });
+    let status = stop();
+    assert!(status.success(), "{status}");
+    let told = systemd.told().to_vec();
+    let states = ["READY=1", "RELOADING=1", "STOPPING=1"];
+    let states: Vec<&str> = told.iter().flat_map(|m| m.lines()).filter(|line| states.contains(line)).collect();
+    assert_eq!(states, ["READY=1", "RELOADING=1", "READY=1", "STOPPING=1"], "{told:?}");
+}
+
+#[test]
+fn both_daemons_tell_systemd_of_their_lives_in_order() {
+    let mut site = Site::start("");
+    let root = site.folder.path().join("root");
+    host_root(&root, 21, &[("x.log", 5000)]);
+    let socket = site.folder.path().join("agent.notify");
+    let mut systemd = Systemd::at(&socket);
+    let node = std::cell::RefCell::new(site.node("node", &root, site.agents));
+    node.borrow_mut().start_under(&socket);
+    lives_by_the_book(&mut systemd, || node.borrow().hang_up(), || node.borrow_mut().stop());
+
+    let socket = site.folder.path().join("coordinator.notify");
+    let mut systemd = Systemd::at(&socket);
+    site.restart_under(&socket);
+    let site = std::cell::RefCell::new(site);
+    lives_by_the_book(&mut systemd, || site.borrow().hang_up(), || site.borrow_mut().stop());
 }
 
 fn append(path: &Path, line: &str) {

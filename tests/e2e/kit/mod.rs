@@ -6,7 +6,7 @@ pub mod tree;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -64,9 +64,14 @@ impl Site {
         self.coordinator.wait().expect("reaped");
         let mut command = Command::new(SHEAF);
         command.args(["coordinator", "run", "--config"]).arg(self.folder.path().join("coordinator.toml"));
-        command.env("NOTIFY_SOCKET", systemd);
+        command.env("NOTIFY_SOCKET", systemd).env("WATCHDOG_USEC", WATCHDOG);
         self.coordinator = spawn(&mut command, self.folder.path(), "coordinator");
         wait_for("the coordinator answers again", || self.sheaf(&["cluster", "list"]).status.success());
+    }
+
+    /// Stops the coordinator as `systemctl stop` does.
+    pub fn stop(&mut self) -> ExitStatus {
+        stop(&mut self.coordinator)
     }
 
     /// Sends the coordinator what `systemctl reload` sends.
@@ -170,6 +175,9 @@ impl Drop for Site {
     }
 }
 
+/// How often what stands in for systemd wants to hear of a daemon, microseconds.
+const WATCHDOG: &str = "300000";
+
 /// A node; its agent ends with the value.
 pub struct Node {
     pub folder: PathBuf,
@@ -189,7 +197,13 @@ impl Node {
     pub fn start_under(&mut self, systemd: &Path) {
         let mut command = Command::new(AGENT);
         command.args(["run", "--config"]).arg(&self.config).env("NOTIFY_SOCKET", systemd);
+        command.env("WATCHDOG_USEC", WATCHDOG);
         self.child = Some(spawn(&mut command, &self.folder, "agent"));
+    }
+
+    /// Stops the agent as `systemctl stop` does.
+    pub fn stop(&mut self) -> ExitStatus {
+        stop(self.child.as_mut().expect("it runs"))
     }
 
     /// Sends the agent what `systemctl reload` sends.
@@ -274,8 +288,17 @@ pub fn full_disk(program: &str, kib: u32) -> Command {
 }
 
 fn hang_up(child: &Child) {
+    send(child, nix::sys::signal::Signal::SIGHUP);
+}
+
+fn stop(child: &mut Child) -> ExitStatus {
+    send(child, nix::sys::signal::Signal::SIGTERM);
+    child.wait().expect("reaped")
+}
+
+fn send(child: &Child, signal: nix::sys::signal::Signal) {
     let id = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("a process id"));
-    nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGHUP).expect("sent");
+    nix::sys::signal::kill(id, signal).expect("sent");
 }
 
 fn spawn(command: &mut Command, folder: &Path, name: &str) -> Child {
