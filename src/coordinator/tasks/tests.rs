@@ -195,6 +195,12 @@ async fn only_legal_steps_are_taken() {
         }
     }
     assert!(matches!(tasks.begin(TaskId(999)).await, Err(Refusal::NotFound(_))));
+    let id = tasks.create(wanted()).await.expect("made");
+    for to in [TaskState::Processing, TaskState::Done] {
+        tasks.to(id, to).await.expect("legal");
+    }
+    let Err(Refusal::Conflict(why)) = tasks.to(id, TaskState::Cancelling).await else { panic!("it is over") };
+    assert_eq!(why, format!("task {id} is over: it is done"));
 }
 
 #[tokio::test]
