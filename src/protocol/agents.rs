@@ -83,6 +83,9 @@ pub struct Hello {
     /// Deployments that the node keeps.
     #[serde(default)]
     pub deployments: Vec<Kept>,
+    /// Whether it takes out what a request asks for in [`Order::redact`]: an agent from before that would give it away.
+    #[serde(default)]
+    pub redacts_asked: bool,
     /// The node's clock, milliseconds since 1970.
     pub clock_ms: i64,
     /// Tasks this process is still working on, with the attempt.

@@ -1,5 +1,6 @@
 //! The agent as it is: its own bundles, and its daemon against a real coordinator over real TLS, through a line that is cut.
 
+mod asked;
 mod check;
 mod control;
 mod daemon;

@@ -175,7 +175,9 @@ impl Entries {
             _ => exact.or_else(program),
         };
         if message == Message::Begin {
-            known.map(|number| self.keys.remove(number));
+            if let Some(number) = known {
+                self.keys.remove(number);
+            }
             if self.keys.len() == KEYS {
                 self.keys.remove(0);
             }

@@ -4,7 +4,7 @@
 //! closed: what cannot be redacted is withheld and says so. It never opens a source that was not handed to it.
 //!
 //! A secret gives way to a marker that says what it was, `[redacted:password]`, and is counted under that name. What is taken out: private
-//! keys (PEM, OpenSSH, PGP; over lines, on one line with `\n`, or in base64); credentials in headers, cookies and URLs; values of settings
+//! keys (PEM, OpenSSH, PGP; over lines, over entries of the journal, on one line with `\n`, or in base64); credentials in headers, cookies and URLs; values of settings
 //! whose name says that they are secret (`key=value`, YAML, JSON at any depth of escaping, XML, environments, command lines); stored
 //! passwords; tokens known by their shape. What only speaks of a secret (`password authentication failed`) stays as it is, byte by byte.
 //!

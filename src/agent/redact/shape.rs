@@ -17,7 +17,7 @@ const HASH: &str = concat!(
 );
 
 /// The same as web frameworks write them: `pbkdf2_sha256$<rounds>$<salt>$<hash>`, from the first `$`.
-const FRAMEWORK: &str = r"\$[0-9]{1,9}\$[^\s:$]{1,64}\$[A-Za-z0-9+/=]{16,}";
+const FRAMEWORK: &str = r"\$[0-9]{1,9}\$[^\s:$]+\$[A-Za-z0-9+/=]{16,}";
 
 static HASHES: LazyLock<Regex> = LazyLock::new(|| anchored(HASH));
 static FRAMEWORKS: LazyLock<Regex> = LazyLock::new(|| anchored(FRAMEWORK));

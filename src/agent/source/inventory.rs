@@ -135,6 +135,7 @@ impl Inventory {
             collectors: this.collectors,
             packs: this.packs,
             deployments: this.deployments,
+            redacts_asked: true,
             clock_ms,
             working,
         }

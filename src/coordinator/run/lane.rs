@@ -39,6 +39,9 @@ const PROGRESS: std::time::Duration = std::time::Duration::from_secs(5);
 const DRIP: u64 = 64;
 const PAUSES: std::time::Duration = std::time::Duration::from_secs(3600);
 
+/// Why a node is left out whose agent would ignore what the request asks to take out.
+const UNABLE: &str = "its agent is too old to take out what this request asks for; update it, or ask without --redact";
+
 /// Why a node's part ended.
 #[derive(Debug)]
 pub(super) enum End {
@@ -228,6 +231,9 @@ impl Lane {
         if let Some(online) = self.run.roll.online(&self.node) {
             self.row.agent_version = online.hello.agent_version.clone();
             self.row.clock_offset_ms = online.clock_offset_ms;
+            if !self.run.redact.is_empty() && !online.hello.redacts_asked {
+                return Err(End::Lost(UNABLE.to_owned()));
+            }
         }
         self.order();
         Ok(())

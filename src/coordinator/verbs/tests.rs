@@ -38,6 +38,7 @@ fn hello() -> Hello {
         clock_ms: 0,
         packs: Vec::new(),
         deployments: Vec::new(),
+        redacts_asked: true,
         working: Vec::new(),
     }
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::label::Label;
 
 /// Counts up whenever a row is added, or takes out something else than before.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// A built-in rule.
 pub(super) struct Rule {
@@ -71,7 +71,7 @@ pub(super) enum How {
     Netrc,
     /// The pattern's group, in the line around the literal.
     Line {
-        /// All of the line.
+        /// All of the line. Counted repetitions are kept small in these: each count is a copy in the compiled pattern.
         pattern: &'static str,
     },
     /// What the pattern matches, or its group, from some bytes before the literal on.

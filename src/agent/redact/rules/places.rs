@@ -156,7 +156,7 @@ pub(super) const RULES: &[Rule] = &[
         marks: &[Label::Password],
         literals: &[":*:", ":543"],
         how: How::Line {
-            pattern: r"(?-u)\A(?:[^:\\\s#]|\\.){1,255}:(?:\*|[0-9]{1,5}):(?:[^:\\\s]|\\.){1,128}:(?:[^:\\\s]|\\.){1,128}:((?:[^:\\\s]|\\.){1,1024})\r?\z",
+            pattern: r"(?-u)\A(?:[^:\\\s#]|\\.)+:(?:\*|[0-9]{1,5}):(?:[^:\\\s]|\\.)+:(?:[^:\\\s]|\\.)+:((?:[^:\\\s]|\\.)+)\r?\z",
         },
     },
     Rule {
@@ -165,7 +165,7 @@ pub(super) const RULES: &[Rule] = &[
         example: "bob:«abJnggxhB/yWI»:19000:0:99999:7:::",
         marks: &[Label::PasswordHash],
         literals: &[":99999:"],
-        how: How::Line { pattern: r"(?-u)\A[^:\s]{1,64}:!?([^:$!*\s]{13,128}):[0-9]*:[0-9]*:99999:[0-9:]*\r?\z" },
+        how: How::Line { pattern: r"(?-u)\A[^:\s]+:!?([^:$!*\s]{13,}):[0-9]*:[0-9]*:99999:[0-9:]*\r?\z" },
     },
     Rule {
         name: "snmp-user",

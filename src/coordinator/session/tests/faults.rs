@@ -12,6 +12,7 @@ use crate::bundle::outcome::{Outcome, Verdict};
 use crate::coordinator::run::{Event, StartError, StepState, TaskEnd};
 use crate::limits::SEGMENT_RAW;
 use crate::protocol::agents::Down;
+use crate::protocol::redaction::AskedRule;
 
 #[tokio::test(start_paused = true)]
 async fn a_node_that_never_connects_is_skipped_and_says_so_in_the_bundle() {
@@ -31,6 +32,23 @@ async fn a_node_that_never_connects_is_skipped_and_says_so_in_the_bundle() {
     let (state, data) = rig.over("ghost").await;
     assert_eq!(state, StepState::Failed);
     assert!(data["error"].as_str().is_some_and(|error| error.contains("not connected")), "{data}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_agent_knows_no_rules_of_requests_is_left_out_where_there_are_any() {
+    let rig = Rig::new(|_| {});
+    let (new, _old) = (rig.agent("new").await, rig.agent("old").await.of_old().await);
+    let rule = AskedRule::parse("customer=customer=(\\w+)").expect("a rule");
+    let started = rig.try_start_without(Format::TarZst, &["new", "old"], vec![rule.clone()]);
+    let reading = rig.reading(started.expect("a download"));
+    let mut new = new.ordered().await;
+    assert_eq!(new.order.as_ref().expect("an order").redact, [rule]);
+    new.files(&[("x", b"1")]).await;
+    new.finish().await;
+    let bundle = reading.bundle().await;
+    assert_eq!((bundle.verdict, &bundle.node("old")["outcome"]), (Verdict::Partial, &json!("skipped")));
+    assert!(bundle.warnings.contains("old: skipped: its agent is too old"), "{}", bundle.warnings);
+    assert_eq!(bundle.node("new")["outcome"], "collected");
 }
 
 #[tokio::test(start_paused = true)]

@@ -39,6 +39,7 @@ use crate::id::{ClusterId, NodeName, TaskId};
 use crate::limits::SEGMENT_RAW;
 use crate::protocol::agents::{Down, Finish, Hello, Order};
 use crate::protocol::join::{JoinReply, JoinRequest};
+use crate::protocol::redaction::AskedRule;
 use crate::shutdown::Shutdown;
 
 /// Long enough for any machine; only a fault waits for it.
@@ -159,6 +160,16 @@ impl Rig {
     }
 
     pub(super) fn try_start(&self, format: Format, nodes: &[&str]) -> Result<Download, StartError> {
+        self.try_start_without(format, nodes, Vec::new())
+    }
+
+    /// The same for a request that has something taken out.
+    pub(super) fn try_start_without(
+        &self,
+        format: Format,
+        nodes: &[&str],
+        redact: Vec<AskedRule>,
+    ) -> Result<Download, StartError> {
         let watch = Watch { log: self.journal.clone(), stop: self.stop.clone() };
         let spec = BundleSpec {
             task: TaskId(7),
@@ -166,7 +177,7 @@ impl Rig {
             nodes: nodes.iter().map(|node| name(node).into()).collect(),
             node_filter: Vec::new(),
             collectors: Vec::new(),
-            redact: Vec::new(),
+            redact,
             budgets: Default::default(),
             window: Default::default(),
             format,
@@ -179,7 +190,11 @@ impl Rig {
 
     /// Begins a download whose reader reads at once.
     pub(super) fn start(&self, format: Format, nodes: &[&str]) -> Reading {
-        let download = self.try_start(format, nodes).expect("a download");
+        self.reading(self.try_start(format, nodes).expect("a download"))
+    }
+
+    /// Reads a download at once.
+    pub(super) fn reading(&self, download: Download) -> Reading {
         let task = tokio::spawn(read_all(download.body));
         Reading { task, key: self.key.clone(), spool: self.spool.path().to_owned() }
     }
@@ -389,6 +404,12 @@ impl Agent {
         Self::begin_with(router, &node, Hello { working, ..hello(instance) }).await
     }
 
+    /// A new process of an agent that knows nothing of rules in requests.
+    pub(super) async fn of_old(self) -> Self {
+        let Self { router, node, .. } = self;
+        Self::begin_with(router, &node, Hello { redacts_asked: false, ..hello(Uuid::new_v4()) }).await
+    }
+
     /// A new process in place of this one.
     pub(super) async fn restarted(self) -> Self {
         let Self { router, node, .. } = self;
@@ -541,6 +562,7 @@ pub(super) fn hello(instance: Uuid) -> Hello {
         clock_ms: Clock::system().now_ms(),
         packs: Vec::new(),
         deployments: Vec::new(),
+        redacts_asked: true,
         working: Vec::new(),
     }
 }
