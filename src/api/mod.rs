@@ -18,7 +18,9 @@ use axum::response::Response;
 use axum::routing::MethodRouter;
 
 use crate::coordinator::verbs::Verbs;
-use crate::protocol::agents::OWN;
+
+/// What the paths of the agents' listener begin with, of which nothing is here.
+const AGENTS: &str = "/agent/";
 
 /// All routes of the public listener.
 pub fn mount(verbs: Verbs) -> Router {
@@ -41,7 +43,7 @@ pub fn exchange(verbs: Verbs) -> MethodRouter {
 
 /// Each dialect says in its own words that there is no such route.
 async fn unknown(uri: Uri) -> Response {
-    if uri.path().starts_with(OWN) {
+    if uri.path().starts_with(AGENTS) {
         return native::agents_listener();
     }
     match room(uri.path()) {
