@@ -101,6 +101,8 @@ pub struct Walk<'a> {
     /// Declared roots without links.
     roots: Vec<PathBuf>,
     entered: HashSet<u64>,
+    /// What was shown as missed: a folder that is entered in several ways has each fact once.
+    told: HashSet<u64>,
     matched: bool,
 }
 
@@ -134,7 +136,17 @@ impl<'a> Walk<'a> {
         visit: &'a mut dyn FnMut(Seen) -> ControlFlow<()>,
         opens: bool,
     ) -> Self {
-        Self { ground, files, met, visit, opens, roots: Vec::new(), entered: HashSet::new(), matched: false }
+        Self {
+            ground,
+            files,
+            met,
+            visit,
+            opens,
+            roots: Vec::new(),
+            entered: HashSet::new(),
+            told: HashSet::new(),
+            matched: false,
+        }
     }
 
     fn begin(self, collector: &Collector) -> ControlFlow<(), bool> {
@@ -404,6 +416,11 @@ impl<'a> Walk<'a> {
 
     fn show(&mut self, path: &Path, outcome: Outcome, reason: String) -> ControlFlow<()> {
         self.matched = true;
+        let mut fact = DefaultHasher::new();
+        (path, &reason).hash(&mut fact);
+        if !self.told.insert(fact.finish()) {
+            return ControlFlow::Continue(());
+        }
         (self.visit)(Seen::Missed { path: path.to_owned(), outcome, reason })
     }
 }

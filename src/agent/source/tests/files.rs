@@ -79,9 +79,13 @@ fn loops_of_folders_end() {
     symlink(".", fixture.path("/var/log/app/self")).expect("a link");
     symlink("/var/log", fixture.path("/var/log/app/top")).expect("a link");
     symlink("circle.log", fixture.path("/var/log/circle.log")).expect("a link");
-    let taken = fixture.collect(LOGS);
+    symlink("nowhere", fixture.path("/var/log/app/dangling.log")).expect("a link");
+    let taken =
+        fixture.collect("roots = [\"/var/log\"]\n[[files]]\npaths = [\"/var/log/**\", \"/var/log/*/*/*.log\"]\n");
     assert_eq!(taken.order, ["files/var/log/app/a.log"]);
     taken.skipped("files/var/log/circle.log", "in a circle");
+    taken.skipped("files/var/log/app/dangling.log", "link to nothing");
+    assert_eq!(taken.notes.len(), 2, "each fact once, however often the folder is entered: {:?}", taken.notes);
 }
 
 #[test]
