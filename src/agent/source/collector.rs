@@ -73,6 +73,7 @@
 
 mod address;
 mod blocks;
+mod code;
 mod each;
 mod lines;
 mod rules;

@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
 use super::blocks::{Command, Files, Http, Journal, When};
-use super::{Collector, CollectorError, Declared, Each, Names};
+use super::{Collector, CollectorError, Declared, Each, Names, code};
 use crate::agent::source::{command, condition, template};
 use crate::report;
 
@@ -117,6 +117,9 @@ impl Faults {
             let place = Place::Block("commands", command.name.to_string());
             if command.argv.first().is_some_and(|program| template::names(program).count() > 0) {
                 faults.put(&place, "the program must not come from a property");
+            }
+            if let Some(problem) = code::fault(command) {
+                faults.put(&place, problem);
             }
             if command.each.is_some() && declared.properties.contains_key(template::EACH) {
                 faults.put(&place, "each is what it is run for; the property needs another name");

@@ -96,9 +96,9 @@ fn a_command_is_run_for_each_name_and_bounded_in_number_and_time() {
         each = {{ lines_of = ["sh", "-c", "echo why >&2; exit 7"], pattern = "[a-z]+" }}
         [[commands]]
         name = "slow"
-        argv = ["sh", "-c", "sleep 1000 # {{{{each}}}}"]
+        argv = ["sleep", "100{{{{each}}}}"]
         timeout = "200ms"
-        each = {{ lines_of = ["printf", 'a\nb\nc\nd\ne\nf\n'], pattern = "[a-z]" }}
+        each = {{ lines_of = ["printf", '1\n2\n3\n4\n5\n6\n'], pattern = "[0-9]" }}
     "#
     );
     let taken = take(&own(), &plan(&lines), &mut |_| {});
