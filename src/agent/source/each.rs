@@ -179,6 +179,10 @@ mod tests {
         assert_eq!(picked.left_out.as_deref(), Some("only the first 2 of 3 are asked for"));
         std::fs::create_dir(root.path().join("sys/none")).expect("a folder");
         assert_eq!(names_of("/sys/none"), Err("nothing in /sys/none is what it is run for".to_owned()));
+        let wide = each("names_in = \"/sys/block\"\npattern = \"[a-z.]+\"");
+        let picked = with(root.path(), |conditions| names_in(Path::new("/sys/block"), &wide, conditions));
+        assert_eq!(picked.expect("names").names, ["sda", "sdaa", "sdb"], "neither the folder nor the one above it");
+        assert_eq!(taken("..\nweb\n.\n", &wide).names, ["web"]);
         assert!(names_of("/sys/absent").expect_err("not there").starts_with("/sys/absent: "));
     }
 
@@ -213,6 +217,7 @@ mod tests {
                 let path = format!("commands/x/{}.txt.err", file_name(name));
                 proptest::prop_assert_eq!(path.matches('/').count(), 2);
                 proptest::prop_assert!(EntryPath::parse(&path).is_ok(), "{}", path);
+                proptest::prop_assert!(!matches!(name.as_str(), "." | ".."));
                 match program_for(&program, name) {
                     Ok(one) => {
                         let expected = [format!("--id={name}"), name.clone(), "{{other}}".to_owned()];

@@ -2,7 +2,8 @@
 //!
 //! Templates come from collector files, values were taken by their properties; what goes out is plain text for one place. A value never
 //! becomes more than its place: in a path it is part of one component and no wildcard, in a command part of one argument and no option,
-//! among units one name. Nothing here is ever seen by a shell.
+//! among units one name. Nothing here is ever seen by a shell: a collector
+//! whose command would hand a template to one is refused when its file is read.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +11,7 @@ use serde::Deserialize;
 
 use super::glob::Pattern;
 use super::property::Filled;
+use crate::report;
 
 /// The place of what a command is run for.
 pub(super) const EACH: &str = "each";
@@ -132,7 +134,17 @@ pub(super) fn fill(text: &str, values: &Values, place: For) -> Result<Vec<String
             None => return Err(format!("`{name}` has no value")),
         }
     }
+    filled.iter().try_for_each(|one| no_steps(text, one))?;
     Ok(filled)
+}
+
+/// Where a template names a path, what is filled in stays in its folder: no component of `.` or `..` comes from a value.
+fn no_steps(template: &str, filled: &str) -> Result<(), String> {
+    let steps = |text: &str| text.split('/').filter(|part| matches!(*part, "." | "..")).count();
+    match template.contains('/') && steps(filled) > steps(template) {
+        true => Err(format!("a value makes `.` or `..` a part of the path `{}`", report::brief(template, 200))),
+        false => Ok(()),
+    }
 }
 
 /// Fills in what a command is run for, and nothing else: what stands there besides was filled in before.
@@ -148,6 +160,7 @@ pub(super) fn fill_each(text: &str, each: &str) -> Result<String, String> {
             Piece::Text(text) => filled.push_str(text),
         }
     }
+    no_steps(text, &filled)?;
     Ok(filled)
 }
 
@@ -161,13 +174,13 @@ fn put(text: &mut String, name: &str, value: &str, place: For) -> Result<(), Str
     if value.contains('\0') {
         return fail("must hold no zero byte");
     }
+    if matches!(value, "." | "..") {
+        return fail("must not be `.` or `..`");
+    }
     match place {
         For::Path | For::Unit => {
             if value.is_empty() || value.contains('/') {
                 return fail("stands for one name: it must not be empty or hold a `/`");
-            }
-            if matches!(value, "." | "..") {
-                return fail("must not be `.` or `..`");
             }
             if value.contains(['*', '?', '[', ']', '{', '}', '\\']) {
                 return fail("must hold no wildcards: `* ? [ ] { } \\`");
@@ -214,6 +227,19 @@ mod tests {
         for text in ["; rm -rf /", "$(reboot)", "a b", "`x`", "|", "../x", "*"] {
             assert_eq!(one("{{v}}", text, For::Argument), Ok(vec![text.to_owned()]), "one argument, whatever it holds");
         }
+        for (text, value) in [
+            ("{{v}}", ".."),
+            ("{{v}}", "."),
+            ("/dev/{{v}}", ".."),
+            ("/dev/{{v}}", "../etc"),
+            ("/dev/.{{v}}/x", "."),
+            ("--at=/x/{{v}}", "a/.."),
+        ] {
+            assert!(one(text, value, For::Argument).is_err(), "{text} {value}");
+            assert!(fill_each(&text.replace("{{v}}", "{{each}}"), value).is_err(), "{text} {value}");
+        }
+        assert_eq!(one("/x/../{{v}}", "..a", For::Argument), Ok(vec!["/x/../..a".to_owned()]));
+        assert!(one("/var/.{{v}}/x", ".", For::Path).is_err());
         assert!(one("{{v}}", "-rf", For::Argument).is_err());
         assert!(one("{{v}}{{v}}", "--x", For::Argument).is_err());
         assert_eq!(one("--level={{v}}", "-1", For::Argument), Ok(vec!["--level=-1".to_owned()]));

@@ -64,7 +64,8 @@ impl TryFrom<Raw> for Each {
 impl Each {
     /// Whether a command may be run for this name.
     pub fn takes(&self, name: &str) -> bool {
-        (1..=BYTES).contains(&name.len()) && self.rule.takes(name)
+        // A folder lists itself and the one above it, and no pattern may mean those.
+        (1..=BYTES).contains(&name.len()) && !matches!(name, "." | "..") && self.rule.takes(name)
     }
 
     /// Whether it would be run for what no command should get.
