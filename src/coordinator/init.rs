@@ -116,6 +116,7 @@ impl SetupError {
     pub fn is_setup(&self) -> bool {
         match self {
             Self::Config(_) | Self::Vault(_) | Self::Tls(_) | Self::OutOfTime { .. } => true,
+            Self::Store(StoreError::Exposed(_)) => true,
             Self::File { source, .. } => {
                 matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
             }

@@ -48,7 +48,8 @@ impl Fixture {
 
     /// The files of its bundle below the node's folder, and why sources are not among them.
     fn collect(&self) -> (BTreeMap<String, Vec<u8>>, BTreeMap<String, String>) {
-        let path = self.folder.path().join("own.tar.zst");
+        let own = tempfile::tempdir_in(self.folder.path()).expect("a folder");
+        let path = own.path().join("own.tar.zst");
         let collection = Collection::prepare(self.config.clone(), Wanted { window: Asked::ALL, ..Wanted::default() })
             .expect("prepared");
         collection.into_file(&path, &CancellationToken::new(), &mut |_| ()).expect("collected");
