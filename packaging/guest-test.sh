@@ -53,8 +53,8 @@ holds "the agent starts" systemctl start $agent
 online() { sheaf node show "$1" | grep -q 'state *online'; }
 comes "it is connected" 30 online node-1
 holds "it is the program that has nothing but the agent" test "$(readlink "/proc/$(pid $agent)/exe")" = /usr/bin/sheaf-agent
-holds "both services are in one slice" eval "is $agent Slice sheaf.slice && is $coordinator Slice sheaf.slice"
-holds "which can be bounded" eval "systemctl set-property --runtime sheaf.slice MemoryMax=512M && is sheaf.slice MemoryMax $((512 << 20))"
+holds "each service has its slice" eval "is $agent Slice sheaf-agent.slice && is $coordinator Slice sheaf-coordinator.slice"
+holds "both can be bounded together" eval "systemctl set-property --runtime sheaf.slice MemoryMax=512M && is sheaf.slice MemoryMax $((512 << 20)) && is sheaf-agent.slice Slice sheaf.slice"
 holds "it has a user of its own" test "$(ps -o user:20= -p "$(pid $agent)" | tr -d ' ')" = sheaf-agent
 
 # --- a bundle ---------------------------------------------------------------------------------------
