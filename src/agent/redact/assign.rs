@@ -6,6 +6,7 @@
 use super::label::Label;
 use super::name::{self, Named};
 use super::open::{self, Open};
+use super::scan::Found;
 use super::text::{self, Edit, Quote, has};
 use super::value::{self, Place};
 
@@ -31,7 +32,7 @@ struct Name<'a> {
 }
 
 /// Finds the setting whose name holds `hit`.
-pub(super) fn find(hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
+pub(super) fn find(hay: &[u8], hit: usize, found: &mut Found) {
     let Some((start, end)) = name_around(hay, hit) else { return };
     let Some((at, separator, quoted)) = separator(hay, start, end) else { return };
     if separator == Separator::Gap && !takes_gap(hay, start, end) {
@@ -42,7 +43,7 @@ pub(super) fn find(hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
     if is_folder(&hay[start + bare..end], &hay[at..]) || is_pam(&hay[text::line_start(hay, start)..start]) {
         return;
     }
-    Name { hay, start, end, named }.value(at, separator, quoted, edits);
+    Name { hay, start, end, named }.value(at, separator, quoted, &mut found.edits);
 }
 
 /// `PWD=/root`, as sudo and every environment have it.
@@ -283,7 +284,12 @@ impl Name<'_> {
             let query = self.start > 0 && matches!(hay[self.start - 1], b'?' | b'&' | b';');
             value::bare_end(hay, start, query, text::enclosing(hay, self.start).is_some())
         };
-        self.take(place, start, end, open, edits);
+        // `password=hash("x")`: what is handed over is the secret.
+        let called = hay[start..end].strip_suffix(b"(").filter(|name| name.iter().all(|b| text::is_name(*b)));
+        match Quote::at(hay, end).filter(|_| called.is_some_and(|name| !name.is_empty())) {
+            Some((quote, inner)) => self.quoted(Place::Sure, quote, inner, edits),
+            None => self.take(place, start, end, open, edits),
+        }
     }
 
     /// The value of a command's option, or of a word that takes one after a blank.
@@ -304,13 +310,57 @@ impl Name<'_> {
         } else if hay.get(at) == Some(&b'-') {
             return;
         }
-        let end = at
-            + hay[at..]
-                .iter()
-                .take_while(|b| !b.is_ascii_whitespace() && !matches!(b, 0 | b'"' | b'\'' | b'`'))
-                .count();
-        let open = (end == hay.len()).then_some(Open::Bare);
+        if let Some((quote, inner)) = self.argument(at) {
+            if hay.get(inner) != Some(&b'-') {
+                self.quoted(Place::Option, quote, inner, edits);
+            }
+            return;
+        }
+        let word =
+            hay[at..].iter().take_while(|b| !b.is_ascii_whitespace() && !matches!(b, 0 | b'"' | b'\'' | b'`')).count();
+        let (end, open) = match self.rest_of_word(at, at + word) {
+            Some(rest) => rest,
+            None => {
+                let end = self.in_list(at, at + word);
+                (end, (end == hay.len()).then_some(Open::Bare))
+            }
+        };
         self.take(Place::Option, at, end, open, edits);
+    }
+
+    /// Where the next argument's text begins, as the audit log writes a command: `a1="--password" a2="x"`.
+    fn argument(&self, at: usize) -> Option<(Quote, usize)> {
+        let hay = self.hay;
+        let own = self.start > 1 && &hay[self.start - 2..self.start] == b"=\"" && hay[at] == b'a';
+        let digits = hay[at + 1..].iter().take(4).take_while(|b| b.is_ascii_digit()).count();
+        let named = own && digits > 0 && hay.get(at + 1 + digits) == Some(&b'=');
+        Quote::at(hay, at + digits + 2).filter(|_| named)
+    }
+
+    /// Where a word goes to in which a quoted part follows `=`, as in `x="y z"`.
+    fn rest_of_word(&self, at: usize, end: usize) -> Option<(usize, Option<Open>)> {
+        let hay = self.hay;
+        let slashes = hay[at..end].iter().rev().take_while(|b| **b == b'\\').count();
+        let (quote, inner) = Quote::at(hay, end - slashes).filter(|_| hay[at..end - slashes].ends_with(b"="))?;
+        // Base64 ends in `=` too, right before the quote that closes the text around it.
+        let ends = |b: &u8| b.is_ascii_whitespace() || matches!(b, 0 | b',' | b'}' | b')' | b']' | b';');
+        if hay.get(inner).is_none_or(ends) || slashes == 0 && text::enclosing(hay, at) == Some(quote.mark) {
+            return None;
+        }
+        let (end, open) = open::quoted(quote, hay, inner);
+        let closing = if open.is_none() && Quote::at(hay, end).is_some() { quote.slashes + 1 } else { 0 };
+        Some((end + closing, open))
+    }
+
+    /// The end of a word without the bracket that closes a list around it, as in `args=[--password x]`.
+    fn in_list(&self, at: usize, end: usize) -> usize {
+        let line = &self.hay[text::line_start(self.hay, self.start)..self.start];
+        let open = memchr::memrchr2(b'[', b']', line).is_some_and(|found| line[found] == b'[');
+        let marker = super::label::marker_length(&self.hay[at..end]).unwrap_or(0);
+        match memchr::memchr(b']', &self.hay[at + marker..end]).map(|close| close + marker) {
+            Some(close) if open && close > 0 && value::closes(self.hay, at + close) => at + close,
+            _ => end,
+        }
     }
 
     fn take(&self, place: Place, start: usize, end: usize, open: Option<Open>, edits: &mut Vec<Edit>) {

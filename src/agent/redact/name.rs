@@ -141,6 +141,8 @@ pub(super) struct Named {
     pub(super) plural: bool,
     /// Just `pass`, which is also the opposite of `fail`.
     pub(super) pass: bool,
+    /// A session's id, which short ones of logins are too.
+    pub(super) login: bool,
 }
 
 /// What `name` names, if it is a secret.
@@ -162,6 +164,8 @@ pub(super) fn classify(name: &[u8]) -> Option<Named> {
     let pass_word = before.is_some_and(|b| b.ends_with("pass")) && matches!(word, "word" | "wd" | "phrase" | "code");
     let label = if pass_word {
         Label::Password
+    } else if word == "id" {
+        before.filter(|head| head.ends_with("session")).map(|_| Label::Token)?
     } else if word == "key" {
         before.filter(|head| KEY_HEADS.contains(head)).map(|_| Label::Key)?
     } else if word == "signature" {
@@ -171,7 +175,7 @@ pub(super) fn classify(name: &[u8]) -> Option<Named> {
     } else {
         ENDS.iter().find(|(end, _)| word.ends_with(end)).map(|(_, label)| *label)?
     };
-    Some(Named { label, plural, pass: word == "pass" && before.is_none() })
+    Some(Named { label, plural, pass: word == "pass" && before.is_none(), login: word == "id" })
 }
 
 fn neutral(word: &str) -> bool {
@@ -223,6 +227,9 @@ mod tests {
             ("client-key-data", Label::Key),
             ("clientSecret", Label::Secret),
             ("SharedAccessSignature", Label::Signature),
+            ("session_id", Label::Token),
+            ("sessionId", Label::Token),
+            ("phpsessid", Label::Token),
         ] {
             assert_eq!(classify(name.as_bytes()).map(|n| n.label), Some(label), "{name}");
         }

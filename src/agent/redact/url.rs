@@ -23,7 +23,7 @@ pub(super) fn find(hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
     };
     let end = last_at(hay, hit);
     let info = &hay[start..end];
-    if label::is_marker(info) {
+    if label::is_marker(info) || is_address(info) {
         return;
     }
     let Some(colon) = memchr::memchr(b':', info) else {
@@ -54,6 +54,14 @@ fn last_at(hay: &[u8], hit: usize) -> usize {
 fn is_port(text: &[u8]) -> bool {
     let digits = text.iter().take_while(|b| b.is_ascii_digit()).count();
     (1..=5).contains(&digits) && text.get(digits).is_some_and(|b| matches!(b, b'/' | b'?' | b'#'))
+}
+
+/// `[::1]:80/path@…`: a host's address, and the `@` belongs to a path.
+fn is_address(text: &[u8]) -> bool {
+    let Some(rest) = text.strip_prefix(b"[") else { return false };
+    let digits = rest.iter().take_while(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.')).count();
+    let Some(port) = rest[digits..].strip_prefix(b"]") else { return false };
+    digits > 1 && (port.first() == Some(&b'/') || port.strip_prefix(b":").is_some_and(is_port))
 }
 
 /// `${PASSWORD}`, `****`: no secret, or none any more.

@@ -94,9 +94,16 @@ fn closed(hay: &[u8], at: usize) -> bool {
     })
 }
 
+/// Whether nothing but what ends a list follows a bracket at `at`.
+pub(super) fn closes(hay: &[u8], at: usize) -> bool {
+    let rest = hay[at..].iter().take(8).find(|b| !matches!(b, b']' | b'}' | b')'));
+    rest.is_none_or(|b| b.is_ascii_whitespace() || matches!(b, 0 | b',' | b';' | b'"' | b'\'' | b'`' | b'\\'))
+}
+
 /// Words that stand where a value would, and are none.
-const NO_VALUE: [&str; 21] = [
+const NO_VALUE: [&str; 22] = [
     "null",
+    "(null)",
     "nil",
     "none",
     "true",
@@ -199,7 +206,7 @@ pub(super) fn is_secret(value: &[u8], place: Place, named: Named) -> bool {
     if NO_VALUE.contains(&word.as_str()) {
         return false;
     }
-    if count(value, named) || object(value, named) || constant(value, named) {
+    if count(value, named) || object(value, named) || constant(value, named) || kind(&word, named) {
         return false;
     }
     let first = word.split([' ', ',']).next().unwrap_or_default();
@@ -231,9 +238,12 @@ fn masked(value: &[u8]) -> bool {
 /// `${NAME}`, `{{ name }}`, `%s`: the value is put in elsewhere.
 fn placeholder(value: &[u8]) -> bool {
     let between = |open: &[u8], close: &[u8]| value.starts_with(open) && value.ends_with(close);
-    let variable = value
-        .strip_prefix(b"$")
-        .is_some_and(|name| !name.is_empty() && name.iter().all(|b| b.is_ascii_uppercase() || *b == b'_'));
+    let variable = value.strip_prefix(b"$").is_some_and(|name| {
+        !name.is_empty()
+            && (name.iter().all(|b| b.is_ascii_uppercase() || *b == b'_')
+                // Of a statement or a script.
+                || name.len() < 3 && name.iter().all(u8::is_ascii_digit))
+    });
     variable
         || between(b"${", b"}")
         || between(b"$(", b")")
@@ -251,14 +261,22 @@ fn path(value: &[u8]) -> bool {
 
 /// A number that counts secrets, or tests that passed.
 fn count(value: &[u8], named: Named) -> bool {
-    // `12 checked` is said of several.
-    let value = if named.plural { value.split(|b| *b == b' ').next().unwrap_or(value) } else { value };
+    // `12 checked` is said of several, `12 fail: 3` of tests.
+    let tests = named.pass
+        && [b" fail".as_slice(), b" skip", b" error"].iter().any(|w| memchr::memmem::find(value, w).is_some());
+    let value = if named.plural || tests { value.split(|b| *b == b' ').next().unwrap_or(value) } else { value };
     let digits = value.iter().all(|b| b.is_ascii_digit() || *b == b'.');
     let small = digits && value.len() < 6;
     match named.label {
         label::Label::Password => small && (named.plural || named.pass),
         _ => digits && (small || named.plural),
     }
+}
+
+/// `token: simple`: which sort of tokens there are; `session_id=c2`: the number of a login.
+fn kind(word: &str, named: Named) -> bool {
+    named.login && word.len() < 8
+        || named.label == label::Label::Token && matches!(word, "simple" | "jwt" | "bearer" | "opaque")
 }
 
 /// `apiKey=FETCH`: a constant of a program.

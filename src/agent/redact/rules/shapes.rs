@@ -10,7 +10,7 @@ pub(super) const RULES: &[Rule] = &[
         removes: "AWS access key ids, and the secret key beside one",
         example: "«AKIAIOSFODNN7EXAMPLE»,«wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY»",
         marks: &[Label::AwsKey],
-        literals: &["AKI", "ASI"],
+        literals: &["AKIA", "ASI"],
         how: How::Shape {
             back: 0,
             pattern: r#"A[KS]IA[0-9A-Z]{16}(?:["' \t]{0,2}[,:;/| \t]["' \t]{0,2}([A-Za-z0-9/+]{40})(?:[^A-Za-z0-9/+=]|$))?"#,
@@ -91,7 +91,7 @@ pub(super) const RULES: &[Rule] = &[
         removes: "API keys, access tokens and client secrets of Google's cloud",
         example: "maps?v=1 «AIzaSyA0123456789abcdefghijABCDEFGHIJ01»",
         marks: &[Label::GoogleKey],
-        literals: &["AIz", "ya2", "GOC"],
+        literals: &["AIza", "ya2", "GOC"],
         how: How::Shape {
             back: 0,
             pattern: r"(?:AIza[A-Za-z0-9_-]{35}|ya29\.[A-Za-z0-9_-]{20,}|GOCSPX-[A-Za-z0-9_-]{20,})",
@@ -128,6 +128,39 @@ pub(super) const RULES: &[Rule] = &[
         marks: &[Label::CloudToken],
         literals: &["dop_v1_", "sk-ant-", "sk-proj-"],
         how: How::Shape { back: 0, pattern: r"(?:dop_v1_[a-f0-9]{32,}|sk-(?:ant|proj)-[A-Za-z0-9_-]{20,})" },
+    },
+    Rule {
+        name: "service-token",
+        removes: "tokens of SendGrid, Hugging Face, Databricks, Grafana and Shopify",
+        example: "sent with «SG.abcdefghijklmnopqrstuv.ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789abcdefg»",
+        marks: &[Label::CloudToken],
+        literals: &["SG.", "hf_", "dapi", "glc_", "glsa_", "shpat_", "shpca_", "shppa_", "shpss_"],
+        how: How::Shape {
+            back: 0,
+            pattern: concat!(
+                r"(?:SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{32,64}|hf_[A-Za-z]{30,40}|dapi[a-f0-9]{32}(?:-[0-9])?",
+                r"|glc_[A-Za-z0-9+/=]{32,}|glsa_[A-Za-z0-9]{32}_[A-Fa-f0-9]{8}|shp(?:at|ca|pa|ss)_[A-Fa-f0-9]{32,})",
+            ),
+        },
+    },
+    Rule {
+        name: "chat-hook",
+        removes: "addresses at which Telegram and Teams take messages",
+        example: "POST https://api.telegram.org/bot«123456789:AAEabcdefghijklmnopqrstuvwxyzABCDEF»/sendMessage",
+        marks: &[Label::CloudToken],
+        literals: &["telegram.org/bot", "office.com/webhookb2/"],
+        how: How::Shape {
+            back: 0,
+            pattern: r"(?:telegram\.org/bot|office\.com/webhookb2/)([0-9]{6,12}:[A-Za-z0-9_-]{30,}|[A-Za-z0-9-]{32,}@[A-Za-z0-9@/-]{16,})",
+        },
+    },
+    Rule {
+        name: "discord-hook",
+        removes: "addresses at which Discord takes messages",
+        example: "https://discord.com/api/webhooks/«123456789012345678/abcdefghijklmnopqrstuvwxyzABCDEFGH»",
+        marks: &[Label::CloudToken],
+        literals: &["scord.com/api/webhooks/", "scordapp.com/api/webhooks/"],
+        how: How::Shape { back: 2, pattern: r"discord(?:app)?\.com/api/webhooks/([0-9]{10,}/[A-Za-z0-9_-]{30,})" },
     },
     Rule {
         name: "age-key",
