@@ -24,6 +24,8 @@ pub const PAX_BYTES: usize = 8 << 10;
 pub const NODE_ENTRIES: u64 = 1_000_000;
 /// Declared bytes of one node at most, unless configured.
 pub const NODE_BYTES: u64 = 64 << 30;
+/// Least bytes of one node that a budget or a limit may say: node.json and REDACTION.json find room in it, whatever else does not.
+pub const LEAST_BUDGET: u64 = 64 << 10;
 /// Nodes that send at the same time; the rest queue.
 pub const ACTIVE_NODES: usize = 16;
 /// Bytes of segments the coordinator holds in memory for all tasks together.

@@ -332,8 +332,14 @@ impl AgentConfig {
         if let Some(finding) = redact::lint(&self.redact.rules).into_iter().find(|finding| finding.refused) {
             return fail("redact.rules", format!("`{}`: {}", finding.rule, finding.problem));
         }
-        if self.limits.entries == 0 || self.limits.total_bytes == 0 {
-            return fail("limits", "total_bytes and entries must not be 0".into());
+        if self.limits.entries == 0 {
+            return fail("limits", "entries must not be 0".into());
+        }
+        if self.limits.total_bytes < limits::LEAST_BUDGET {
+            return fail(
+                "limits",
+                "total_bytes must be 64KiB at least, in which what stands in every bundle has room".into(),
+            );
         }
         self.history.check()?;
         Ok(())
@@ -408,7 +414,11 @@ mod tests {
                 "agent.toml: line 3: unknown key `patern`; did you mean `pattern`?",
             ),
             ("[redact]\noff = true", "agent.toml: line 2: unknown key `off`, expected `rules`"),
-            ("[limits]\nentries = 0", "limits: total_bytes and entries must not be 0"),
+            ("[limits]\nentries = 0", "limits: entries must not be 0"),
+            (
+                "[limits]\ntotal_bytes = \"63KiB\"",
+                "limits: total_bytes must be 64KiB at least, in which what stands in every bundle has room",
+            ),
             ("[history]\nshort = \"1ms\"", "history.short: must be 100ms at least"),
             ("[history]\nlong = \"5s\"", "history.long: must not be less than `history.short`"),
             ("[history]\nlong_keep = \"60d\"", "history.long_keep: comes to 86400 samples; there may be at most 20000"),

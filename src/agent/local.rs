@@ -30,7 +30,7 @@ use crate::floor::Floor;
 use crate::id::{BundleName, NodeName};
 use crate::protocol::questions::Deployment;
 use crate::window::{Asked, WindowError};
-use crate::{report, state};
+use crate::{limits, report, state};
 
 /// Name of the seal key in the state folder.
 const KEY: &str = "seal.key";
@@ -64,6 +64,11 @@ pub enum LocalError {
     /// The output's file is there, and may be the only bundle of the incident.
     #[error("{} is there already; name another file, or remove it first", .0.display())]
     Exists(PathBuf),
+    /// The budget holds less than what stands in every bundle.
+    #[error(
+        "a budget of {0} bytes is too small: node.json and REDACTION.json alone need room; give 64K at least, or none"
+    )]
+    Budget(u64),
     /// The pipeline gave up.
     #[error(transparent)]
     Pipeline(#[from] Pipeline),
@@ -147,6 +152,9 @@ impl Collection {
     /// # Errors
     /// When the root cannot be read, or a collector is not declared.
     pub fn prepare(config: AgentConfig, wanted: Wanted) -> Result<Self, LocalError> {
+        if let Some(budget) = wanted.budget.filter(|bytes| *bytes < limits::LEAST_BUDGET) {
+            return Err(LocalError::Budget(budget));
+        }
         let host = Host::open(&config.host_root).map_err(|error| LocalError::Root(config.host_root.clone(), error))?;
         let library = Library::of(&config);
         let declared = library.declared();

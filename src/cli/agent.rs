@@ -128,7 +128,7 @@ pub struct CollectCommand {
     /// Run the jobs of a deployment that this node keeps, with its properties
     #[arg(long, value_name = "NAME")]
     deployment: Option<String>,
-    /// Bytes to collect at most, before compression, such as 500M; oldest logs are left out first
+    /// Bytes to collect at most, before compression, such as 500M (64K at least); oldest logs are left out first
     #[arg(long, value_name = "SIZE", value_parser = crate::agent::source::measure::size)]
     budget: Option<u64>,
     #[command(flatten)]
@@ -289,7 +289,6 @@ fn not_set_up(error: &dyn std::error::Error) -> ExitCode {
 
 fn collect(command: CollectCommand) -> anyhow::Result<ExitCode> {
     let config = command.configured.load()?;
-    anyhow::ensure!(command.budget != Some(0), "a budget of 0 bytes holds nothing; leave it out for none");
     let wanted = Wanted {
         collectors: command.collectors,
         deployment: command.deployment,

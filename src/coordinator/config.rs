@@ -246,6 +246,8 @@ impl CoordinatorConfig {
             ("limits.silence_secs", l.silence_secs),
             ("limits.patience_secs", l.patience_secs),
             ("limits.node_mib", l.node_mib),
+            ("bundle.node_budget_mib", self.bundle.node_budget_mib.unwrap_or(1)),
+            ("bundle.budget_mib", self.bundle.budget_mib.unwrap_or(1)),
             ("limits.node_entries", l.node_entries),
             ("limits.reader_idle_secs", l.reader_idle_secs),
             ("limits.connections", l.connections as u64),

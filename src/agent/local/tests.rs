@@ -52,6 +52,8 @@ impl Fixture {
         let path = own.path().join("own.tar.zst");
         let collection = Collection::prepare(self.config.clone(), Wanted { window: Asked::ALL, ..Wanted::default() })
             .expect("prepared");
+        // No bundle is written over, and a test may collect twice.
+        let _ = fs::remove_file(&path);
         collection.into_file(&path, &CancellationToken::new(), &mut |_| ()).expect("collected");
         let file = || File::open(&path).expect("opened");
         let seen = verify(file(), None, self.folder.path(), &mut |finding| println!("{finding}")).expect("read");
@@ -155,4 +157,36 @@ fn without_room_to_spool_large_sources_are_redacted_all_the_same() {
             60_000
         );
     }
+}
+
+#[test]
+fn the_least_budget_holds_what_stands_in_every_bundle_and_a_smaller_one_is_refused() {
+    let secret = format!("May  1 10:00:00 host app[1]: password={SECRET}\n").into_bytes();
+    let node = Fixture::new(&[("app.log", [secret, ordinary()].concat())], &[]);
+    let prepare = |budget| {
+        let wanted = Wanted { window: Asked::ALL, budget: Some(budget), ..Wanted::default() };
+        Collection::prepare(node.config.clone(), wanted)
+    };
+    for small in [0, 1, 10 << 10, crate::limits::LEAST_BUDGET - 1] {
+        let said = prepare(small).err().expect("refused").to_string();
+        assert!(said.contains("give 64K at least"), "{said}");
+    }
+    let path = node.folder.path().join("least.tar.zst");
+    let collection = prepare(crate::limits::LEAST_BUDGET).expect("prepared");
+    let done = collection.into_file(&path, &CancellationToken::new(), &mut |_| ()).expect("collected");
+    assert_eq!(done.statement.verdict, Verdict::Partial, "the log is cut");
+    let mut reader = Reader::open(File::open(&path).expect("opened")).expect("a bundle");
+    let [manifest, ..]: [FileRow; 3] = reader.tail().expect("the last entries");
+    let mut read = |row: &FileRow| {
+        let mut bytes = Vec::new();
+        reader.copy(row, &mut bytes).expect("copied");
+        serde_json::from_slice::<serde_json::Value>(&bytes).expect("whole JSON")
+    };
+    let rows: Vec<FileRow> = serde_json::from_value(read(&manifest)["files"].clone()).expect("rows");
+    let mut json = |name: &str| {
+        let path = format!("nodes/fixture/{name}");
+        read(rows.iter().find(|row| row.path == path).unwrap_or_else(|| panic!("{name} is not there")))
+    };
+    assert!(json("node.json")["hostname"].is_string());
+    assert!(json("REDACTION.json")["rows"].is_array());
 }

@@ -29,7 +29,7 @@ use crate::bundle::path::EntryPath;
 use crate::bundle::segment::{Note, OpenEntry};
 use crate::floor::Floor;
 use crate::id::{BundleName, NodeName};
-use crate::limits::{NODE_BYTES, NODE_ENTRIES, PAX_BYTES, SEGMENT_RAW};
+use crate::limits::{LEAST_BUDGET, NODE_BYTES, NODE_ENTRIES, PAX_BYTES, SEGMENT_RAW};
 use crate::report;
 
 /// Mode of a node's files in the bundle; the real one stands in the manifest.
@@ -41,6 +41,8 @@ const REASON: usize = 1000;
 /// Name of the account of redaction, and bytes that are kept back for it.
 const REDACTION: &str = "REDACTION.json";
 const ACCOUNT: u64 = 64 << 10;
+/// Part of what the node may give that is kept back for it where that is less.
+const ACCOUNT_PART: u64 = 8;
 /// Age after which a segment goes out although it has room: slow sources are seen to make progress.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -229,9 +231,9 @@ impl<S: FnMut(Packed) -> ControlFlow<()>> Packer<S> {
 
     /// Keeps room for [`Packer::account`], where the node may give so much that it is worth it: entries and bytes that sources do not have.
     pub fn keep_account(&mut self) -> (u64, u64) {
-        if self.most.0 > 16 && self.most.1 > 16 * ACCOUNT {
-            self.kept = (1, ACCOUNT);
-            self.most = (self.most.0 - 1, self.most.1 - ACCOUNT);
+        if self.most.0 > 16 && self.most.1 >= LEAST_BUDGET {
+            self.kept = (1, ACCOUNT.min(self.most.1 / ACCOUNT_PART));
+            self.most = (self.most.0 - self.kept.0, self.most.1 - self.kept.1);
         }
         self.kept
     }

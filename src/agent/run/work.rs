@@ -23,7 +23,7 @@ use crate::bundle::outcome::Outcome;
 use crate::clock::{Clock, rfc3339};
 use crate::floor::Floor;
 use crate::id::{BundleName, NodeName};
-use crate::limits::SEGMENT_RAW;
+use crate::limits::{LEAST_BUDGET, SEGMENT_RAW};
 use crate::protocol::agents::{Finish, Held, Order};
 use crate::report;
 
@@ -241,7 +241,8 @@ impl Work<'_> {
         plan.known = self.shared.known(&library, config);
         plan.window = self.order.window;
         if let Some(budget) = self.order.budget {
-            plan.bounds.total_bytes = plan.bounds.total_bytes.min(budget.bytes);
+            // A part of a bundle's budget may come to next to nothing: what stands in every bundle has its room all the same.
+            plan.bounds.total_bytes = plan.bounds.total_bytes.min(budget.bytes.max(LEAST_BUDGET));
             plan.bounds.entries = plan.bounds.entries.min(budget.entries);
         }
         Ok(plan)

@@ -37,6 +37,8 @@ use crate::report;
 
 /// Sources without room that are named.
 const LEFT_OUT: u64 = 10_000;
+/// Folders of what a bundle is wanted for.
+const SOURCES: [&str; 4] = ["files/", "commands/", "http/", "journal/"];
 /// A command may write this part of what is left at most.
 const COMMANDS: u64 = 4;
 /// The history may have this part of what is left at most; then its newest lines are taken.
@@ -55,8 +57,19 @@ pub fn collect(
     let path = command::path();
     let conditions = Conditions { host, mounts: &mounts, path: &path };
     let lenses = Lenses::of(host, plan.window_here());
-    let mut gather =
-        Gather { plan, host, stop, sink, path: &path, conditions, lenses, budget, left_out: 0, full: false };
+    let mut gather = Gather {
+        plan,
+        host,
+        stop,
+        sink,
+        path: &path,
+        conditions,
+        lenses,
+        budget,
+        left_out: 0,
+        full: false,
+        gave: false,
+    };
     for note in &plan.notes {
         gather.missing(note.clone())?;
     }
@@ -86,7 +99,7 @@ pub fn collect(
     for collector in &ready {
         gather.journal(collector, &mut exports)?;
     }
-    ControlFlow::Continue(())
+    gather.nothing_fitted()
 }
 
 struct Gather<'a> {
@@ -103,6 +116,8 @@ struct Gather<'a> {
     /// Sources that found no room, as far as each was said.
     left_out: u64,
     full: bool,
+    /// Whether a source gave an entry.
+    gave: bool,
 }
 
 impl<'a> Gather<'a> {
@@ -133,7 +148,20 @@ impl<'a> Gather<'a> {
         if !self.budget.take(record.size_hint.unwrap_or(0)) {
             return self.no_room(record.path.to_string(), &record.collector, record.size_hint);
         }
+        self.gave |= SOURCES.iter().any(|folder| record.path.as_str().starts_with(folder));
         (self.sink)(Found::Record(record))
+    }
+
+    /// A node's part without any of its sources is not whole, and says so, though each of them is left out by rule.
+    fn nothing_fitted(&mut self) -> ControlFlow<()> {
+        if self.gave || self.left_out == 0 || self.full {
+            return ControlFlow::Continue(());
+        }
+        let total = self.plan.bounds.total_bytes;
+        let reason =
+            format!("nothing is here: each source is beyond the budget of {total} bytes; ask with a larger one");
+        let (path, outcome) = ("collectors/*".to_owned(), Outcome::Truncated);
+        self.missing(Note { path, outcome, reason, ..Note::default() })
     }
 
     /// Says that a source finds no room; after many of them, or where no entry may follow, that all others do not either.

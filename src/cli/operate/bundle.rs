@@ -113,7 +113,7 @@ pub struct ChoiceOptions {
 /// Bytes that a bundle may hold at most.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct BudgetOptions {
-    /// Bytes at most of each node, before compression, such as 500M; oldest logs are left out first
+    /// Bytes at most of each node, before compression, such as 500M (64K at least); oldest logs are left out first
     #[arg(long, value_name = "SIZE", value_parser = measure::size)]
     pub budget_node: Option<u64>,
     /// Bytes at most of all nodes together, before compression, such as 20G

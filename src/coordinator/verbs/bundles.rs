@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use super::{BundleRequest, BundleToken, Door, Download, NewTask, NodePart, Principal, Refusal, Role, TaskRow, Verbs};
+use crate::bundle::manifest::Budgets;
 use crate::bundle::seal::PublicKey;
 use crate::coordinator::audit::{Actor, Outcome};
 use crate::coordinator::bundles::Wanted;
@@ -125,6 +126,7 @@ impl Verbs {
         let window = self.window(request.window)?;
         let cluster = self.cluster_of(who, &request.cluster).await?.row;
         let nodes = self.chosen_nodes(who, &request).await?;
+        check_budgets(request.budgets, nodes.len())?;
         Ok(Wanted {
             task: NewTask {
                 kind: "bundle".into(),
@@ -213,6 +215,23 @@ fn token_place(cluster: ClusterId) -> String {
     format!("bundle token {cluster}")
 }
 
+/// What stands in every node's part has room in each node's share.
+pub(super) fn check_budgets(budgets: Budgets, nodes: usize) -> Result<(), Refusal> {
+    let least = limits::LEAST_BUDGET.saturating_mul(nodes as u64);
+    if let Some(bytes) = budgets.node.filter(|bytes| *bytes < limits::LEAST_BUDGET) {
+        return Err(Refusal::Invalid(format!(
+            "a budget of {bytes} bytes for each node is too small; give {} (64K) at least, or none",
+            limits::LEAST_BUDGET
+        )));
+    }
+    match budgets.bundle.filter(|bytes| *bytes < least) {
+        Some(bytes) => Err(Refusal::Invalid(format!(
+            "a budget of {bytes} bytes is too small for {nodes} nodes; give {least} (64K for each) at least, or none"
+        ))),
+        None => Ok(()),
+    }
+}
+
 pub(super) fn check_request(request: &BundleRequest) -> Result<(), Refusal> {
     let long = |text: &Option<String>, most| text.as_ref().is_some_and(|t| t.chars().count() > most);
     if long(&request.case, CASE) || long(&request.note, NOTE) {
@@ -221,9 +240,7 @@ pub(super) fn check_request(request: &BundleRequest) -> Result<(), Refusal> {
     if request.nodes.len() > FILTERS || request.collectors.len() > FILTERS {
         return Err(Refusal::Invalid(format!("at most {FILTERS} node globs and collectors")));
     }
-    if [request.budgets.node, request.budgets.bundle].contains(&Some(0)) {
-        return Err(Refusal::Invalid("a budget of 0 bytes holds nothing; leave it out for none".to_owned()));
-    }
+    check_budgets(request.budgets, 1)?;
     for collector in &request.collectors {
         collector.parse::<CollectorName>().map_err(|e| Refusal::Invalid(e.to_string()))?;
     }

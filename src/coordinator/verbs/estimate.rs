@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::bundles::check_request;
+use super::bundles::{check_budgets, check_request};
 use super::{BundleRequest, Principal, Refusal, Role, Verbs};
 use crate::coordinator::run::shares;
 use crate::id::NodeName;
@@ -55,6 +55,7 @@ impl Verbs {
             check_request(&request)?;
             let window = self.window(request.window)?;
             let nodes = self.chosen_nodes(who, &request).await?;
+            check_budgets(request.budgets, nodes.len())?;
             let of = EstimateOf { collectors: request.collectors, window };
             let asking = nodes.iter().map(|node| self.sizes(who, node, of.clone()));
             let answers = join_all(asking).await;

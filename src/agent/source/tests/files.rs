@@ -283,6 +283,8 @@ fn the_collections_own_limits_end_it_and_are_said_once() {
     let taken = take(&fixture.host(), &none, &mut |_| {});
     assert!(taken.order.is_empty());
     taken.skipped("files/var/log/4.log", "beyond the budget of 1 bytes");
+    let empty: Vec<_> = taken.notes.iter().filter(|note| note.outcome == Outcome::Truncated).collect();
+    assert!(empty.len() == 1 && empty[0].reason.starts_with("nothing is here: "), "{:?}", taken.notes);
 }
 
 #[test]
