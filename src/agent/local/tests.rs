@@ -167,12 +167,12 @@ fn the_least_budget_holds_what_stands_in_every_bundle_and_a_smaller_one_is_refus
         let wanted = Wanted { window: Asked::ALL, budget: Some(budget), ..Wanted::default() };
         Collection::prepare(node.config.clone(), wanted)
     };
-    for small in [0, 1, 10 << 10, crate::limits::LEAST_BUDGET - 1] {
+    for small in [0, 1, 10 << 10, limits::LEAST_BUDGET - 1] {
         let said = prepare(small).err().expect("refused").to_string();
         assert!(said.contains("give 64K at least"), "{said}");
     }
     let path = node.folder.path().join("least.tar.zst");
-    let collection = prepare(crate::limits::LEAST_BUDGET).expect("prepared");
+    let collection = prepare(limits::LEAST_BUDGET).expect("prepared");
     let done = collection.into_file(&path, &CancellationToken::new(), &mut |_| ()).expect("collected");
     assert_eq!(done.statement.verdict, Verdict::Partial, "the log is cut");
     let mut reader = Reader::open(File::open(&path).expect("opened")).expect("a bundle");

@@ -14,6 +14,7 @@
 mod assign;
 mod clean;
 mod command;
+mod dead;
 mod entries;
 mod export;
 mod header;

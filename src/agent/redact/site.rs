@@ -22,6 +22,7 @@ use regex_syntax::hir::literal::Extractor;
 use regex_syntax::hir::{Hir, HirKind, Look};
 use serde::Deserialize;
 
+use super::dead::{self, Language};
 use super::label::{self, Label};
 use super::rules;
 use super::scan::View;
@@ -212,6 +213,19 @@ impl Ready {
         }
         if ORDINARY.iter().all(|line| self.pattern.is_match(line)) {
             say("it takes something out of every ordinary line: say more closely what is to go".to_owned());
+        }
+        if let Some(class) = dead::doubled(&rule.pattern) {
+            let meant = class.trim_start_matches('\\');
+            say(format!("`{class}` in its pattern is a backslash and the letter {meant}; a class is `\\{meant}`"));
+        }
+        if let Some(language) = parsed(&rule.pattern).ok().as_ref().and_then(Language::of) {
+            if !language.fits_a_line() {
+                say("it takes out nothing: its pattern needs a line's end, and it sees one line at a time".to_owned());
+            } else if !rule.literals.is_empty() && !rule.literals.iter().any(|one| language.may_hold(one.as_bytes())) {
+                say("none of its literals can stand in what it matches, so that it works only on lines that hold one elsewhere; \
+                     leave `literals` out, and they are found in the pattern"
+                    .to_owned());
+            }
         }
         if !rule.keep.is_empty() && self.keep.contains(&0) {
             say("it keeps group 0, which is all that it matches, and so takes out nothing".to_owned());

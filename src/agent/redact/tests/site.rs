@@ -89,6 +89,15 @@ fn what_is_wrong_with_a_rule_is_said_with_its_name_and_what_to_do() {
     );
     let wide = said(&[rule("words", r"[a-z]+")]).join("; ");
     assert!(wide.contains("hm words: it takes something out of every ordinary line"), "{wide}");
+    let dead = said(&[rule("lines", r"user a\nb")]);
+    assert_eq!(
+        dead,
+        ["hm lines: it takes out nothing: its pattern needs a line's end, and it sees one line at a time"]
+    );
+    let dead = said(&[SiteRule { literals: vec!["nosuch".to_owned()], ..rule("dead", r"line (\\d+)") }]);
+    assert_eq!(dead.len(), 2, "{dead:?}");
+    assert!(dead[0].starts_with(r"hm dead: `\\d` in its pattern is a backslash and the letter d"), "{dead:?}");
+    assert!(dead[1].starts_with("hm dead: none of its literals can stand in what it matches"), "{dead:?}");
     let twice = said(&[rule("case", "abc"), rule("case", "def")]);
     assert_eq!(twice, ["no case: there is another one of this name: counts would be mixed; rename one"]);
     let keeps = said(&[SiteRule { keep: vec!["who".to_owned()], ..rule("case", "abc(?<whom>d)") }]);
