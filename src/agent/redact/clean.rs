@@ -212,7 +212,7 @@ impl Clean {
     }
 
     fn start_text(&mut self, content: Box<dyn Content>) {
-        let mut stream = self.stream(content);
+        let mut stream = self.stream(content).in_pieces(|content, buffer| content.piece(buffer));
         if self.head.path.as_str().starts_with("journal/") && self.head.path.as_str().ends_with(".export") {
             stream = stream.of_journal();
         }

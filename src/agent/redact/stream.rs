@@ -4,8 +4,12 @@
 //! were read. It is cut at its last line end; where a line is longer than [`Sizes::overlap`], the block is cut inside
 //! it, and the overlap is looked through twice, so that a secret across the cut is found whole. What is still open at
 //! a cut (a key, a quoted value) is carried as an [`Open`].
+//!
+//! Where a source leaves something out, what is before ends, unfinished secrets with it, and what is behind begins anew. What the source
+//! shows of the bytes left out is looked through like all others, so that the rest is judged in its place, and neither passed on nor counted.
 
 use std::io::{self, Read};
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::entries::Entries;
@@ -13,9 +17,13 @@ use super::export::{self, Export};
 use super::open::Open;
 use super::scan::{self, Found, Rules, View};
 use super::text::LOOK;
+use crate::agent::source::Piece;
 
 /// What stands behind a marker where the length has to stay.
 const FILLER: u8 = b'*';
+
+/// All of a buffer.
+const SHOWN: Range<usize> = 0..usize::MAX;
 
 /// How much is looked at together.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +43,8 @@ impl Default for Sizes {
 /// A source being redacted.
 pub(super) struct Stream<R> {
     source: R,
+    /// How it is read.
+    pieces: fn(&mut R, &mut [u8]) -> io::Result<Piece>,
     rules: Arc<Rules>,
     sizes: Sizes,
     buffer: Vec<u8>,
@@ -50,7 +60,13 @@ pub(super) struct Stream<R> {
     next_edit: usize,
     marker: Option<(usize, usize)>,
     open: Option<Open>,
+    /// Whether the source ended, for now where `gap`.
     ended: bool,
+    gap: bool,
+    /// What of the buffer may be passed on at all.
+    shown: Range<usize>,
+    /// What was found last, where only its start is not shown.
+    silent: Option<usize>,
     error: Option<io::Error>,
     counts: Vec<u64>,
     /// Where in an export of the journal `done` is, if this is one.
@@ -70,6 +86,7 @@ impl<R: Read> Stream<R> {
         let counts = vec![0; rules.names.len()];
         Self {
             source,
+            pieces: |source, buffer| source.read(buffer).map(Piece::Shown),
             rules,
             sizes,
             buffer,
@@ -82,6 +99,9 @@ impl<R: Read> Stream<R> {
             marker: None,
             open: None,
             ended: false,
+            gap: false,
+            shown: SHOWN,
+            silent: None,
             error: None,
             counts,
             export: None,
@@ -96,9 +116,17 @@ impl<R: Read> Stream<R> {
         Self { export: Some(Export::default()), ..self }
     }
 
+    /// The same, read so.
+    pub(super) fn in_pieces(self, pieces: fn(&mut R, &mut [u8]) -> io::Result<Piece>) -> Self {
+        Self { pieces, ..self }
+    }
+
     /// The first bytes of the source, as many as a block takes; nothing is passed on by this.
     pub(super) fn peek(&mut self) -> &[u8] {
         if self.filled == 0 {
+            self.fill();
+        }
+        while self.filled == 0 && self.begin_anew() {
             self.fill();
         }
         &self.buffer[..self.filled]
@@ -125,8 +153,10 @@ impl<R: Read> Stream<R> {
             }
             let edit = self.found.edits.get(self.next_edit);
             let clean = edit.map_or(self.ready, |edit| edit.start);
-            if self.done < clean {
-                let count = (clean - self.done).min(out.len() - written);
+            if self.done < clean && !self.shown.contains(&self.done) {
+                self.done = if self.done < self.shown.start { clean.min(self.shown.start) } else { clean };
+            } else if self.done < clean {
+                let count = (clean.min(self.shown.end) - self.done).min(out.len() - written);
                 out[written..written + count].copy_from_slice(&self.buffer[self.done..self.done + count]);
                 written += count;
                 self.done += count;
@@ -166,6 +196,12 @@ impl<R: Read> Stream<R> {
     fn take_edit(&mut self) -> bool {
         let Some(edit) = self.found.edits.get(self.next_edit) else { return false };
         let label = edit.label.index();
+        self.silent = (edit.end <= self.shown.start).then_some(label);
+        if self.silent.is_some() || edit.start >= self.shown.end {
+            self.done = edit.end;
+            self.next_edit += 1;
+            return true;
+        }
         self.counts[label] += 1;
         let length = edit.end - edit.start;
         self.stays = export::field(&self.found.fields, edit.start).is_some_and(|field| field.fixed);
@@ -187,7 +223,10 @@ impl<R: Read> Stream<R> {
         self.found.edits.clear();
         self.next_edit = 0;
         loop {
-            if self.ended && self.done == self.filled {
+            if self.marker.is_some() {
+                return true;
+            }
+            if self.ended && self.done == self.filled && !self.begin_anew() {
                 return false;
             }
             self.fill();
@@ -199,6 +238,18 @@ impl<R: Read> Stream<R> {
         }
     }
 
+    /// Behind a gap, forgets all that was before it; whether there is one.
+    fn begin_anew(&mut self) -> bool {
+        if !std::mem::take(&mut self.gap) {
+            return false;
+        }
+        (self.filled, self.done, self.ready) = (0, 0, 0);
+        (self.fresh, self.ended, self.open) = (true, false, None);
+        (self.shown, self.silent) = (SHOWN, None);
+        self.entries.lost();
+        true
+    }
+
     /// Makes room, keeping what rules may look back at, and reads until the block is full or the source ends.
     fn fill(&mut self) {
         let keep = if self.fresh { self.done } else { self.done.saturating_sub(LOOK.min(self.sizes.overlap)) };
@@ -206,10 +257,23 @@ impl<R: Read> Stream<R> {
         self.filled -= keep;
         self.done -= keep;
         self.ready = self.done;
+        self.shown.start = self.shown.start.saturating_sub(keep);
+        if self.shown.end != SHOWN.end {
+            self.shown.end = self.shown.end.saturating_sub(keep);
+        }
         while !self.ended && self.filled < self.buffer.len() {
-            match self.source.read(&mut self.buffer[self.filled..]) {
-                Ok(0) => self.ended = true,
-                Ok(count) => self.filled += count,
+            match (self.pieces)(&mut self.source, &mut self.buffer[self.filled..]) {
+                Ok(Piece::Shown(0)) => self.ended = true,
+                Ok(Piece::Shown(count)) => self.filled += count,
+                Ok(Piece::Hidden(count)) => {
+                    if self.shown.start == self.filled {
+                        self.shown.start += count;
+                    } else {
+                        self.shown.end = self.shown.end.min(self.filled);
+                    }
+                    self.filled += count;
+                }
+                Ok(Piece::Gap) => (self.ended, self.gap) = (true, true),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     self.error = Some(error);
@@ -238,6 +302,10 @@ impl<R: Read> Stream<R> {
         // At the end of the source an open secret reaches to its end.
         self.done = if self.ended && !closed { self.filled } else { end };
         self.ready = self.done;
+        if let Some(label) = self.silent.filter(|_| self.done > self.shown.start) {
+            (self.silent, self.marker) = (None, Some((label, 0)));
+            self.counts[label] += 1;
+        }
         // Rules do not look back over a line's end.
         self.fresh = self.buffer[self.done..self.filled].first() == Some(&b'\n');
         if closed {
@@ -251,7 +319,7 @@ impl<R: Read> Stream<R> {
         let (mut cut, whole_lines) = self.cut();
         let hay = &self.buffer[..if whole_lines { cut } else { self.filled }];
         let look = if self.fresh { self.done } else { 0 };
-        self.found.ended = self.ended;
+        self.found.ended = self.ended && !self.gap;
         self.found.export = self.export;
         self.rules.scan(View { hay, from: self.done, look }, &mut self.found);
         if !self.ended {

@@ -5,14 +5,15 @@
 
 use std::fs::File;
 use std::io::{self, IoSliceMut, Read};
+use std::ops::Range;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::FileExt as _;
 
 use rustix::io::{Errno, ReadWriteFlags};
 
-use super::Content;
-use super::budget::cut::Gap;
+use super::budget::cut::{self, Begins, Gap};
 use super::patience::Patient;
+use super::{Content, Piece};
 use crate::bundle::outcome::{Cut, CutBy, Outcome};
 use crate::bundle::slice::Slice;
 
@@ -36,14 +37,33 @@ pub struct FileContent {
     opened: bool,
     /// Where the next read begins, and whether there is one.
     place: u64,
-    /// What is left out of the middle, and how much of its mark was read.
-    gap: Option<(Gap, usize)>,
+    /// From where to where the file is to be known before its first byte is given, in it as a whole.
+    before: Option<Range<u64>>,
+    /// The same behind its last byte.
+    after: Range<u64>,
+    /// How much of that is still to be read; none where the end of the part was told.
+    behind: Option<Range<u64>>,
+    /// What is left out of the middle, and how far it was gone over.
+    gap: Option<(Gap, Step)>,
     ended: bool,
     trouble: Option<(Outcome, String)>,
     /// Whether this file system takes [`DONTCACHE`].
     uncached: bool,
     /// How reads are asked for, where the file's mount may hang.
     patient: Option<Patient>,
+}
+
+/// How far a reading is with a gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Not there yet.
+    Before,
+    /// What is left out first, up to here.
+    Ahead(u64),
+    /// So much of the mark.
+    Mark(usize),
+    /// What is left out last, up to here.
+    Back(u64),
 }
 
 /// How far a file goes.
@@ -68,6 +88,9 @@ impl FileContent {
             most,
             opened,
             place,
+            before: None,
+            after: 0..0,
+            behind: None,
             gap,
             ended,
             trouble: None,
@@ -92,6 +115,8 @@ impl FileContent {
 
     /// Gives only what stands between two places, both within its size; `slice` says so.
     pub fn part(mut self, from: u64, to: u64, slice: Slice) -> Self {
+        let end = self.size().unwrap_or(to).min(to.saturating_add(cut::BESIDE as u64)).max(to);
+        self.after = self.base + to..self.base + end;
         (self.base, self.extent, self.slice) = (self.base + from, Extent::Pinned(to - from), Some(slice));
         self
     }
@@ -115,7 +140,7 @@ impl FileContent {
         if let Extent::Pinned(size) = self.extent
             && size > most
         {
-            self.gap = Some((Gap::find(size, most, why, &mut |buffer, at| self.at(buffer, at))?, 0));
+            self.gap = Some((Gap::find(size, most, why, &mut |buffer, at| self.at(buffer, at))?, Step::Before));
             self.most = u64::MAX;
         }
         Ok(())
@@ -157,22 +182,107 @@ impl FileContent {
         }
     }
 
-    /// What is to be read next of the mark; once it is all read, the file goes on behind the gap.
-    fn mark(&mut self, buffer: &mut [u8]) -> usize {
-        let Some((gap, read)) = self.gap.as_mut().filter(|(gap, _)| gap.from == self.place) else { return 0 };
-        let rest = &gap.mark[*read..];
-        let count = rest.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&rest[..count]);
-        *read += count;
-        if *read == gap.mark.len() {
-            self.place = gap.to;
+    /// Goes over the gap, where the place is at one; then the file goes on behind it.
+    fn cross(&mut self, buffer: &mut [u8]) -> io::Result<Option<Piece>> {
+        let Some((gap, step)) = self.gap.as_mut().filter(|(gap, _)| gap.from == self.place) else { return Ok(None) };
+        let (at, end) = match step {
+            Step::Before => (gap.from, gap.from + gap.ahead),
+            Step::Ahead(at) => (*at, gap.from + gap.ahead),
+            Step::Back(at) => (*at, gap.to),
+            Step::Mark(read) => {
+                let rest = &gap.mark[*read..];
+                let count = rest.len().min(buffer.len());
+                buffer[..count].copy_from_slice(&rest[..count]);
+                *read += count;
+                if count == 0 {
+                    *step = Step::Back(gap.to - gap.back);
+                }
+                return Ok(Some(if count == 0 { Piece::Gap } else { Piece::Shown(count) }));
+            }
+        };
+        let is_back = matches!(step, Step::Back(_));
+        let most = usize::try_from(end - at).unwrap_or(usize::MAX).min(buffer.len());
+        let read = if most == 0 { 0 } else { self.at(&mut buffer[..most], at)? };
+        let Some((gap, step)) = &mut self.gap else { return Ok(None) };
+        Ok(match (read, is_back) {
+            (0, true) => {
+                self.place = gap.to;
+                None
+            }
+            (0, false) => {
+                *step = Step::Mark(0);
+                Some(Piece::Gap)
+            }
+            (read, true) => {
+                *step = Step::Back(at + read as u64);
+                Some(Piece::Hidden(read))
+            }
+            (read, false) => {
+                *step = Step::Ahead(at + read as u64);
+                Some(Piece::Hidden(read))
+            }
+        })
+    }
+
+    /// Whatever comes next; nothing at the end.
+    fn next(&mut self, buffer: &mut [u8]) -> io::Result<Piece> {
+        if self.place == 0 {
+            let read = self.before(buffer)?;
+            if read > 0 {
+                return Ok(Piece::Hidden(read));
+            }
         }
-        count
+        if let Some(piece) = self.cross(buffer)? {
+            return Ok(piece);
+        }
+        let end = self.length().unwrap_or(self.most);
+        let end = self.gap.as_ref().map(|(gap, _)| gap.from).filter(|from| *from > self.place).unwrap_or(end);
+        let most = usize::try_from(end - self.place).unwrap_or(usize::MAX).min(buffer.len());
+        let read = if most == 0 { 0 } else { self.at(&mut buffer[..most], self.place)? };
+        self.place += read as u64;
+        if most == 0
+            && let Some(rest) = self.behind.take()
+        {
+            let most = usize::try_from(rest.end - rest.start).unwrap_or(usize::MAX).min(buffer.len());
+            let read = if most == 0 { 0 } else { self.anywhere(&mut buffer[..most], rest.start)? };
+            if read == 0 {
+                return Ok(Piece::Gap);
+            }
+            self.behind = Some(rest.start + read as u64..rest.end);
+            return Ok(Piece::Hidden(read));
+        }
+        Ok(Piece::Shown(read))
+    }
+
+    /// Reads what stands before a part, where that is known; 0 behind it.
+    fn before(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.base == 0 {
+            return Ok(0);
+        }
+        let rest = match self.before.take() {
+            Some(rest) => rest,
+            None => {
+                let start = self.base.saturating_sub(cut::BESIDE as u64);
+                let mut text = vec![0; (self.base - start) as usize];
+                let filled = cut::fill(&mut text, start, &mut |buffer, at| self.anywhere(buffer, at))?;
+                let begins = if start == 0 { Begins::Source } else { Begins::Inside };
+                let (back, on) = cut::go_on(&text[..filled], filled, begins);
+                if filled == text.len() && on == filled { start + back as u64..self.base } else { 0..0 }
+            }
+        };
+        let most = usize::try_from(rest.end - rest.start).unwrap_or(usize::MAX).min(buffer.len());
+        let read = if most == 0 { 0 } else { self.anywhere(&mut buffer[..most], rest.start)? };
+        self.before = Some(if read == 0 { 0..0 } else { rest.start + read as u64..rest.end });
+        Ok(read)
     }
 
     /// Reads some bytes at a place; 0 behind its end, unless it has grown.
     pub(super) fn at(&mut self, buffer: &mut [u8], place: u64) -> io::Result<usize> {
-        let offset = self.base + place;
+        self.anywhere(buffer, self.base + place)
+    }
+
+    /// Reads some bytes at an offset of the file as a whole.
+    fn anywhere(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         if let Some(patient) = self.patient {
             let (file, most) = (self.file.try_clone()?, buffer.len().min(CHUNK));
             let read = move || {
@@ -237,35 +347,10 @@ pub(super) fn with_cut(trouble: Option<(Outcome, String)>, cut: Option<&Cut>) ->
 
 impl Read for FileContent {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.ended || buffer.is_empty() {
-            return Ok(0);
-        }
-        let marked = self.mark(buffer);
-        if marked > 0 {
-            return Ok(marked);
-        }
-        let end = self.length().unwrap_or(self.most);
-        let end = self.gap.as_ref().map(|(gap, _)| gap.from).filter(|from| *from > self.place).unwrap_or(end);
-        let most = usize::try_from(end - self.place).unwrap_or(usize::MAX).min(buffer.len());
-        let read = if most == 0 { Ok(0) } else { self.at(&mut buffer[..most], self.place) };
-        match read {
-            Ok(0) => {
-                self.ended = true;
-                self.end(self.place);
-                Ok(0)
+        loop {
+            if let Piece::Shown(read) = self.piece(buffer)? {
+                return Ok(read);
             }
-            Ok(n) => {
-                self.place += n as u64;
-                Ok(n)
-            }
-            // What came before a bad sector is worth having.
-            Err(error) if self.place > 0 && error.kind() != io::ErrorKind::Interrupted => {
-                self.ended = true;
-                let reason = format!("reading failed after {} bytes: {error}", self.place);
-                self.trouble = Some((Outcome::Truncated, reason));
-                Ok(0)
-            }
-            Err(error) => Err(error),
         }
     }
 }
@@ -276,10 +361,33 @@ impl Content for FileContent {
             return Err(io::Error::new(io::ErrorKind::Unsupported, "this file gives other bytes each time"));
         }
         (self.place, self.ended, self.trouble) = (0, false, None);
-        if let Some((_, read)) = &mut self.gap {
-            *read = 0;
+        self.before = None;
+        self.behind = Some(self.after.clone()).filter(|after| !after.is_empty());
+        if let Some((_, step)) = &mut self.gap {
+            *step = Step::Before;
         }
         Ok(())
+    }
+
+    fn piece(&mut self, buffer: &mut [u8]) -> io::Result<Piece> {
+        if self.ended || buffer.is_empty() {
+            return Ok(Piece::Shown(0));
+        }
+        match self.next(buffer) {
+            Ok(Piece::Shown(0)) => {
+                self.ended = true;
+                self.end(self.place);
+                Ok(Piece::Shown(0))
+            }
+            // What came before a bad sector is worth having.
+            Err(error) if self.place > 0 && error.kind() != io::ErrorKind::Interrupted => {
+                self.ended = true;
+                let reason = format!("reading failed after {} bytes: {error}", self.place);
+                self.trouble = Some((Outcome::Truncated, reason));
+                Ok(Piece::Shown(0))
+            }
+            piece => piece,
+        }
     }
 
     fn again(&self) -> bool {

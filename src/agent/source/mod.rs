@@ -100,6 +100,17 @@ pub struct Record {
     pub content: Box<dyn Content>,
 }
 
+/// What a content gives whoever has to know what stands around a gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// So many bytes of what is given; 0 at the end.
+    Shown(usize),
+    /// So many bytes of what is left out, before or behind what is given: only to be known.
+    Hidden(usize),
+    /// Nothing, since something is left out here: what follows has another beginning.
+    Gap,
+}
+
 /// Bytes of a record: opened, then read to their end.
 ///
 /// A content reads itself rather than lending a reader, so that a stage can own it while it reads.
@@ -112,6 +123,14 @@ pub trait Content: Read + Send {
 
     /// Whether [`Content::open`] may be called again and gives the same bytes.
     fn again(&self) -> bool;
+
+    /// Reads as [`Read::read`] does, with what stands around gaps.
+    ///
+    /// # Errors
+    /// Any error of the source.
+    fn piece(&mut self, buffer: &mut [u8]) -> io::Result<Piece> {
+        self.read(buffer).map(Piece::Shown)
+    }
 
     /// What the source has to say once it was read to its end: it shrank, ran into a limit, was killed.
     fn after(&mut self) -> Option<(Outcome, String)> {

@@ -6,9 +6,10 @@
 use std::io::{self, Read};
 use std::ops::Range;
 
+use super::key::Key;
 use super::lines::Place;
 use super::reader::{LOOK, Reader};
-use super::{Lens, key, search};
+use super::{Lens, search};
 use crate::agent::source::Content;
 use crate::bundle::outcome::{Cut, Outcome};
 use crate::bundle::slice::{Rule, Slice};
@@ -36,10 +37,9 @@ struct State {
     /// Whether `rest` begins inside of a line, and whether that line, or the last one with a time, is let through.
     inside: bool,
     keep: bool,
-    /// Bytes that are left out whatever their time: the rest of a key.
-    hidden: usize,
-    /// Whether more must be read before the next line can be judged.
-    starved: bool,
+    /// The key that began in what was left out, and whether this line is of it, whatever its time.
+    key: Key,
+    hidden: bool,
     /// Whether all that follows is let through.
     pass: bool,
     ended: bool,
@@ -142,7 +142,7 @@ impl<R: Read> Filter<R> {
     fn advance(&mut self) -> io::Result<bool> {
         loop {
             let known = self.state.inside || has_line(&self.state.buffer[self.state.rest.clone()]);
-            if !known || self.state.rest.is_empty() || std::mem::take(&mut self.state.starved) {
+            if !known || self.state.rest.is_empty() {
                 if !self.state.ended {
                     self.state.fill(&mut self.source)?;
                 }
@@ -168,13 +168,6 @@ impl<R: Read> Filter<R> {
                     break;
                 }
                 let keep = reader.stamp(&rest[..rest.len().min(LOOK)]).map_or(state.keep, |stamp| lens.holds(stamp));
-                if keep && !state.keep && state.hidden == 0 {
-                    if rest.len() < key::KEY && !state.ended {
-                        state.starved = true;
-                        break;
-                    }
-                    state.hidden = key::behind(rest);
-                }
                 if state.keep && !keep && !state.ready.is_empty() {
                     // Those before go out first; this one is looked at again.
                     break;
@@ -183,8 +176,15 @@ impl<R: Read> Filter<R> {
             }
             let line = memchr::memchr(b'\n', rest).map(|at| at + 1);
             let length = line.unwrap_or(rest.len());
-            state.inside = line.is_none();
-            if state.keep && state.hidden == 0 {
+            let begins = !std::mem::replace(&mut state.inside, line.is_none());
+            if begins {
+                state.hidden = state.keep && state.key.holds(&rest[..length]);
+            }
+            if !state.keep {
+                state.key.pass(&rest[..length]);
+            }
+            let kept = state.keep && !state.hidden;
+            if kept {
                 state.from.get_or_insert(state.seen);
                 if state.ready.is_empty() {
                     state.ready.start = state.rest.start;
@@ -193,8 +193,6 @@ impl<R: Read> Filter<R> {
             } else {
                 state.left_out += length as u64;
             }
-            let kept = state.keep && state.hidden == 0;
-            state.hidden = state.hidden.saturating_sub(length);
             state.seen += length as u64;
             state.rest.start += length;
             if !kept && !state.ready.is_empty() {

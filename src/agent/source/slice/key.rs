@@ -1,19 +1,50 @@
-//! Keys across a cut: the rest of a private key whose first line is left out would pass redaction for any other text.
+//! Private keys of which the first lines are left out: the rest would pass redaction for any other text.
 //!
-//! Whoever lets lines through again after some were left out asks here whether they begin inside of a key.
+//! Whoever leaves lines out here and there shows each of them to a [`Key`], which says of the next ones whether they are that key's.
 
-/// Bytes in which a key ends: the longest that people have, each line behind a time and a name.
-pub(super) const KEY: usize = 32 << 10;
-/// What a key's last line has, and its first.
-const END: &[u8] = b"-----END ";
-const BEGIN: &[u8] = b"-----BEGIN ";
+use memchr::memmem::find;
 
-/// Where the text goes on behind a key that began before it; 0 where none did.
-pub(in super::super) fn behind(text: &[u8]) -> usize {
-    let text = &text[..text.len().min(KEY)];
-    let Some(end) = memchr::memmem::find(text, END) else { return 0 };
-    if memchr::memmem::find(&text[..end], BEGIN).is_some() {
-        return 0;
+/// Lines with nothing like a key in them, behind which a key is over that did not end.
+const IDLE: u32 = 16;
+/// Digits of base64 that are like a key.
+const RUN: usize = 24;
+
+/// Whether lines are inside of a key.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Key {
+    /// Lines that may come yet without being like a key; 0 where none is begun.
+    left: u32,
+}
+
+impl Key {
+    /// Whether a line is of a key that began before it.
+    pub(super) fn holds(&mut self, line: &[u8]) -> bool {
+        if self.left == 0 {
+            return false;
+        }
+        let ends = find(line, b"END ").is_some();
+        self.left = match ends {
+            true => 0,
+            false if like(line) => IDLE,
+            false => self.left - 1,
+        };
+        ends || self.left > 0
     }
-    memchr::memchr(b'\n', &text[end..]).map_or(text.len(), |line| end + line + 1)
+
+    /// Takes in a line that is left out.
+    pub(super) fn pass(&mut self, line: &[u8]) {
+        self.holds(line);
+        if let Some(at) = find(line, b"BEGIN ")
+            && find(&line[at..], b"PRIVATE KEY").is_some()
+            && find(&line[at..], b"END ").is_none()
+        {
+            self.left = IDLE;
+        }
+    }
+}
+
+/// Whether a line has a run of base64 in both cases, as each line of a key but its last has.
+fn like(line: &[u8]) -> bool {
+    line.split(|b| !(b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=')))
+        .any(|run| run.len() >= RUN && run.iter().any(u8::is_ascii_uppercase) && run.iter().any(u8::is_ascii_lowercase))
 }

@@ -7,7 +7,7 @@ mod civil;
 mod filter;
 mod forms;
 mod json;
-pub(super) mod key;
+mod key;
 mod lines;
 mod reader;
 mod search;
@@ -150,7 +150,7 @@ impl Lens {
         match search::part(place, &mut reader, size, first, self.window) {
             Ok((from, to)) if from >= to => Ok(Verdict::Nothing),
             Ok((0, to)) if to == size => Ok(Verdict::Whole(rule)),
-            Ok((from, to)) => part_of(place, rule, from, to),
+            Ok((from, to)) => Ok(Verdict::Part(rule, from, to)),
             Err(Unsure::Unsorted) => Ok(Verdict::Lines),
             Err(Unsure::Io(error)) => Err(error),
         }
@@ -175,23 +175,9 @@ impl Lens {
         Ok(match (from, to.unwrap_or(size)) {
             (None, _) => Verdict::Nothing,
             (Some(0), to) if to == size => Verdict::Whole(rule),
-            (Some(from), to) => return part_of(place, rule, from, to),
+            (Some(from), to) => Verdict::Part(rule, from, to),
         })
     }
-}
-
-/// What stands between two offsets, or less where that begins inside of a key.
-fn part_of(place: &mut impl Place, rule: Rule, from: u64, to: u64) -> io::Result<Verdict> {
-    let mut start = vec![0; if from > 0 { key::KEY } else { 0 }];
-    let mut filled = 0;
-    while filled < start.len() {
-        match place.at(&mut start[filled..], from + filled as u64)? {
-            0 => break,
-            count => filled += count,
-        }
-    }
-    let from = from + key::behind(&start[..filled]) as u64;
-    Ok(if from < to { Verdict::Part(rule, from, to) } else { Verdict::Nothing })
 }
 
 /// A file's content as a window leaves it.

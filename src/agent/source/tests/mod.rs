@@ -2,6 +2,7 @@
 
 mod budget;
 mod files;
+mod gaps;
 mod hung;
 mod programs;
 mod windows;
