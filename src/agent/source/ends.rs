@@ -142,16 +142,19 @@ impl<C: Content> Ends<C> {
         let room = most(&self.most, &self.state).saturating_sub(MARK as usize + why.len());
         let state = &mut self.state;
         // Where nothing fell out of the tail yet, what is before it is the head.
-        let mut text = if state.bytes == 0 { std::mem::take(&mut state.before) } else { Vec::new() };
-        let head = text.len();
+        let before = if state.bytes == 0 { std::mem::take(&mut state.before) } else { Vec::new() };
         let begins = match (state.bytes, state.given) {
-            (0, given) if given == head as u64 => Begins::Source,
+            (0, given) if given == before.len() as u64 => Begins::Source,
             (1.., _) if state.fell_at_line => Begins::Line,
             _ => Begins::Inside,
         };
-        text.extend(&state.tail);
-        let (back, on) = cut::go_on(&text, text.len() - room.min(state.tail.len()), begins);
-        state.fall(on - head);
+        let least = before.len() + state.tail.len() - room.min(state.tail.len());
+        before.iter().rev().for_each(|byte| state.tail.push_front(*byte));
+        let text = state.tail.make_contiguous();
+        let (back, on) = cut::go_on(text, least, begins);
+        let back = text[back..on].to_vec();
+        state.tail.drain(..before.len());
+        state.fall(on - before.len());
         let cut = Cut { by: *by, bytes: state.bytes, lines: state.lines, counted: Counted::All };
         let breaks = if state.at_line || state.given == 0 { "" } else { "\n" };
         let mark = format!("{breaks}{}", cut::mark(&cut, why));
@@ -161,7 +164,7 @@ impl<C: Content> Ends<C> {
             Ready::Gap,
             Ready::Shown(io::Cursor::new(mark.into_bytes())),
             Ready::Gap,
-            Ready::Hidden(io::Cursor::new(text[back..on].to_vec())),
+            Ready::Hidden(io::Cursor::new(back)),
         ]);
         state.cut = Some(cut);
     }

@@ -382,3 +382,23 @@ fn no_cut_leaves_the_rest_of_a_key() {
         }
     }
 }
+
+#[test]
+fn the_end_of_a_certificate_takes_no_line_with_it() {
+    let stamp = |n: i64| format!("{} line {n}\n", stamped(NOON + n * SECOND));
+    let lines: String = (0..60).map(stamp).collect();
+    let text = format!("{lines}-----END CERTIFICATE-----\n{}-----END PRIVATE KEY-----\n", stamp(60));
+    for (since, until) in [(20, 100), (20, 60), (20, 50), (59, 59)] {
+        let asked = window(Some(NOON + since * SECOND), Some(NOON + until * SECOND));
+        let expected = String::from_utf8(model(text.as_bytes(), asked)).expect("text");
+        let packed = Filter::new(text.as_bytes(), Some(lens(asked)));
+        let unsorted = Filter::unsorted(text.as_bytes(), lens(asked));
+        for kept in [
+            given(text.as_bytes(), asked),
+            filtered(text.as_bytes(), packed, 99).0,
+            filtered(text.as_bytes(), unsorted, 99).0,
+        ] {
+            assert_eq!(String::from_utf8(kept).expect("text"), expected);
+        }
+    }
+}
