@@ -14,6 +14,7 @@ mod record;
 mod reload;
 mod service;
 mod setup;
+mod told;
 mod work;
 
 use std::collections::BTreeMap;
@@ -226,7 +227,9 @@ pub async fn run_reloading(config: AgentConfig, reload: Option<Reload>, shutdown
     if let Some(reload) = reload {
         shutdown.spawn(reload::follow(Arc::clone(&shared), reload));
     }
-    tracing::info!(coordinator = %report::escape(shared.setup().config.url.as_deref().unwrap_or_default()), "agent started");
+    let begun = shared.setup();
+    let coordinator = report::escape(begun.config.url.as_deref().unwrap_or_default());
+    tracing::info!(%coordinator, collects = begun.config.collect, "agent started");
     let mut changes = shared.setup.subscribe();
     let connection = connection::Connection::new(shared, links, stale, orders);
     stay_connected(connection, &mut changes, &shutdown).await;

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::Shared;
 use super::pipeline::in_background;
+use super::told;
 use super::work::OFF;
 use crate::agent::deployments::{self, KeepError};
 use crate::agent::history;
@@ -173,12 +174,14 @@ impl Answers {
         let name = report::brief(&apply.deployment.name, 80);
         let jobs: Vec<&str> = apply.deployment.jobs.iter().map(|job| job.collector.as_str()).collect();
         let shown = report::brief(&jobs.join(","), 500);
+        let properties = told::properties(&apply.deployment);
         let (recreate, skip_drain) = (apply.recreate, apply.skip_drain);
         match self.applied(apply, end).await {
             Ok(applied) => {
                 tracing::info!(
                     deployment = name,
                     jobs = shown,
+                    properties,
                     by,
                     recreate,
                     skip_drain,
@@ -191,6 +194,7 @@ impl Answers {
                 tracing::warn!(
                     deployment = name,
                     jobs = shown,
+                    properties,
                     by,
                     reason,
                     "deployment refused; what was in force stays"

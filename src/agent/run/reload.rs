@@ -68,9 +68,11 @@ pub(super) async fn follow(shared: Arc<Shared>, mut reload: Reload) {
         match read.unwrap_or_else(|_| Err("reading it broke off".to_owned())) {
             Ok((setup, needs_restart)) => {
                 say_refused_collectors(&setup);
+                // What a node no longer does is nowhere else to be seen before an order is refused.
+                let collects = setup.config.collect;
                 (reload.taken)(&setup.config);
                 shared.take(setup);
-                tracing::info!(needs_restart, "configuration reloaded");
+                tracing::info!(needs_restart, collects, "configuration reloaded");
                 service::reloaded(None);
             }
             Err(reason) => {

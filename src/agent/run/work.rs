@@ -1,8 +1,8 @@
 //! One order after the other: the pipeline on its thread, its segments up to the coordinator, and a word at the end.
 //!
 //! Orders come from the connection. Each is written to this node's own log, whose records are the node's own and not the coordinator's:
-//! `order begun` and `order ended` with who asked, for which case, which collectors, how many bytes left and what became of it, or
-//! `order refused` and why.
+//! `order begun` with who asked, for which case, which collectors, the window, the budget and added redaction rules; `order ended` with how
+//! many bytes left and what became of it; or `order refused` and why.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use super::Shared;
 use super::pipeline::{Pipeline, in_background, pipeline};
 use super::pressure::Pauses;
 use super::setup::Setup;
+use super::told;
 use crate::agent::pack::{Packed, Packer, Settings, Totals};
 use crate::agent::redact::{Added, SiteRule};
 use crate::agent::send::{Link, UploadError, Uploader};
@@ -152,7 +153,10 @@ impl Work<'_> {
         let order = self.order;
         self.admit().await?;
         let Asked { by, case, collectors, deployment } = Asked::of(order);
-        tracing::info!(task = %order.task, attempt = order.attempt, by, case, collectors, deployment, "order begun");
+        let (window, budget, redact) = (order.window, told::budget(order), told::rules(order));
+        tracing::info!(
+            task = %order.task, attempt = order.attempt, by, case, collectors, deployment, %window, budget, redact, "order begun"
+        );
         if let Some(earlier) = running.take() {
             self.wait_for(earlier, running).await?;
         }
