@@ -81,6 +81,18 @@ name! {
     /// A collector's name.
     CollectorName, "a collector's name"
 }
+name! {
+    /// The name of one of a collector's commands, which its output has too.
+    CommandName, "a command's name"
+}
+name! {
+    /// The name of one of a collector's requests, which the answer has too.
+    RequestName, "a request's name"
+}
+name! {
+    /// The name of one of a collector's exports of the journal.
+    ExportName, "an export's name"
+}
 
 macro_rules! uuid {
     ($(#[$doc:meta])* $type:ident) => {

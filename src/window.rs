@@ -19,12 +19,16 @@ const LOOKBACK: Duration = Duration::from_secs(48 * 3600);
 const LONGEST: Duration = Duration::from_secs(3650 * 86_400);
 /// Bytes of a text that can be meant.
 const TEXT: usize = 64;
+/// Bytes of a date, `2026-11-21`.
+const DATE: usize = 10;
 
 /// Why a text names no time, or two times no window.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WindowError {
     /// Not a time.
-    #[error("`{0}` is no time: write one as 2026-11-21T16:02:00Z, how long ago it was as 45m, 2h or 3d, or now")]
+    #[error(
+        "`{0}` is no time: write one as 2026-11-21T16:02:00Z, a day (UTC) as 2026-11-21, how long ago it was as 45m, 2h or 3d, or now"
+    )]
     Moment(String),
     /// A date and a time that may be anywhere in the world.
     #[error("`{0}` lacks its zone: add Z for UTC, or one such as +01:00")]
@@ -85,7 +89,9 @@ impl FromStr for Moment {
         // A query turns the plus of a zone into a space.
         let zoned = text.rsplit_once(' ').filter(|(_, zone)| zone.len() == 5 && zone.as_bytes()[2] == b':');
         let zoned = zoned.map(|(time, zone)| format!("{time}+{zone}"));
-        match zoned.as_deref().unwrap_or(text).parse::<Timestamp>() {
+        // A date alone is a day of UTC, from its beginning; with a time beside it the zone has to be said.
+        let day = (text.len() == DATE).then(|| format!("{text}T00:00:00Z"));
+        match day.or(zoned).as_deref().unwrap_or(text).parse::<Timestamp>() {
             Ok(at) => Ok(Self::At(at.as_millisecond())),
             Err(_) if text.parse::<jiff::civil::DateTime>().is_ok() => {
                 Err(WindowError::Zone(report::brief(text, TEXT)))
@@ -342,6 +348,8 @@ mod tests {
             ("2026-11-21T15:02:00Z", "2026-11-21T16:02:00+00:00", window(Some(NOW - HOUR), Some(NOW))),
             ("2026-11-21T16:02:00+01:00", "", window(Some(NOW - HOUR), None)),
             ("2026-11-21 15:02:00.250Z", "", window(Some(NOW - HOUR + 250), None)),
+            ("2026-11-21", "", window(Some(NOW - 16 * HOUR - HOUR / 30), None)),
+            ("2026-11-20", "2026-11-21", window(Some(NOW - 40 * HOUR - HOUR / 30), Some(NOW - 16 * HOUR - HOUR / 30))),
             ("2026-11-21T16:02:00 01:00", "", window(Some(NOW - HOUR), None)),
             // An end that is yet to come is an open one, and the default reaches back from now.
             ("", "2026-11-22T16:02:00Z", window(Some(NOW - 48 * HOUR), Some(NOW + 24 * HOUR))),
@@ -361,6 +369,8 @@ mod tests {
             ("99999d", "", "is no time"),
             ("18446744073709551615w", "", "is no time"),
             ("2026-02-30T00:00:00Z", "", "is no time"),
+            ("2026-02-30", "", "is no time"),
+            ("21.11.2026", "", "is no time"),
             ("2026-11-21T16:02:00", "", "lacks its zone"),
             ("1h", "2h", "begins at 2026-11-21T15:02:00.000Z, after its end at 2026-11-21T14:02:00.000Z"),
             ("2026-11-21T16:02:01Z", "", "yet to come"),

@@ -513,7 +513,7 @@ async fn every_error_has_the_directors_words() {
             400,
             coded(
                 40_000,
-                "`since`: `2y` is no time: write one as 2026-11-21T16:02:00Z, how long ago it was as 45m, 2h or 3d, or now",
+                "`since`: `2y` is no time: write one as 2026-11-21T16:02:00Z, a day (UTC) as 2026-11-21, how long ago it was as 45m, 2h or 3d, or now",
             ),
         ),
         ("GET", "/resources/x", "", "", 404, coded(100_001, "Resource 'x' not found")),

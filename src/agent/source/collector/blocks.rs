@@ -11,7 +11,7 @@ use super::address::Address;
 use super::each::Each;
 use crate::agent::source::glob::Pattern;
 use crate::agent::source::measure;
-use crate::id::CollectorName;
+use crate::id::{CommandName, ExportName, RequestName};
 
 /// Files by glob.
 #[derive(Clone, Debug, Deserialize)]
@@ -47,7 +47,7 @@ pub struct Files<P = Pattern> {
 #[serde(deny_unknown_fields)]
 pub struct Command {
     /// Name of its output.
-    pub name: CollectorName,
+    pub name: CommandName,
     /// Program and arguments; never seen by a shell.
     pub argv: Vec<String>,
     /// Its time.
@@ -78,7 +78,7 @@ pub struct Command {
 #[serde(deny_unknown_fields)]
 pub struct Http {
     /// Name of the answer.
-    pub name: CollectorName,
+    pub name: RequestName,
     /// Where the server listens: loopback, or a socket of the file system.
     pub at: Address,
     /// What is asked for, with its query.
@@ -121,7 +121,7 @@ pub struct When {
 #[serde(deny_unknown_fields)]
 pub struct Journal {
     /// Name of its output.
-    pub name: CollectorName,
+    pub name: ExportName,
     /// Units; all when empty.
     #[serde(default)]
     pub units: Vec<String>,
