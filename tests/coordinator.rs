@@ -175,7 +175,10 @@ fn settings_that_make_no_sense_are_named_with_their_place() {
     let site = Site::new();
     for (more, wanted) in [
         ("extrnal_url = 'x'\n", "coordinator.toml: line 4: unknown key `extrnal_url`; did you mean `external_url`?"),
-        ("[limits]\nactive_node = 3\n", "coordinator.toml: line 5: unknown key `active_node`; did you mean `active_nodes`?"),
+        (
+            "[limits]\nactive_node = 3\n",
+            "coordinator.toml: line 5: unknown key `active_node`; did you mean `active_nodes`?",
+        ),
         ("[limits]\nactive_nodes = 'many'\n", "coordinator.toml: line 5: "),
         ("[limits]\nactive_nodes = 0\n", "limits.active_nodes must be more than 0"),
         ("external_url = 'ftp://x'\n", "external_url must be of the form"),

@@ -9,10 +9,11 @@ use super::open::{self, Open};
 use super::scan::Found;
 use super::text::{self, Edit, Quote, has};
 use super::value::{self, Place};
+use super::{apart, below};
 
 /// What stands between a name and its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Separator {
+pub(super) enum Separator {
     Equal,
     Colon {
         spaced: bool,
@@ -24,26 +25,29 @@ enum Separator {
 }
 
 /// A name in its place.
-struct Name<'a> {
-    hay: &'a [u8],
-    start: usize,
-    end: usize,
-    named: Named,
+pub(super) struct Name<'a> {
+    pub(super) hay: &'a [u8],
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) named: Named,
+    /// Whether nothing but a value can follow.
+    pub(super) sure: bool,
 }
 
 /// Finds the setting whose name holds `hit`.
 pub(super) fn find(hay: &[u8], hit: usize, found: &mut Found) {
     let Some((start, end)) = name_around(hay, hit) else { return };
-    let Some((at, separator, quoted)) = separator(hay, start, end) else { return };
-    if separator == Separator::Gap && !takes_gap(hay, start, end) {
-        return;
-    }
+    let led = separator(hay, start, end).filter(|(_, by, _)| *by != Separator::Gap || takes_gap(hay, start, end));
+    let Some((at, separator, quoted)) = led else { return apart::find(hay, start, end, found) };
     let bare = hay[start..end].iter().take_while(|b| matches!(b, b'-' | b'.')).count();
-    let Some(named) = name::classify(&hay[start + bare..end]) else { return };
+    let Some(named) = name::classify(&hay[start + bare..end]) else {
+        let named = Named { label: Label::Key, plural: false, pass: false, login: false };
+        return below::key(&Name { hay, start, end, named, sure: true }, at, separator, found);
+    };
     if is_folder(&hay[start + bare..end], &hay[at..]) || is_pam(&hay[text::line_start(hay, start)..start]) {
         return;
     }
-    Name { hay, start, end, named }.value(at, separator, quoted, &mut found.edits);
+    Name { hay, start, end, named, sure: false }.value(at, separator, quoted, found);
 }
 
 /// `PWD=/root`, as sudo and every environment have it.
@@ -75,7 +79,7 @@ fn name_around(hay: &[u8], hit: usize) -> Option<(usize, usize)> {
 }
 
 /// Where the value begins, what leads to it, and the quote that closes the name.
-fn separator(hay: &[u8], start: usize, end: usize) -> Option<(usize, Separator, Option<Quote>)> {
+pub(super) fn separator(hay: &[u8], start: usize, end: usize) -> Option<(usize, Separator, Option<Quote>)> {
     if start > 0 && hay[start - 1] == b'<' && hay.get(end) == Some(&b'>') {
         return Some((end + 1, Separator::Tag, None));
     }
@@ -123,7 +127,8 @@ fn takes_gap(hay: &[u8], start: usize, end: usize) -> bool {
     let line = || &hay[text::line_start(hay, start)..start];
     match &*word {
         b"requirepass" | b"bindpw" | b"rootpw" | b"rocommunity" | b"rwcommunity" | b"rocommunity6"
-        | b"rwcommunity6" | b"trapcommunity" | b"defpassphrase" | b"defauthpassphrase" | b"defprivpassphrase" => {
+        | b"rwcommunity6" | b"trapcommunity" | b"defpassphrase" | b"defauthpassphrase" | b"defprivpassphrase"
+        | b"masterauth" | b"wpa-psk" | b"wpa-password" | b"wpa-passphrase" | b"wireless-key" => {
             line().iter().all(u8::is_ascii_whitespace)
         }
         // .netrc, and the SQL statements that set one.
@@ -146,12 +151,16 @@ fn after_login(line: &[u8]) -> bool {
 }
 
 impl Name<'_> {
-    fn value(&self, at: usize, separator: Separator, quote: Option<Quote>, edits: &mut Vec<Edit>) {
+    pub(super) fn value(&self, at: usize, separator: Separator, quote: Option<Quote>, found: &mut Found) {
         let hay = self.hay;
         let Some(&first) = hay.get(at) else { return };
         if text::is_break(first) || first == b'\r' {
+            if first != 0 && matches!(separator, Separator::Colon { .. }) && self.heads_line() {
+                below::find(self, at, found);
+            }
             return;
         }
+        let edits = &mut found.edits;
         if separator == Separator::Tag {
             let end = at + hay[at..].iter().take_while(|b| **b != b'<' && !text::is_break(**b)).count();
             return self.take(Place::Sure, at, end, None, edits);
@@ -164,7 +173,13 @@ impl Name<'_> {
         let at = at + usize::from(prefixed);
         if let Some((open, inner)) = Quote::at(hay, at) {
             if quote.is_some() || !open.closes_around(hay, self.start, inner) {
+                let known = edits.len();
                 self.quoted(place, open, inner, edits);
+                let over =
+                    edits[known..].last().is_some_and(|edit| edit.open.is_none() && hay.get(edit.end) == Some(&b'\n'));
+                if over && quote.is_none() && self.heads_line() {
+                    below::goes_on(self, separator, open, inner, found);
+                }
             }
             return;
         }
@@ -178,6 +193,9 @@ impl Name<'_> {
 
     /// How sure one may be that a value follows.
     fn place(&self, separator: Separator, quote: Option<Quote>, at: usize) -> Place {
+        if self.sure {
+            return Place::Sure;
+        }
         let before = self.hay[..self.start].iter().rev().find(|b| !b.is_ascii_whitespace());
         // A quote behind the name is its own where it has one before it too, or where a quoted value follows.
         let own = |quote: Quote| {
@@ -211,7 +229,12 @@ impl Name<'_> {
         matches!(before, Some(b'{' | b',')) && memchr::memrchr2(b'{', b'}', line).is_some_and(|at| line[at] == b'{')
     }
 
-    fn heads_line(&self) -> bool {
+    /// How far into its line it begins.
+    pub(super) fn column(&self) -> usize {
+        self.start - text::line_start(self.hay, self.start)
+    }
+
+    pub(super) fn heads_line(&self) -> bool {
         let line = &self.hay[text::line_start(self.hay, self.start)..self.start];
         let line = line.trim_ascii_start();
         let lead = |b: &u8| matches!(b, b' ' | b'\t' | b'-' | b'#' | b';' | b'+' | b'>' | b'*' | b'"' | b'\'');
@@ -227,7 +250,7 @@ impl Name<'_> {
         line.iter().all(lead)
     }
 
-    fn quoted(&self, place: Place, quote: Quote, inner: usize, edits: &mut Vec<Edit>) {
+    pub(super) fn quoted(&self, place: Place, quote: Quote, inner: usize, edits: &mut Vec<Edit>) {
         let (end, open) = open::quoted(quote, self.hay, inner);
         let scheme = value::scheme(&self.hay[inner..end]);
         self.take(place, inner + scheme, end, open, edits);
@@ -300,6 +323,10 @@ impl Name<'_> {
         }
         let mut at = at;
         let word = &hay[self.start..self.end];
+        if word.starts_with(b"wpa-") || word.starts_with(b"wireless-") {
+            let (end, open) = value::rest_of_line(hay, at, None);
+            return self.take(Place::Sure, at, end, open, edits);
+        }
         if word.ends_with(b"sshpass") {
             // Only `-p` is followed by the password itself.
             if !has(hay, at, b"-p") {
@@ -363,7 +390,7 @@ impl Name<'_> {
         }
     }
 
-    fn take(&self, place: Place, start: usize, end: usize, open: Option<Open>, edits: &mut Vec<Edit>) {
+    pub(super) fn take(&self, place: Place, start: usize, end: usize, open: Option<Open>, edits: &mut Vec<Edit>) {
         let text = &self.hay[start..end];
         // A key in PEM has its own rule, which knows where it ends.
         if text.is_empty() || text.starts_with(b"-----BEGIN ") || !value::is_secret(text, place, self.named) {

@@ -11,7 +11,9 @@
 //! NUL counts as a line's end: `/proc/<pid>/environ` separates by it, and logs have runs of it after a crash. Text in UTF-16 is withheld,
 //! since no rule would find anything in it. In exports of the journal, binary fields keep their length. Compressed files are looked through inside; they pass as they are, or are redacted and compressed again.
 
+mod apart;
 mod assign;
+mod below;
 mod clean;
 mod command;
 mod dead;

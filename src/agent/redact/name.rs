@@ -41,7 +41,11 @@ const NEUTRAL: [&str; 28] = [
 ];
 
 /// Words that make a `key` a secret one when they stand before it.
-const KEY_HEADS: [&str; 37] = [
+const KEY_HEADS: [&str; 41] = [
+    "activation",
+    "registration",
+    "wireless",
+    "wep",
     "api",
     "access",
     "account",
@@ -82,7 +86,8 @@ const KEY_HEADS: [&str; 37] = [
 ];
 
 /// What a word ends with to be a secret's name, and which kind of secret that is.
-const ENDS: [(&str, Label); 34] = [
+const ENDS: [(&str, Label); 35] = [
+    ("masterauth", Label::Password),
     ("password", Label::Password),
     ("passwd", Label::Password),
     ("passphrase", Label::Password),
@@ -151,7 +156,9 @@ pub(super) fn classify(name: &[u8]) -> Option<Named> {
         return None;
     }
     let mut words = words(name);
-    while words.len() > 1 && words.last().is_some_and(|w| neutral(w)) {
+    while let [.., before, last] = words.as_slice()
+        && (neutral(last) || follows(before, last))
+    {
         words.pop();
     }
     let last = words.pop()?;
@@ -162,7 +169,7 @@ pub(super) fn classify(name: &[u8]) -> Option<Named> {
     };
     let before = words.last().map(String::as_str);
     let pass_word = before.is_some_and(|b| b.ends_with("pass")) && matches!(word, "word" | "wd" | "phrase" | "code");
-    let label = if pass_word {
+    let label = if pass_word || word == "pw" && !plural {
         Label::Password
     } else if word == "id" {
         before.filter(|head| head.ends_with("session")).map(|_| Label::Token)?
@@ -176,6 +183,11 @@ pub(super) fn classify(name: &[u8]) -> Option<Named> {
         ENDS.iter().find(|(end, _)| word.ends_with(end)).map(|(_, label)| *label)?
     };
     Some(Named { label, plural, pass: word == "pass" && before.is_none(), login: word == "id" })
+}
+
+/// `chap.password_in`, `SECRET_KEY_BASE`.
+fn follows(before: &str, word: &str) -> bool {
+    before == "password" && matches!(word, "in" | "out") || before == "key" && word == "base"
 }
 
 fn neutral(word: &str) -> bool {
@@ -227,6 +239,10 @@ mod tests {
             ("client-key-data", Label::Key),
             ("clientSecret", Label::Secret),
             ("SharedAccessSignature", Label::Signature),
+            ("ROOT_PW", Label::Password),
+            ("olcRootPW", Label::Password),
+            ("SECRET_KEY_BASE", Label::Key),
+            ("node.session.auth.password_in", Label::Password),
             ("session_id", Label::Token),
             ("sessionId", Label::Token),
             ("phpsessid", Label::Token),

@@ -209,8 +209,8 @@ pub(super) const RULES: &[Rule] = &[
         marks: &[Label::Password],
         literals: &["mysql", "mariadb"],
         how: How::Command {
-            program: r"(?-u)\A(?:mysql|mariadb)[a-z-]{0,16}(?:[ \x00]|\z)",
-            option: r#"(?-u)[ \x00]-p["']?([^ \x00\n"']+)"#,
+            program: r#"(?-u)\A(?:mysql|mariadb)[a-z-]{0,16}(?:[ \x00]|["'],|\z)"#,
+            option: r#"(?-u)[ \x00"']-p["']?([^ \x00\n"']+)"#,
         },
     },
     Rule {
