@@ -1,9 +1,11 @@
 //! The agent's program where much is missing: no root's rights, no journal, no pressure, nothing that can be written, a mount that never
 //! answers. Each ends with a bundle that says what is missing.
 //!
-//! Some of it takes root; where a test cannot be had it says `skipped` and why.
+//! Some of it takes root; where a test cannot be had it says `skipped` and why, past what captures the output of tests that pass. With
+//! `SHEAF_TEST_REQUIRE_TOOLS=1` it fails instead, where the process has the rights that it takes.
 
 use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::net::UnixListener;
@@ -61,6 +63,19 @@ fn missing(bundle: &Path, path: &str) -> String {
     format!("{}: {}", row["outcome"].as_str().expect("a word"), row["reason"].as_str().expect("a reason"))
 }
 
+/// Says that a test is not had here. `could` is whether it could be: then it must, where that is asked for.
+fn not_here(could: bool, why: &str) {
+    let required = std::env::var_os("SHEAF_TEST_REQUIRE_TOOLS").is_some_and(|value| value == "1");
+    assert!(!(required && could), "required, and cannot be had: {why}");
+    let _ = writeln!(io::stderr(), "skipped: 1 check: {why}");
+}
+
+/// Whether this process may make mounts of its own.
+fn may_mount() -> bool {
+    use rustix::thread::{CapabilitySet, capabilities};
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))
+}
+
 fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
@@ -79,13 +94,22 @@ fn unprivileged(node: &Node) -> Option<Command> {
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).expect("chmod");
     }
     chown(node.path("state"), Some(NOBODY), Some(NOBODY)).expect("chown");
-    let runs = nobody().arg(AGENT).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if !runs.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: setpriv is not here, or user {NOBODY} may not run {AGENT}");
+    let runs = |agent: &Path| {
+        let runs = nobody().arg(agent).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        runs.is_ok_and(|status| status.success())
+    };
+    let mut agent = PathBuf::from(AGENT);
+    if !runs(&agent) {
+        // What is built below root's home is closed to that user.
+        agent = node.path("sheaf-agent");
+        fs::copy(AGENT, &agent).expect("copied");
+    }
+    if !runs(&agent) {
+        not_here(true, "setpriv does not run the agent as a user without rights");
         return None;
     }
     let mut command = nobody();
-    command.arg(AGENT);
+    command.arg(agent);
     Some(command)
 }
 
@@ -172,8 +196,7 @@ fn on_a_root_that_cannot_be_written_it_collects_all_the_same() {
     };
     let probe = unshared(&["sh".to_owned(), "-c".to_owned(), "! touch /sheaf-probe 2>/dev/null".to_owned()]).output();
     if !probe.is_ok_and(|out| out.status.success()) {
-        eprintln!("skipped: this user cannot make a root read-only");
-        return;
+        return not_here(may_mount(), "this user cannot make a root read-only");
     }
     let bundle = node.path("own.tar.zst");
     let words: Vec<String> = [AGENT.to_owned()].into_iter().chain(collect(&config)).collect();
@@ -211,8 +234,8 @@ fn a_mount_that_never_answers_is_named() {
     let point = node.path("root/var/log/hung");
     fs::create_dir(&point).expect("a folder");
     let Some(_hung) = Hung::at(&point.canonicalize().expect("a path")) else {
-        eprintln!("skipped: only root with /dev/fuse can mount a file system that hangs");
-        return;
+        let could = may_mount() && Path::new("/dev/fuse").exists();
+        return not_here(could, "only root with /dev/fuse can mount a file system that hangs");
     };
     for (remote, expected) in [("off", "FUSE file system"), ("on", "does not answer")] {
         let config =

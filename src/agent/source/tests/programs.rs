@@ -206,7 +206,8 @@ fn a_node_without_a_journal_says_so() {
 fn journal_of(fixture: &Fixture, entries: &[u8]) -> bool {
     let remote = Path::new("/lib/systemd/systemd-journal-remote");
     if !remote.exists() || command::find(&command::path(), "journalctl").is_none() {
-        eprintln!("skipped: systemd-journal-remote or journalctl is not installed");
+        // Past what captures the output of tests that pass.
+        let _ = writeln!(std::io::stderr(), "skipped: 1 check: systemd-journal-remote or journalctl is not installed");
         return false;
     }
     fixture.put("/var/log/journal/000000000000000000000000000003ac/README", "");
