@@ -32,7 +32,7 @@ pub struct Most {
 }
 
 /// A content of which head and tail are given.
-pub(super) struct Ends<C> {
+pub(crate) struct Ends<C> {
     source: C,
     most: Most,
     /// Where the bytes that were given are told.
@@ -74,7 +74,7 @@ enum Ready {
 
 impl<C: Content> Ends<C> {
     /// The ends of `source`; `ending` is told how many bytes that came to.
-    pub(super) fn new(source: C, most: Most, ending: Arc<Mutex<Ending>>) -> Self {
+    pub(crate) fn new(source: C, most: Most, ending: Arc<Mutex<Ending>>) -> Self {
         Self { source, most, ending, state: State::default() }
     }
 

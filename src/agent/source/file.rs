@@ -136,7 +136,7 @@ impl FileContent {
     ///
     /// # Errors
     /// Any error of the file system.
-    pub(super) fn cut_to(&mut self, most: u64, why: (CutBy, &str)) -> io::Result<()> {
+    pub(crate) fn cut_to(&mut self, most: u64, why: (CutBy, &str)) -> io::Result<()> {
         if let Extent::Pinned(size) = self.extent
             && size > most
         {

@@ -15,7 +15,7 @@ mod condition;
 mod declared;
 mod disks;
 mod each;
-mod ends;
+pub(crate) mod ends;
 mod estimate;
 pub mod file;
 mod fill;

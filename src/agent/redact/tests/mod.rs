@@ -3,6 +3,7 @@
 mod cases;
 mod closed;
 mod compressed;
+mod gaps;
 mod journal;
 mod reading;
 mod site;

@@ -2,7 +2,6 @@
 
 mod budget;
 mod files;
-mod gaps;
 mod hung;
 mod programs;
 mod windows;

@@ -4,16 +4,15 @@ use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::sync::Arc;
 
-use super::super::ends::{Ends, Most};
-use super::super::file::{Extent, FileContent};
-use super::super::{Content, Record};
-use crate::agent::redact::{CleanReport, Profile, Redactor};
+use super::super::{CleanReport, Profile, Redactor};
+use crate::agent::source::ends::{Ends, Most};
+use crate::agent::source::file::{Extent, FileContent};
+use crate::agent::source::{Content, Record};
 use crate::bundle::outcome::CutBy;
 use crate::bundle::path::EntryPath;
 use crate::bundle::slice::{Rule, Slice};
 
-const CORPUS: [&str; 2] =
-    [include_str!("../../redact/corpus/places.toml"), include_str!("../../redact/corpus/shapes.toml")];
+const CORPUS: [&str; 2] = [include_str!("../corpus/places.toml"), include_str!("../corpus/shapes.toml")];
 const FILLER: &str = "an ordinary line of a log\n";
 
 fn clean(redactor: &mut Redactor, content: Box<dyn Content>) -> (String, CleanReport) {
@@ -225,11 +224,11 @@ fn what_is_read_around_a_gap_is_given_to_nobody_else() {
 #[test]
 fn ordinary_logs_lose_nothing_but_what_the_mark_counts() {
     const LOGS: [&str; 5] = [
-        include_str!("../../redact/corpus/ordinary/containers.log"),
-        include_str!("../../redact/corpus/ordinary/kernel.log"),
-        include_str!("../../redact/corpus/ordinary/services.log"),
-        include_str!("../../redact/corpus/ordinary/syslog.log"),
-        include_str!("../../redact/corpus/ordinary/web.log"),
+        include_str!("../corpus/ordinary/containers.log"),
+        include_str!("../corpus/ordinary/kernel.log"),
+        include_str!("../corpus/ordinary/services.log"),
+        include_str!("../corpus/ordinary/syslog.log"),
+        include_str!("../corpus/ordinary/web.log"),
     ];
     let mut redactor = redactor();
     for log in LOGS {
