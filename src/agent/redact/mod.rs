@@ -48,11 +48,6 @@ pub use clean::{Clean, CleanReport};
 pub use rules::{RuleRow, VERSION, built_in, digest};
 pub use site::{Finding, RedactConfig, RuleError, SiteRule, lint};
 
-/// Whether a setting of this name holds a secret, as the rules have it.
-pub fn names_secret(setting: &str) -> bool {
-    name::classify(setting.as_bytes()).is_some()
-}
-
 use crate::agent::source::Record;
 
 /// How much is taken out; its name stands in REQUEST.json.
