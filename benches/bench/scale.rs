@@ -142,7 +142,7 @@ impl Scale {
     }
 
     fn bundle(&self, what: &str, agents: usize) {
-        let bundle = self.folder.path().join("bundle.tar.zst");
+        let bundle = self.folder.path().join(format!("{what}.tar.zst"));
         let (start, before) = (Instant::now(), processor_seconds(self.pid()));
         let progress = File::create(self.folder.path().join(format!("{what}.progress"))).expect("a file");
         let status = self
