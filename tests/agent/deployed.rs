@@ -104,9 +104,9 @@ async fn apply(coordinator: &Coordinator, deployment: Deployment, how: (bool, bo
     }
 }
 
-/// A bundle of the node's part in a deployment.
-async fn bundle(coordinator: &Coordinator, deployment: &str, collectors: Option<Vec<String>>) -> std::path::PathBuf {
-    let spec = BundleSpec {
+/// The order for a bundle of the node's part in a deployment.
+fn order(deployment: &str, collectors: Option<Vec<String>>) -> BundleSpec {
+    BundleSpec {
         task: TaskId(TASKS.fetch_add(1, Ordering::Relaxed)),
         cluster: "default".to_owned(),
         nodes: vec![NodePart {
@@ -124,9 +124,13 @@ async fn bundle(coordinator: &Coordinator, deployment: &str, collectors: Option<
         case: None,
         note: None,
         requested_by: "the tests".to_owned(),
-    };
+    }
+}
+
+/// A bundle of the node's part in a deployment.
+async fn bundle(coordinator: &Coordinator, deployment: &str, collectors: Option<Vec<String>>) -> std::path::PathBuf {
     let watch = Watch { log: Arc::new(Unheard), stop: CancellationToken::new() };
-    coordinator.saved(coordinator.engine.start(spec, watch).expect("started")).await
+    coordinator.saved(coordinator.engine.start(order(deployment, collectors), watch).expect("started")).await
 }
 
 /// Whether a bundle holds a file whose path ends so.
@@ -280,27 +284,8 @@ async fn a_running_collection_is_waited_for_unless_it_is_not_to_be() {
     let agent = Agent::start(AgentConfig { host_root: "/".into(), ..enrol(&coordinator, &node).await });
     coordinator.online("n1").await;
     apply(&coordinator, sites("web", "red"), (false, false)).await.expect("applied");
-    let spec = BundleSpec {
-        task: TaskId(7),
-        cluster: "default".to_owned(),
-        nodes: vec![NodePart {
-            node: n1(),
-            collectors: None,
-            picks: Default::default(),
-            deployment: Some("web".to_owned()),
-        }],
-        node_filter: Vec::new(),
-        collectors: Vec::new(),
-        redact: Vec::new(),
-        budgets: Default::default(),
-        window: Default::default(),
-        format: Format::TarZst,
-        case: None,
-        note: None,
-        requested_by: "the tests".to_owned(),
-    };
     let watch = Watch { log: Arc::new(Unheard), stop: CancellationToken::new() };
-    let download = coordinator.engine.start(spec, watch).expect("started");
+    let download = coordinator.engine.start(order("web", None), watch).expect("started");
     // A pipe cannot be opened for writing, without waiting, before it has a reader.
     let mut input = None;
     until("it runs", async || {
