@@ -237,6 +237,86 @@ fn damage_is_exit_code_5_and_says_what_to_do() {
     assert!(code(&cat) == 5 && err(&cat).contains("sheaf bundle verify"), "{}", err(&cat));
 }
 
+/// A bundle whose seal alone is not what its key made.
+fn unsealed() -> Vec<u8> {
+    let mut bytes = Plan::default().bytes(Format::Tar);
+    let statement = bytes.windows(10).rposition(|w| w == b"\\\"verdict\\").expect("there");
+    bytes[statement + 2] = b'V';
+    bytes
+}
+
+#[test]
+fn a_bundle_for_which_nobody_vouches_is_shown_and_said_to_be_corrupt() {
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("b.tar");
+    fs::write(&file, unsealed()).expect("writes");
+    let into = folder.path().join("into");
+    let path = "nodes/web-2/commands/uptime.txt";
+    for (arguments, shown) in [
+        (vec!["list"], path),
+        (vec!["info"], "web-2  2 whole files"),
+        (vec!["cat", path], "up 3 days"),
+        (vec!["extract", path, "--into", text(&into)], ""),
+    ] {
+        let [verb, rest @ ..] = arguments.as_slice() else { continue };
+        let named = run(&[&[*verb, text(&file)], rest].concat());
+        assert_eq!(code(&named), 5, "{verb}: {}", err(&named));
+        assert!(err(&named).contains("seal's signature is wrong"), "{verb}: {}", err(&named));
+        assert!(out(&named).contains(shown), "{verb}: {}", out(&named));
+        fs::remove_dir_all(&into).unwrap_or_default();
+        let input = fs::File::open(&file).expect("opens");
+        let piped = sheaf(&[&[*verb, "-"], rest].concat()).stdin(input).output().expect("runs");
+        // A pipe is read no further than the file that is wanted.
+        let expected = if *verb == "cat" { 0 } else { 5 };
+        assert_eq!(code(&piped), expected, "{verb}: {}", err(&piped));
+        assert!(out(&piped).contains(shown), "{verb}: {}", out(&piped));
+    }
+    assert!(into.join(BUNDLE).join(path).exists());
+}
+
+#[test]
+fn an_archive_that_ends_without_a_seal_is_corrupt_to_every_verb() {
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("b.tar");
+    let mut bytes = Plan::default().bytes(Format::Tar);
+    let name = format!("{BUNDLE}/SEAL.json");
+    let seal = bytes.windows(name.len()).rposition(|w| w == name.as_bytes()).expect("there");
+    bytes.truncate(seal / 512 * 512);
+    bytes.resize(bytes.len() + 1024, 0);
+    fs::write(&file, bytes).expect("writes");
+    for verb in ["verify", "list", "info"] {
+        let said = run(&[verb, text(&file)]);
+        assert_eq!(code(&said), 5, "{verb}: {}", err(&said));
+    }
+}
+
+#[test]
+fn every_verb_counts_the_same_files() {
+    let folder = tempfile::tempdir().expect("folder");
+    for format in ALL {
+        let file = Plan::default().write(folder.path(), format);
+        // REQUEST.json and WARNINGS.txt, and the three behind the manifest's rows.
+        let all = files().len() as u64 + 5;
+        let counted = format!("{all} files");
+        let verified = out(&run(&["verify", text(&file)]));
+        assert!(verified.contains(&format!(", {counted}, ")), "{verified}");
+        let told = out(&run(&["info", text(&file)]));
+        let line = told.lines().find(|line| line.starts_with("contents")).expect("a line");
+        assert!(
+            line.contains(&counted) && line.ends_with(&format!(": {} of nodes, 5 of the bundle itself", files().len()))
+        );
+        assert_eq!(out(&run(&["list", text(&file)])).lines().count() as u64, all);
+        let into = folder.path().join(format!("{format:?}"));
+        let done = json(&["extract", text(&file), "--into", text(&into), "--json"]);
+        let (verified, told) = (json(&["verify", text(&file), "--json"]), json(&["info", text(&file), "--json"]));
+        for counts in [&done, &verified, &told] {
+            assert_eq!(counts["files"], all, "{counts}");
+        }
+        assert_eq!((&done["bytes"], &verified["folders"]), (&told["bytes"], &0.into()));
+        assert_eq!(tree(&into.join(BUNDLE)).len() as u64, all);
+    }
+}
+
 #[test]
 fn info_tells_who_asked_and_what_became_of_the_nodes() {
     let folder = tempfile::tempdir().expect("folder");

@@ -16,7 +16,7 @@ use super::manifest::{FORMAT, FileRow, Request, Seal, Statement};
 use super::seal::{PublicKey, SealError};
 
 /// Bytes before the end of a plain tar in which the seal is looked for, and bytes of a seal or a request at most.
-const SMALL: u64 = 8 << 20;
+pub(super) const SMALL: u64 = 8 << 20;
 
 /// Why a bundle cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +24,9 @@ pub enum ReadError {
     /// It has no end to start from: cut, or no bundle at all. Scanning may still read it.
     #[error("{0}")]
     NoEnd(String),
+    /// Its seal is there and does not hold. Scanning may still read what it seals, for which nobody vouches then.
+    #[error("{0}")]
+    Unsealed(String),
     /// Something in it is not as it was written.
     #[error("{0}")]
     Damaged(String),
@@ -50,7 +53,7 @@ impl From<ManifestError> for ReadError {
 }
 impl From<SealError> for ReadError {
     fn from(error: SealError) -> Self {
-        Self::NoEnd(error.to_string())
+        Self::Unsealed(error.to_string())
     }
 }
 
@@ -66,7 +69,8 @@ impl Reader {
     /// Opens a bundle by its end.
     ///
     /// # Errors
-    /// [`ReadError::NoEnd`] when there is no end that holds; other errors when the file cannot be read.
+    /// [`ReadError::NoEnd`] when there is no end to start from, [`ReadError::Unsealed`] when the seal there does not hold; other
+    /// errors when the file cannot be read.
     pub fn open(file: File) -> Result<Self, ReadError> {
         let mut index = match Index::open(file) {
             Err(IndexError::Io(error)) => return Err(error.into()),
@@ -227,7 +231,7 @@ impl Reader {
 /// What SEAL.json states, and the key that it names.
 ///
 /// # Errors
-/// [`ReadError::NoEnd`] when the seal does not hold, [`ReadError::Damaged`] when it is of a format that is not known.
+/// [`ReadError::Unsealed`] when the seal does not hold, [`ReadError::Damaged`] when it is of a format that is not known.
 pub fn sealed(content: &[u8]) -> Result<(Statement, PublicKey), ReadError> {
     let (statement, key) = Seal::open(content)?;
     if statement.format != FORMAT {

@@ -1,7 +1,8 @@
 //! Reads a bundle from front to end without trusting that it has one: a cut file, a pipe.
 //!
 //! What is there is given out entry by entry; nothing is held against a manifest, which a cut bundle does not have. The container's own
-//! checks (frames, headers) still hold, and the first thing that is wrong ends the scan.
+//! checks (frames, headers) still hold, and the first thing that is wrong ends the scan. A bundle that is read to its end must have a
+//! seal there that its key made; whose key that is, and whether what it states is true, is for `verify`.
 
 use std::io::{self, Read};
 use std::ops::ControlFlow;
@@ -9,6 +10,7 @@ use std::path::Path;
 
 use super::Format;
 use super::entry::Head;
+use super::reader::{ReadError, SMALL, sealed};
 use super::stream::{Event, Parser};
 use super::tape::{Broken, Tape, unreadable};
 
@@ -94,6 +96,8 @@ fn ends(broken: Broken) -> io::Result<Ended> {
 fn walk<R: Read>(tape: &mut Tape<R>, tar_length: &mut u64, visitor: &mut dyn Visitor) -> Result<(), Broken> {
     let mut parser = Parser::default();
     let (mut begun, mut closed) = (false, false);
+    // The seal, once it is there, and whether it is what passes by.
+    let (mut seal, mut in_seal) = (None, false);
     while let Some(mut chunk) = tape.chunk()? {
         *tar_length += chunk.len() as u64;
         while let Some(event) = parser.next(&mut chunk).map_err(|error| unreadable(begun, &error))? {
@@ -102,10 +106,17 @@ fn walk<R: Read>(tape: &mut Tape<R>, tar_length: &mut u64, visitor: &mut dyn Vis
                     begun = true;
                     let path = head.entry.path.clone();
                     let (bundle, path) = path.as_str().split_once('/').unwrap_or(("", path.as_str()));
+                    in_seal = path == "SEAL.json" && head.entry.size <= SMALL;
+                    if in_seal {
+                        seal = Some(Vec::new());
+                    }
                     visitor.head(bundle, path, &head)?
                 }
                 Event::Data(data) => {
                     visitor.data(data)?;
+                    if let Some(seal) = seal.as_mut().filter(|_| in_seal) {
+                        seal.extend_from_slice(data);
+                    }
                     ControlFlow::Continue(())
                 }
                 Event::End => visitor.end()?,
@@ -119,5 +130,13 @@ fn walk<R: Read>(tape: &mut Tape<R>, tar_length: &mut u64, visitor: &mut dyn Vis
             }
         }
     }
-    if closed { Ok(()) } else { Err(Broken::Cut("before the end of the archive")) }
+    match seal {
+        _ if !closed => Err(Broken::Cut("before the end of the archive")),
+        None => Err(Broken::Wrong("there is no seal at its end".to_owned())),
+        Some(seal) => match sealed(&seal) {
+            Err(ReadError::Io(error)) => Err(error.into()),
+            Err(why) => Err(Broken::Wrong(why.to_string())),
+            Ok(_) => Ok(()),
+        },
+    }
 }

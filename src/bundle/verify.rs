@@ -98,8 +98,12 @@ pub struct Report {
     pub bundle: Option<String>,
     /// The statement of a good seal.
     pub statement: Option<Statement>,
-    /// Entries found before the seal.
+    /// Entries found before the seal: files and folders, as its statement counts them.
     pub entries: u64,
+    /// Files found, the seal among them.
+    pub files: u64,
+    /// Folders found that are entries of their own.
+    pub folders: u64,
     /// Bytes of the file that were read.
     pub bytes: u64,
 }
@@ -127,6 +131,8 @@ pub fn verify(
                 bundle: None,
                 statement: None,
                 entries: 0,
+                files: 0,
+                folders: 0,
                 bytes: 0,
             });
         }
@@ -177,6 +183,8 @@ pub fn verify(
         bundle: walk.bundle(),
         statement: walk.statement().cloned(),
         entries: walk.entries(),
+        files: walk.files(),
+        folders: walk.folders(),
         bytes,
     })
 }

@@ -15,6 +15,7 @@ use crate::bundle::outcome::Verdict;
 use crate::bundle::reader::{ReadError, Reader};
 use crate::bundle::scan::Ended;
 use crate::bundle::seal::PublicKey;
+use crate::cli::output::counted;
 use crate::report;
 
 mod extract;
@@ -66,29 +67,28 @@ impl BundleCommand {
 enum Opened {
     /// Through its seek table and manifest.
     Whole(Box<Reader>),
-    /// From front to end.
-    Front(Box<dyn Read>),
+    /// From front to end; what is known already of its end.
+    Front(Box<dyn Read>, Option<Verdict>),
 }
 
 /// Opens a bundle, `-` for standard input; says on standard error when its end is missing.
 fn open(path: &Path) -> anyhow::Result<Opened> {
     if path == Path::new("-") {
-        return Ok(Opened::Front(Box::new(io::stdin())));
+        return Ok(Opened::Front(Box::new(io::stdin()), None));
     }
     let mut file = open_file(path)?;
     if !file.metadata()?.is_file() {
-        return Ok(Opened::Front(Box::new(file)));
+        return Ok(Opened::Front(Box::new(file), None));
     }
-    match Reader::open(file.try_clone()?) {
-        Ok(reader) => Ok(Opened::Whole(Box::new(reader))),
-        Err(ReadError::NoEnd(why)) => {
-            let why = report::escape(&why);
-            warn(&format!("{}: {why}; reading from the front what is there", path.display()));
-            file.rewind()?;
-            Ok(Opened::Front(Box::new(file)))
-        }
-        Err(error) => Err(error).with_context(|| path.display().to_string()),
-    }
+    let (why, known) = match Reader::open(file.try_clone()?) {
+        Ok(reader) => return Ok(Opened::Whole(Box::new(reader))),
+        Err(ReadError::NoEnd(why)) => (why, None),
+        Err(ReadError::Unsealed(why)) => (format!("nobody vouches for it: {why}"), Some(Verdict::Corrupt)),
+        Err(error) => return Err(error).with_context(|| path.display().to_string()),
+    };
+    warn(&format!("{}: {}; reading from the front what is there", path.display(), report::escape(&why)));
+    file.rewind()?;
+    Ok(Opened::Front(Box::new(file), known))
 }
 
 /// Opens a bundle that a key must have sealed, where one is given; else gives the exit code of what it is instead.
@@ -101,7 +101,7 @@ fn open_by(path: &Path, key: Option<&str>) -> anyhow::Result<Result<Opened, Exit
             let _ = writeln!(io::stderr(), "error: {path}: sealed by another than the given key: {other}");
             Ok(Err(ExitCode::from(Verdict::WrongSigner.exit_code())))
         }
-        Opened::Front(_) => {
+        Opened::Front(..) => {
             anyhow::bail!(
                 "{}: who sealed a bundle stands at its end: --key needs a whole bundle in a file; `sheaf bundle verify --key` reads standard input",
                 path.display()
@@ -158,6 +158,12 @@ fn ended(path: &Path, ended: &Ended) -> ExitCode {
     };
     warn(&format!("{}: {what}", path.display()));
     ExitCode::from(verdict.exit_code())
+}
+
+/// So many files and, where there are any, folders: the same words of the same bundle in every verb.
+fn contents(files: u64, folders: u64) -> String {
+    let files = counted(files, "file");
+    if folders == 0 { files } else { format!("{files} and {}", counted(folders, "folder")) }
 }
 
 /// Where large things that memory should not hold are kept meanwhile.

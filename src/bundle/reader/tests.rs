@@ -96,7 +96,7 @@ fn damage_is_found_on_the_way() {
         matches!(broken(at(b"{\"path\":\"nodes/b") + 12), Err(ReadError::Damaged(_))),
         "another row of the manifest"
     );
-    assert!(matches!(broken(at(b"\\\"verdict") + 14), Err(ReadError::NoEnd(_))), "statement");
+    assert!(matches!(broken(at(b"\\\"verdict") + 14), Err(ReadError::Unsealed(_))), "statement");
 }
 
 #[test]

@@ -74,6 +74,8 @@ pub(super) struct Walk<'s> {
     absent: BTreeSet<String>,
     root: blake3::Hasher,
     entries: u64,
+    files: u64,
+    folders: u64,
     observed: Observed,
     names: Option<Sorted>,
     /// Whether the rows of manifest or B3SUMS are out of step with the archive, so that comparing on makes no sense.
@@ -106,6 +108,8 @@ impl<'s> Walk<'s> {
             absent: BTreeSet::new(),
             root: blake3::Hasher::new(),
             entries: 0,
+            files: 0,
+            folders: 0,
             observed: Observed::new(spool),
             names: Some(Sorted::new(spool.to_owned())),
             astray: false,
@@ -246,6 +250,10 @@ impl<'s> Walk<'s> {
         let offset = self.next;
         let Head { kind, entry, blocks } = &open.head;
         self.next += blocks.len() as u64 + entry.size + padding(entry.size);
+        match kind {
+            Kind::File => self.files += 1,
+            Kind::Folder => self.folders += 1,
+        }
         if let Role::Seal(seal) = &open.role {
             return self.sealed(seal, entry, blocks, offset);
         }
@@ -342,6 +350,15 @@ impl<'s> Walk<'s> {
 
     pub(super) fn entries(&self) -> u64 {
         self.entries
+    }
+
+    /// Files that are whole, with the seal.
+    pub(super) fn files(&self) -> u64 {
+        self.files
+    }
+
+    pub(super) fn folders(&self) -> u64 {
+        self.folders
     }
 
     pub(super) fn wrongs(&self) -> u64 {

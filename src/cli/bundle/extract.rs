@@ -18,10 +18,15 @@ use crate::bundle::manifest::lines::Row;
 use crate::bundle::path::EntryPath;
 use crate::bundle::reader::{ReadError, Reader};
 use crate::bundle::scan::{Ended, Visitor, scan};
+use crate::cli::output::{bytes, counted};
 
 /// Write one file of a bundle to standard output
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(after_help = "Exit codes:
+  0 the file is whole   4 the bundle is cut inside it   5 corrupt: the file is not what its digest says, or nobody vouches for the bundle
+  6 wrong signer   1 no such file, or it cannot be read
+
+Examples:
   sheaf bundle cat bundle.tar.zst nodes/web-1/files/var/log/syslog
   sheaf bundle cat bundle.tar.zst WARNINGS.txt")]
 pub struct CatCommand {
@@ -55,7 +60,7 @@ impl CatCommand {
                 Ok(row) => (ExitCode::SUCCESS, row),
                 Err(error) => return damage(&self.file, error),
             },
-            Opened::Front(input) => {
+            Opened::Front(input, known) => {
                 let mut cat = Cat { path: &self.path, out, found: None, whole: false };
                 let end = scan(input, &spool(), &mut cat)?;
                 let whole = cat.whole;
@@ -63,7 +68,12 @@ impl CatCommand {
                     let _ = ended(&self.file, &end);
                     return damage(&self.file, ReadError::NotFound(self.path));
                 };
-                (if whole { ExitCode::SUCCESS } else { ended(&self.file, &end) }, row)
+                let code = match known {
+                    _ if !whole => ended(&self.file, &end),
+                    Some(verdict) => ExitCode::from(verdict.exit_code()),
+                    None => ExitCode::SUCCESS,
+                };
+                (code, row)
             }
         };
         if self.json {
@@ -113,6 +123,9 @@ impl Visitor for Cat<'_> {
 #[derive(Debug, Args)]
 #[command(after_help = "Nothing is ever written outside of the folder, and nothing in it is overwritten.
 
+Exit codes:
+  0 whole   4 cut: what is there is extracted   5 corrupt   6 wrong signer   1 no such file, or it cannot be read or written
+
 Examples:
   sheaf bundle extract bundle.tar.zst --into case-4711
   sheaf bundle extract bundle.tar.zst nodes/web-1 WARNINGS.txt --into case-4711")]
@@ -154,7 +167,7 @@ impl ExtractCommand {
                 Err(error) => return damage(&self.file, error),
                 Ok(()) => {}
             },
-            Opened::Front(input) => {
+            Opened::Front(input, _) => {
                 let end = scan(input, &spool(), &mut extraction).map_err(|error| blame(&self.file, error))?;
                 if end != Ended::Well {
                     code = ended(&self.file, &end);
@@ -175,7 +188,8 @@ impl ExtractCommand {
             let into = into.to_string();
             writeln!(out, "{}", json!({ "name": done.bundle, "into": into, "files": files, "bytes": done.bytes }))
         } else if out.is_terminal() {
-            writeln!(out, "{files} files, {} in {into}/{}", indicatif::HumanBytes(done.bytes), done.bundle)
+            let (files, size) = (counted(files, "file"), bytes(done.bytes));
+            writeln!(out, "{files}, {size} in {into}/{}", done.bundle)
         } else {
             Ok(())
         }

@@ -7,10 +7,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use indicatif::HumanBytes;
 use serde_json::{Value, json};
 
-use super::{Opened, damage, ended, open, spool};
+use super::{Opened, contents, damage, ended, open, spool};
 use crate::bundle::Format;
 use crate::bundle::entry::Head;
 use crate::bundle::manifest::lines::{Lines, Row};
@@ -19,6 +18,7 @@ use crate::bundle::reader::{ReadError, Reader, sealed};
 use crate::bundle::scan::{Ended, Extent, Visitor, measured};
 use crate::bundle::seal::PublicKey;
 use crate::bundle::slice::Slice;
+use crate::cli::output::{bytes, counted};
 use crate::report::escape;
 
 /// Show who asked for a bundle, when, and what became of each node
@@ -26,7 +26,7 @@ use crate::report::escape;
 #[command(after_help = "What the seal states is shown as it stands; `sheaf bundle verify` says whether it holds.
 
 Exit codes:
-  0 its seal is there, whatever it states   4 cut before it: what is there is shown   5 corrupt   1 cannot be read
+  0 its seal holds, whatever it states   4 cut before it: what is there is shown   5 corrupt   1 cannot be read
 
 Examples:
   sheaf bundle info bundle.tar.zst
@@ -44,8 +44,12 @@ pub struct InfoCommand {
 struct Told {
     request: Request,
     nodes: Vec<NodeRow>,
+    /// Of the nodes' sources.
     outcomes: BTreeMap<String, u64>,
+    /// All files, those that stand behind the manifest too.
     files: u64,
+    /// Those of nodes.
+    of_nodes: u64,
     bytes: u64,
     windows: Windows,
 }
@@ -80,7 +84,7 @@ impl InfoCommand {
                 Err(error) => return damage(&self.file, error),
                 Ok(told) => self.whole(&mut out, &Seal::of(&reader), &told)?,
             },
-            Opened::Front(input) => {
+            Opened::Front(input, _) => {
                 let mut seen = Seen::default();
                 let (end, extent) = measured(input, &spool(), &mut seen)?;
                 let code = ended(&self.file, &end);
@@ -94,7 +98,6 @@ impl InfoCommand {
                 match extent.filter(|_| end == Ended::Well) {
                     Some(extent) => match seen.passed.sealed(request, extent) {
                         Ok((seal, told)) => self.whole(&mut out, &seal, &told)?,
-                        Err(ReadError::NoEnd(why)) => return damage(&self.file, ReadError::Damaged(why)),
                         Err(error) => return damage(&self.file, error),
                     },
                     None if self.json => writeln!(out, "{}", front_json(&request, &seen))?,
@@ -134,14 +137,28 @@ impl Told {
     fn add(&mut self, row: Row) {
         match row {
             Row::File(row) => {
-                self.files += 1;
-                self.bytes = self.bytes.saturating_add(row.size);
+                self.file(row.size);
                 row.window.iter().for_each(|slice| self.windows.add(slice));
+                if !row.path.starts_with("nodes/") {
+                    return;
+                }
+                self.of_nodes += 1;
                 *self.outcomes.entry(row.outcome.to_string()).or_default() += 1;
             }
             Row::Source(row) => *self.outcomes.entry(row.outcome.to_string()).or_default() += 1,
             Row::Node(row) => self.nodes.push(row),
         }
+    }
+
+    fn file(&mut self, size: u64) {
+        self.files += 1;
+        self.bytes = self.bytes.saturating_add(size);
+    }
+
+    /// Entries that are folders.
+    fn folders(&self, statement: &Statement) -> u64 {
+        // The statement counts what is before the seal.
+        (statement.entries + 1).saturating_sub(self.files)
     }
 }
 
@@ -151,6 +168,7 @@ fn told(reader: &mut Reader) -> Result<Told, ReadError> {
         told.add(row.parse()?);
         Ok(ControlFlow::Continue(()))
     })?;
+    reader.tail()?.iter().for_each(|row| told.file(row.size));
     Ok(told)
 }
 
@@ -161,6 +179,7 @@ fn whole_json(seal: &Seal, told: &Told) -> Value {
         "length": seal.extent.length,
         "frames": seal.extent.frames,
         "files": told.files,
+        "folders": told.folders(&seal.statement),
         "bytes": told.bytes,
         "outcomes": told.outcomes,
         "windows": told.windows,
@@ -173,20 +192,23 @@ fn whole_json(seal: &Seal, told: &Told) -> Value {
 
 fn whole_text(Seal { statement, key, extent }: &Seal, told: &Told) -> String {
     let mut text = request_text(&told.request);
-    let length = HumanBytes(extent.length);
+    let length = bytes(extent.length);
     let size = match extent.format {
         Format::Tar => format!("tar, {length}"),
         Format::TarZst => {
-            format!("tar.zst, {length} in {} frames for {} of tar", extent.frames, HumanBytes(extent.tar_length))
+            let frames = counted(extent.frames as u64, "frame");
+            format!("tar.zst, {length} in {frames} for {} of tar", bytes(extent.tar_length))
         }
     };
     field(&mut text, "format", &size);
-    field(&mut text, "files", &format!("{}, {}", told.files, HumanBytes(told.bytes)));
+    let (all, size) = (contents(told.files, told.folders(statement)), bytes(told.bytes));
+    let (of_nodes, own) = (told.of_nodes, told.files.saturating_sub(told.of_nodes));
+    field(&mut text, "contents", &format!("{all}, {size}: {of_nodes} of nodes, {own} of the bundle itself"));
     let outcomes: Vec<_> = told.outcomes.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
     field(&mut text, "sources", &outcomes.join(", "));
     let rules: Vec<_> = told.windows.rules.iter().map(|(rule, count)| format!("{count} {rule}")).collect();
     if !rules.is_empty() {
-        let (cut, left_out) = (told.windows.cut, HumanBytes(told.windows.left_out));
+        let (cut, left_out) = (told.windows.cut, bytes(told.windows.left_out));
         field(&mut text, "logs", &format!("{}; {cut} cut, {left_out} left out", rules.join(", ")));
     }
     field(&mut text, "sealed", &format!("{} as {}", statement.sealed_at, statement.verdict));
@@ -194,8 +216,8 @@ fn whole_text(Seal { statement, key, extent }: &Seal, told: &Told) -> String {
     field(&mut text, "key", &key.to_string());
     field(&mut text, "nodes", &format!("{} of {} collected", statement.nodes_collected, statement.nodes));
     for node in &told.nodes {
-        let size = HumanBytes(node.bytes);
-        let counts = format!("{} files, {size}, {} warnings", node.files, node.warnings);
+        let (files, size) = (counted(node.files, "file"), bytes(node.bytes));
+        let counts = format!("{files}, {size}, {}", counted(node.warnings, "warning"));
         let reason = if node.reason.is_empty() { String::new() } else { format!(": {}", escape(&node.reason)) };
         text += &format!("  {}  {}{reason}, {counts}\n", escape(&node.name), node.outcome);
     }
@@ -301,6 +323,9 @@ impl Visitor for Seen {
         if self.within == Within::Manifest {
             self.passed.manifest = Some((Lines::new(bundle), blake3::Hasher::new()));
         }
+        if matches!(path, "manifest.json" | "B3SUMS" | "SEAL.json") {
+            self.passed.told.file(head.entry.size);
+        }
         let node = path.strip_prefix("nodes/").and_then(|rest| rest.split_once('/')).map(|(node, _)| node.to_owned());
         self.open = node.map(|node| (node, head.entry.size));
         Ok(ControlFlow::Continue(()))
@@ -343,8 +368,8 @@ fn front_json(request: &Request, seen: &Seen) -> Value {
 fn front_text(request: &Request, seen: &Seen) -> String {
     let mut text = request_text(request);
     field(&mut text, "nodes", &format!("{} expected, {} with files here", request.nodes.len(), seen.nodes.len()));
-    for (name, (files, bytes)) in &seen.nodes {
-        text += &format!("  {}  {files} whole files, {}\n", escape(name), HumanBytes(*bytes));
+    for (name, (files, size)) in &seen.nodes {
+        text += &format!("  {}  {}, {}\n", escape(name), counted(*files, "whole file"), bytes(*size));
     }
     text
 }

@@ -23,7 +23,7 @@ use crate::report;
 #[command(after_help = "Each line is size, outcome and path, separated by tabs when piped.
 
 Exit codes:
-  0 whole   4 cut: what is there is listed   5 corrupt   1 cannot be read
+  0 whole   4 cut: what is there is listed   5 corrupt   6 wrong signer   1 cannot be read
 
 Examples:
   sheaf bundle list bundle.tar.zst
@@ -64,7 +64,7 @@ impl ListCommand {
         let mut code = ExitCode::SUCCESS;
         let done = match opened {
             Opened::Whole(mut reader) => rows.of_manifest(&mut reader),
-            Opened::Front(input) => {
+            Opened::Front(input, _) => {
                 let mut scanned = Scanned { rows: &mut rows, open: None };
                 let end = scan(input, &spool(), &mut scanned)?;
                 scanned.cut()?;

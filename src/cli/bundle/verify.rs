@@ -97,8 +97,7 @@ fn summary(report: &Report) -> String {
     if let Some(statement) = &report.statement {
         line += &format!(": {} of {} nodes collected", statement.nodes_collected, statement.nodes);
     }
-    let entries = if report.entries == 1 { "entry" } else { "entries" };
-    line + &format!(", {} {entries}, {}", report.entries, signer(report))
+    line + &format!(", {}, {}", super::contents(report.files, report.folders), signer(report))
 }
 
 /// What follows the findings in the JSON object.
@@ -111,6 +110,8 @@ fn closing(report: &Report) -> String {
         "name": report.bundle,
         "format": report.format,
         "entries": report.entries,
+        "files": report.files,
+        "folders": report.folders,
         "bytes": report.bytes,
         "statement": report.statement,
     });
