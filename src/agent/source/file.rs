@@ -1,32 +1,27 @@
-//! The bytes of one opened file, pinned at the size it had.
+//! One opened file as a record's content, pinned at the size it had.
 //!
 //! A file comes in opened and checked; what goes out is a stream that ends where the file ended when it was opened, however it grows, and that
-//! says so when it shrank. Reads leave the page cache as they found it where the kernel can. It never opens a path.
+//! says so when it shrank. [`bytes`] reads it at any place, [`course`] says in which order its parts come. It never opens a path.
+
+mod bytes;
+mod course;
 
 use std::fs::File;
-use std::io::{self, IoSliceMut, Read};
+use std::io::{self, Read};
 use std::ops::Range;
-use std::os::fd::AsFd as _;
-use std::os::unix::fs::FileExt as _;
 
-use rustix::io::{Errno, ReadWriteFlags};
-
-use super::budget::cut::{self, Begins, Gap};
+use self::bytes::Bytes;
+use self::course::{Course, Parts};
+use super::budget::cut::{self, Gap};
 use super::patience::Patient;
 use super::{Content, Piece};
 use crate::bundle::outcome::{Cut, CutBy, Outcome};
 use crate::bundle::slice::Slice;
 
-/// `RWF_DONTCACHE`, Linux 6.14.
-const DONTCACHE: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x80);
-
-/// Bytes that one thread reads where reading may hang.
-const CHUNK: usize = 1 << 20;
-
 /// A file's bytes, as a record's content.
 #[derive(Debug)]
 pub struct FileContent {
-    file: File,
+    bytes: Bytes,
     extent: Extent,
     /// Where it begins: places and sizes count from there.
     base: u64,
@@ -35,35 +30,14 @@ pub struct FileContent {
     /// What its collector lets pass.
     most: u64,
     opened: bool,
-    /// Where the next read begins, and whether there is one.
-    place: u64,
-    /// From where to where the file is to be known before its first byte is given, in it as a whole.
-    before: Option<Range<u64>>,
-    /// The same behind its last byte.
+    /// How far behind its last byte the file is to be known, in it as a whole.
     after: Range<u64>,
-    /// How much of that is still to be read; none where the end of the part was told.
-    behind: Option<Range<u64>>,
-    /// What is left out of the middle, and how far it was gone over.
-    gap: Option<(Gap, Step)>,
+    /// What is left out of the middle.
+    gap: Option<Gap>,
+    /// The way that is left of a reading; none before its first piece.
+    course: Option<Course>,
     ended: bool,
     trouble: Option<(Outcome, String)>,
-    /// Whether this file system takes [`DONTCACHE`].
-    uncached: bool,
-    /// How reads are asked for, where the file's mount may hang.
-    patient: Option<Patient>,
-}
-
-/// How far a reading is with a gap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    /// Not there yet.
-    Before,
-    /// What is left out first, up to here.
-    Ahead(u64),
-    /// So much of the mark.
-    Mark(usize),
-    /// What is left out last, up to here.
-    Back(u64),
 }
 
 /// How far a file goes.
@@ -78,30 +52,24 @@ pub enum Extent {
 impl FileContent {
     /// The content of an opened file, `most` bytes of it.
     pub fn new(file: File, extent: Extent, most: u64) -> Self {
-        let (opened, place, gap, ended) = (false, 0, None, false);
-        let (base, slice) = (0, None);
         Self {
-            file,
+            bytes: Bytes::new(file),
             extent,
-            base,
-            slice,
+            base: 0,
+            slice: None,
             most,
-            opened,
-            place,
-            before: None,
+            opened: false,
             after: 0..0,
-            behind: None,
-            gap,
-            ended,
+            gap: None,
+            course: None,
+            ended: false,
             trouble: None,
-            uncached: true,
-            patient: None,
         }
     }
 
     /// Reads on threads that can be left behind, where `patient` is given.
     pub fn patiently(mut self, patient: Option<Patient>) -> Self {
-        self.patient = patient;
+        self.bytes = self.bytes.patiently(patient);
         self
     }
 
@@ -140,7 +108,7 @@ impl FileContent {
         if let Extent::Pinned(size) = self.extent
             && size > most
         {
-            self.gap = Some((Gap::find(size, most, why, &mut |buffer, at| self.at(buffer, at))?, Step::Before));
+            self.gap = Some(Gap::find(size, most, why, &mut |buffer, at| self.at(buffer, at))?);
             self.most = u64::MAX;
         }
         Ok(())
@@ -168,7 +136,7 @@ impl FileContent {
     /// Bytes it will probably give.
     pub fn size_hint(&self) -> Option<u64> {
         match (self.extent, &self.gap) {
-            (Extent::Pinned(size), Some((gap, _))) => Some(gap.length(size)),
+            (Extent::Pinned(size), Some(gap)) => Some(gap.length(size)),
             (Extent::Pinned(size), None) => Some(size.min(self.most)),
             (Extent::Stream, _) => None,
         }
@@ -182,130 +150,26 @@ impl FileContent {
         }
     }
 
-    /// Goes over the gap, where the place is at one; then the file goes on behind it.
-    fn cross(&mut self, buffer: &mut [u8]) -> io::Result<Option<Piece>> {
-        let Some((gap, step)) = self.gap.as_mut().filter(|(gap, _)| gap.from == self.place) else { return Ok(None) };
-        let (at, end) = match step {
-            Step::Before => (gap.from, gap.from + gap.ahead),
-            Step::Ahead(at) => (*at, gap.from + gap.ahead),
-            Step::Back(at) => (*at, gap.to),
-            Step::Mark(read) => {
-                let rest = &gap.mark[*read..];
-                let count = rest.len().min(buffer.len());
-                buffer[..count].copy_from_slice(&rest[..count]);
-                *read += count;
-                if count == 0 {
-                    *step = Step::Back(gap.to - gap.back);
-                }
-                return Ok(Some(if count == 0 { Piece::Gap } else { Piece::Shown(count) }));
-            }
-        };
-        let is_back = matches!(step, Step::Back(_));
-        let most = usize::try_from(end - at).unwrap_or(usize::MAX).min(buffer.len());
-        let read = if most == 0 { 0 } else { self.at(&mut buffer[..most], at)? };
-        let Some((gap, step)) = &mut self.gap else { return Ok(None) };
-        Ok(match (read, is_back) {
-            (0, true) => {
-                self.place = gap.to;
-                None
-            }
-            (0, false) => {
-                *step = Step::Mark(0);
-                Some(Piece::Gap)
-            }
-            (read, true) => {
-                *step = Step::Back(at + read as u64);
-                Some(Piece::Hidden(read))
-            }
-            (read, false) => {
-                *step = Step::Ahead(at + read as u64);
-                Some(Piece::Hidden(read))
-            }
-        })
-    }
-
     /// Whatever comes next; nothing at the end.
     fn next(&mut self, buffer: &mut [u8]) -> io::Result<Piece> {
-        if self.place == 0 {
-            let read = self.before(buffer)?;
-            if read > 0 {
-                return Ok(Piece::Hidden(read));
-            }
-        }
-        if let Some(piece) = self.cross(buffer)? {
-            return Ok(piece);
-        }
-        let end = self.length().unwrap_or(self.most);
-        let end = self.gap.as_ref().map(|(gap, _)| gap.from).filter(|from| *from > self.place).unwrap_or(end);
-        let most = usize::try_from(end - self.place).unwrap_or(usize::MAX).min(buffer.len());
-        let read = if most == 0 { 0 } else { self.at(&mut buffer[..most], self.place)? };
-        self.place += read as u64;
-        if most == 0
-            && let Some(rest) = self.behind.take()
-        {
-            let most = usize::try_from(rest.end - rest.start).unwrap_or(usize::MAX).min(buffer.len());
-            let read = if most == 0 { 0 } else { self.anywhere(&mut buffer[..most], rest.start)? };
-            if read == 0 {
-                return Ok(Piece::Gap);
-            }
-            self.behind = Some(rest.start + read as u64..rest.end);
-            return Ok(Piece::Hidden(read));
-        }
-        Ok(Piece::Shown(read))
+        let end = self.base.saturating_add(self.length().unwrap_or(self.most));
+        let parts = Parts { shown: self.base..end, gap: self.gap.as_ref(), after: self.after.clone() };
+        let mut read = |buffer: &mut [u8], offset| self.bytes.at(buffer, offset);
+        let course = match &mut self.course {
+            Some(course) => course,
+            course => course.insert(Course::over(&parts, &mut read)?),
+        };
+        course.next(buffer, &mut read)
     }
 
-    /// Reads what stands before a part, where that is known; 0 behind it.
-    fn before(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.base == 0 {
-            return Ok(0);
-        }
-        let rest = match self.before.take() {
-            Some(rest) => rest,
-            None => {
-                let start = self.base.saturating_sub(cut::BESIDE as u64);
-                let mut text = vec![0; (self.base - start) as usize];
-                let filled = cut::fill(&mut text, start, &mut |buffer, at| self.anywhere(buffer, at))?;
-                let begins = if start == 0 { Begins::Source } else { Begins::Inside };
-                let (back, on) = cut::go_on(&text[..filled], filled, begins);
-                if filled == text.len() && on == filled { start + back as u64..self.base } else { 0..0 }
-            }
-        };
-        let most = usize::try_from(rest.end - rest.start).unwrap_or(usize::MAX).min(buffer.len());
-        let read = if most == 0 { 0 } else { self.anywhere(&mut buffer[..most], rest.start)? };
-        self.before = Some(if read == 0 { 0..0 } else { rest.start + read as u64..rest.end });
-        Ok(read)
+    /// Where the next byte would stand.
+    fn place(&self) -> u64 {
+        self.course.as_ref().map_or(0, Course::place)
     }
 
     /// Reads some bytes at a place; 0 behind its end, unless it has grown.
     pub(super) fn at(&mut self, buffer: &mut [u8], place: u64) -> io::Result<usize> {
-        self.anywhere(buffer, self.base + place)
-    }
-
-    /// Reads some bytes at an offset of the file as a whole.
-    fn anywhere(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        if let Some(patient) = self.patient {
-            let (file, most) = (self.file.try_clone()?, buffer.len().min(CHUNK));
-            let read = move || {
-                let mut chunk = vec![0; most];
-                file.read_at(&mut chunk, offset).map(|n| (chunk, n))
-            };
-            let (chunk, n) = patient.ask(read).map_err(io::Error::other)??;
-            buffer[..n].copy_from_slice(&chunk[..n]);
-            return Ok(n);
-        }
-        loop {
-            let read = if self.uncached {
-                rustix::io::preadv2(self.file.as_fd(), &mut [IoSliceMut::new(buffer)], offset, DONTCACHE)
-            } else {
-                return self.file.read_at(buffer, offset);
-            };
-            match read {
-                Err(Errno::INTR) => {}
-                // Neither old kernels nor every file system know the flag; a real error shows again without it.
-                Err(_) => self.uncached = false,
-                Ok(n) => return Ok(n),
-            }
-        }
+        self.bytes.at(buffer, self.base + place)
     }
 
     fn end(&mut self, at: u64) {
@@ -315,7 +179,7 @@ impl FileContent {
                 return self.trouble = Some((Outcome::Truncated, reason));
             }
             Extent::Pinned(size) => {
-                if let Some((Gap { cut, .. }, _)) = &self.gap {
+                if let Some(Gap { cut, .. }) = &self.gap {
                     self.trouble = Some((Outcome::Truncated, said(cut)));
                 }
                 if self.gap.is_some() { at } else { size }
@@ -360,12 +224,7 @@ impl Content for FileContent {
         if std::mem::replace(&mut self.opened, true) && !self.again() {
             return Err(io::Error::new(io::ErrorKind::Unsupported, "this file gives other bytes each time"));
         }
-        (self.place, self.ended, self.trouble) = (0, false, None);
-        self.before = None;
-        self.behind = Some(self.after.clone()).filter(|after| !after.is_empty());
-        if let Some((_, step)) = &mut self.gap {
-            *step = Step::Before;
-        }
+        (self.course, self.ended, self.trouble) = (None, false, None);
         Ok(())
     }
 
@@ -376,13 +235,13 @@ impl Content for FileContent {
         match self.next(buffer) {
             Ok(Piece::Shown(0)) => {
                 self.ended = true;
-                self.end(self.place);
+                self.end(self.place());
                 Ok(Piece::Shown(0))
             }
             // What came before a bad sector is worth having.
-            Err(error) if self.place > 0 && error.kind() != io::ErrorKind::Interrupted => {
+            Err(error) if self.place() > 0 && error.kind() != io::ErrorKind::Interrupted => {
                 self.ended = true;
-                let reason = format!("reading failed after {} bytes: {error}", self.place);
+                let reason = format!("reading failed after {} bytes: {error}", self.place());
                 self.trouble = Some((Outcome::Truncated, reason));
                 Ok(Piece::Shown(0))
             }
@@ -399,7 +258,7 @@ impl Content for FileContent {
     }
 
     fn cut(&self) -> Option<Cut> {
-        self.gap.as_ref().map(|(gap, _)| gap.cut)
+        self.gap.as_ref().map(|gap| gap.cut)
     }
 
     fn slice(&self) -> Option<Slice> {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::bundle::check::Inside;
 use crate::bundle::entry::EntryHead;
-use crate::bundle::frame::Compressor;
+use crate::bundle::frame::{Compressor, FRAME_RAW};
 use crate::bundle::segment::OpenEntry;
 
 const NAME: &str = "files/big";
