@@ -24,8 +24,16 @@ pub enum Rule {
     Clf,
     /// `2026/11/21 16:02:01`, nginx's error log and others.
     Slashed,
-    /// `Sat Nov 21 16:02:01 2026`, Apache's error log and others.
+    /// `Sat Nov 21 16:02:01 2026`, Apache's error log and others; `Nov 21, 2026 4:02:01 PM`.
     Asctime,
+    /// `1234:M 21 Nov 2026 16:02:01.123`, Redis.
+    Redis,
+    /// `261121 16:02:01`, older MySQL.
+    Compact,
+    /// `21.11.2026 16:02:01`.
+    Dotted,
+    /// `11/21/2026 4:02:01 PM` or `21/11/2026 16:02:01`, in the only order in which all of the file's dates are dates.
+    Numeric,
     /// A member of a JSON object.
     Json,
     /// Seconds since 1970 with a fraction, or milliseconds.
@@ -57,6 +65,10 @@ impl fmt::Display for Rule {
             Self::Clf => "clf",
             Self::Slashed => "slashed",
             Self::Asctime => "asctime",
+            Self::Redis => "redis",
+            Self::Compact => "compact",
+            Self::Dotted => "dotted",
+            Self::Numeric => "numeric",
             Self::Json => "json",
             Self::Epoch => "epoch",
             Self::Audit => "audit",
@@ -80,12 +92,16 @@ pub struct Slice {
     /// Bytes of the source that lie outside of the window, those included.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub left_out: u64,
+    /// Minutes east of Greenwich of the zone that its times are of, where they do not say and it is not the node's: what a clock there showed
+    /// when the file was written is what its last line says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone_minutes: Option<i16>,
 }
 
 impl Slice {
     /// One of which nothing is left out.
     pub fn whole(rule: Rule) -> Self {
-        Self { rule, from: 0, left_out: 0 }
+        Self { rule, from: 0, left_out: 0, zone_minutes: None }
     }
 }
 
@@ -104,6 +120,8 @@ mod tests {
             Rule::Iso8601,
             Rule::Rfc3164,
             Rule::Klog,
+            Rule::Redis,
+            Rule::Numeric,
             Rule::Mtime,
             Rule::Journal,
             Rule::Collector,
@@ -112,7 +130,7 @@ mod tests {
             assert_eq!(serde_json::to_value(rule).expect("json"), *rule.to_string());
         }
         let newer: Slice = serde_json::from_str(r#"{"rule":"sundial","left_out":7,"more":1}"#).expect("read");
-        assert_eq!(newer, Slice { rule: Rule::Other, from: 0, left_out: 7 });
+        assert_eq!(newer, Slice { left_out: 7, ..Slice::whole(Rule::Other) });
         let whole = serde_json::to_string(&Slice::whole(Rule::Cri)).expect("json");
         assert_eq!(whole, r#"{"rule":"cri"}"#);
     }

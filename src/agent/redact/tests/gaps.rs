@@ -46,7 +46,7 @@ fn ends(text: &str, bytes: u64) -> Box<dyn Content> {
 
 fn part(text: &str, from: usize, to: usize) -> Box<dyn Content> {
     let (from, to) = (from as u64, to as u64);
-    Box::new(file(text).part(from, to, Slice { rule: Rule::Rfc3339, from, left_out: 0 }))
+    Box::new(file(text).part(from, to, Slice { from, ..Slice::whole(Rule::Rfc3339) }))
 }
 
 /// Exactly so many bytes of ordinary lines.

@@ -93,8 +93,10 @@ impl<R: Read> Filter<R> {
 
     /// How the source was cut, as far as it was read; `None` without a lens.
     pub fn slice(&self) -> Option<Slice> {
-        let rule = self.state.reader.as_ref()?.rule().unwrap_or(Rule::Mtime);
-        Some(Slice { rule, from: self.state.from.unwrap_or(self.state.seen), left_out: self.state.left_out })
+        let reader = self.state.reader.as_ref()?;
+        let (rule, zone_minutes) = (reader.rule().unwrap_or(Rule::Mtime), reader.calendar.zone_found());
+        let from = self.state.from.unwrap_or(self.state.seen);
+        Some(Slice { rule, from, left_out: self.state.left_out, zone_minutes })
     }
 
     /// Whether anything was left out so far, and whether that was all.

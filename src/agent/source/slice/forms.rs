@@ -3,7 +3,10 @@
 //! Every form is anchored: at the line's start, behind what stands before a time in well-known logs, or in a member of a JSON object. Lines
 //! that begin with a blank are continuations and have none. Nothing here allocates, and no line is looked at further than it was given.
 
-use super::civil::{Written, date, time};
+mod text;
+
+use self::text::Text;
+use super::civil::{Order, Written, date, year_of_two};
 use super::json;
 use crate::bundle::slice::Rule;
 
@@ -33,7 +36,8 @@ pub(super) fn read(line: &[u8], inner: bool) -> Option<(Rule, Written)> {
             text.0 = &text.0[1..];
             text.dated()
         }
-        byte if byte.is_ascii_digit() => text.number(),
+        byte if byte.is_ascii_digit() => text.numbered(),
+        b'=' => text.report(),
         byte if byte.is_ascii_alphabetic() || *byte == b'@' => text.worded(),
         _ => None,
     };
@@ -44,7 +48,7 @@ pub(super) fn read(line: &[u8], inner: bool) -> Option<(Rule, Written)> {
 /// A time and nothing else, as a member of JSON has it.
 pub(super) fn whole(text: &[u8]) -> Option<Written> {
     let mut text = Text(text);
-    let found = text.dated().or_else(|| text.number())?;
+    let found = text.dated().or_else(|| text.numbered())?;
     Some(found.1)
 }
 
@@ -73,113 +77,7 @@ fn lead(line: &[u8]) -> &[u8] {
     }
 }
 
-/// What is left of a line.
-#[derive(Clone, Copy)]
-struct Text<'a>(&'a [u8]);
-
 impl Text<'_> {
-    fn digits(&mut self, count: usize) -> Option<u32> {
-        let digits = self.0.get(..count)?;
-        let mut number = 0;
-        for digit in digits {
-            number = number * 10 + char::from(*digit).to_digit(10)?;
-        }
-        self.0 = &self.0[count..];
-        Some(number)
-    }
-
-    /// One or two digits, with or without a blank before one.
-    fn day(&mut self) -> Option<u32> {
-        let blank = self.0.first() == Some(&b' ');
-        if blank {
-            self.0 = &self.0[1..];
-        }
-        match self.0.get(1) {
-            Some(second) if second.is_ascii_digit() && !blank => self.digits(2),
-            _ => self.digits(1),
-        }
-    }
-
-    fn byte(&mut self, byte: u8) -> Option<()> {
-        self.0 = self.0.strip_prefix(&[byte])?;
-        Some(())
-    }
-
-    fn one_of(&mut self, bytes: &[u8]) -> Option<u8> {
-        let first = *self.0.first().filter(|byte| bytes.contains(byte))?;
-        self.0 = &self.0[1..];
-        Some(first)
-    }
-
-    fn blanks(&mut self) {
-        self.0 = &self.0[self.0.iter().take(16).take_while(|byte| **byte == b' ').count()..];
-    }
-
-    fn word<const N: usize>(&mut self, words: &[&[u8; N]]) -> Option<u32> {
-        let head = self.0.get(..N)?;
-        let found = words.iter().position(|word| word.as_slice() == head)?;
-        self.0 = &self.0[N..];
-        u32::try_from(found + 1).ok()
-    }
-
-    /// `16:02:01.123456`, as milliseconds of the day.
-    fn time(&mut self) -> Option<i64> {
-        let hour = self.digits(2)?;
-        self.byte(b':')?;
-        let minute = self.digits(2)?;
-        self.byte(b':')?;
-        let second = self.digits(2)?;
-        let ms = self.fraction();
-        // A longer number is no second.
-        if self.0.first().is_some_and(u8::is_ascii_digit) {
-            return None;
-        }
-        time(hour, minute, second, ms)
-    }
-
-    /// `.123456789` or `,123`; milliseconds of it.
-    fn fraction(&mut self) -> u32 {
-        if !matches!(self.0, [b'.' | b',', digit, ..] if digit.is_ascii_digit()) {
-            return 0;
-        }
-        let digits = self.0[1..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-        let ms = self.0[1..=digits].iter().chain(b"00").take(3).fold(0, |ms, digit| ms * 10 + u32::from(digit - b'0'));
-        self.0 = &self.0[digits + 1..];
-        ms
-    }
-
-    /// `Z`, `+01:00`, ` -0500`, ` UTC`: milliseconds east of Greenwich. What is none of them is not taken.
-    fn zone(&mut self) -> Option<i64> {
-        let before = self.0;
-        let blank = self.byte(b' ').is_some();
-        let found = self.zone_here(blank);
-        if found.is_none() || self.0.first().is_some_and(u8::is_ascii_alphanumeric) {
-            self.0 = before;
-            return None;
-        }
-        found
-    }
-
-    fn zone_here(&mut self, blank: bool) -> Option<i64> {
-        if let Some(rest) = [b"UTC", b"GMT"].iter().find_map(|name| self.0.strip_prefix(*name)) {
-            self.0 = rest;
-            return Some(0);
-        }
-        let sign = match self.one_of(b"Zz+-")? {
-            b'Z' | b'z' => return Some(0),
-            b'+' => 1,
-            _ => -1,
-        };
-        let hours = self.digits(2)?;
-        let colon = self.byte(b':').is_some();
-        let minutes = match self.0.first() {
-            Some(digit) if digit.is_ascii_digit() => self.digits(2)?,
-            _ if colon || blank => return None,
-            _ => 0,
-        };
-        (hours <= 18 && minutes <= 59).then(|| sign * i64::from(hours * 60 + minutes) * 60_000)
-    }
-
     /// A date and a time, from the date's year on; with the zone if there is one.
     fn dated(&mut self) -> Option<(Rule, Written)> {
         let year = self.digits(4)?;
@@ -190,17 +88,18 @@ impl Text<'_> {
         self.one_of(b"Tt _")?;
         let _ = self.byte(b' ');
         let ms = date(year.into(), month, day)? + self.time()?;
-        let zone = self.zone();
-        let rule = match (separator, zone) {
+        let written = self.zone().at(ms);
+        let rule = match (separator, written) {
             (b'/', _) => Rule::Slashed,
-            (_, Some(_)) => Rule::Rfc3339,
+            (_, Written::At(_)) => Rule::Rfc3339,
+            (_, Written::Named(_, name)) if name.east().is_some() => Rule::Rfc3339,
             _ => Rule::Iso8601,
         };
-        Some((rule, zone.map_or(Written::Civil(ms), |zone| Written::At(ms - zone))))
+        Some((rule, written))
     }
 
     /// A line that begins with a digit.
-    fn number(&mut self) -> Option<(Rule, Written)> {
+    fn numbered(&mut self) -> Option<(Rule, Written)> {
         let start = *self;
         if let Some(found) = self.dated() {
             let container = self.0.starts_with(b" stdout ") || self.0.starts_with(b" stderr ");
@@ -210,8 +109,72 @@ impl Text<'_> {
         if let Some(found) = self.clf() {
             return Some((Rule::Clf, found));
         }
+        for form in [Self::numbers, Self::compact, Self::redis] {
+            *self = start;
+            if let Some(found) = form(self) {
+                return Some(found);
+            }
+        }
         *self = start;
         self.epoch()
+    }
+
+    /// `11/21/2026 4:02:01 PM`, `21/11/26 16:02:01`, `21-11-2026, 16:02:01`, whose order a file's other lines tell; with dots it is the day's.
+    fn numbers(&mut self) -> Option<(Rule, Written)> {
+        let first = self.one_or_two()?;
+        let separator = self.one_of(b"/-.")?;
+        let second = self.one_or_two()?;
+        self.byte(separator)?;
+        let digits = self.0.iter().take(5).take_while(|byte| byte.is_ascii_digit()).count();
+        let third = self.digits(digits).filter(|_| matches!(digits, 2 | 4))?;
+        let _ = self.byte(b',');
+        self.one_of(b" T")?;
+        self.blanks();
+        let (time, numbers) = (self.time_of_half()?, [first, second, third]);
+        if separator == b'.' {
+            return Some((Rule::Dotted, self.zone().at(Order::DayFirst.date(numbers)? + time)));
+        }
+        Order::ALL.iter().find_map(|order| order.date(numbers))?;
+        Some((Rule::Numeric, Written::Numbers { numbers, time, zone: self.zone() }))
+    }
+
+    /// `261121 16:02:01`, also with a blank before an hour of one digit, as older MySQL has it.
+    fn compact(&mut self) -> Option<(Rule, Written)> {
+        let (year, month, day) = (self.digits(2)?, self.digits(2)?, self.digits(2)?);
+        self.byte(b' ')?;
+        let _ = self.byte(b' ');
+        let ms = date(year_of_two(year).into(), month, day)? + self.time()?;
+        Some((Rule::Compact, self.zone().at(ms)))
+    }
+
+    /// `1234:M 21 Nov 2026 16:02:01.123 * x`, or without a year, as older Redis has it.
+    fn redis(&mut self) -> Option<(Rule, Written)> {
+        let digits = self.0.iter().take(10).take_while(|byte| byte.is_ascii_digit()).count();
+        self.0 = &self.0[digits..];
+        self.byte(b':')?;
+        self.one_of(b"MSCX")?;
+        self.byte(b' ')?;
+        let start = *self;
+        if let Some(written) = self.clf() {
+            return Some((Rule::Redis, written));
+        }
+        *self = start;
+        let day = self.one_or_two()?;
+        self.byte(b' ')?;
+        let month = self.word(&MONTHS)?;
+        self.byte(b' ')?;
+        let time = self.time()?;
+        date(2000, month, day)?;
+        Some((Rule::Redis, Written::Yearless { month, day, time, own: false }))
+    }
+
+    /// `=INFO REPORT==== 21-Nov-2026::16:02:01 ===`, as Erlang's programs have it.
+    fn report(&mut self) -> Option<(Rule, Written)> {
+        const MARK: &[u8] = b"==== ";
+        let head = &self.0[..self.0.len().min(INNER)];
+        let at = memchr::memmem::find(head, MARK)?;
+        self.0 = &self.0[at + MARK.len()..];
+        self.clf().map(|written| (Rule::Clf, written))
     }
 
     /// `1795276921.123` or `1795276921123`.
@@ -229,14 +192,15 @@ impl Text<'_> {
 
     /// `21/Nov/2026:16:02:01 +0000`, also with dashes and a blank.
     fn clf(&mut self) -> Option<Written> {
-        let day = self.digits(2)?;
+        let day = self.one_or_two()?;
         let separator = self.one_of(b"/- ")?;
         let month = self.word(&MONTHS)?;
         self.byte(separator)?;
         let year = self.digits(4)?;
-        self.one_of(b": ")?;
+        let between = self.one_of(b": ")?;
+        let _ = self.byte(between);
         let ms = date(year.into(), month, day)? + self.time()?;
-        Some(self.zone().map_or(Written::Civil(ms), |zone| Written::At(ms - zone)))
+        Some(self.zone().at(ms))
     }
 
     /// `Nov 21 16:02:01`, or with the year behind the day.
@@ -244,14 +208,20 @@ impl Text<'_> {
         let month = self.word(&MONTHS)?;
         self.byte(b' ')?;
         let day = self.day()?;
+        let comma = self.byte(b',').is_some();
         self.byte(b' ')?;
         let mut dated = *self;
         if let Some(year) = dated.digits(4)
             && dated.byte(b' ').is_some()
-            && let Some(of_day) = dated.time()
+            && let Some(of_day) = dated.time_of_half()
         {
             *self = dated;
-            return Some((Rule::Rfc3164, Written::Civil(date(year.into(), month, day)? + of_day)));
+            // `Nov 21, 2026 4:02:01 PM` is how Java's own logging writes it.
+            let rule = if comma { Rule::Asctime } else { Rule::Rfc3164 };
+            return Some((rule, self.zone().at(date(year.into(), month, day)? + of_day)));
+        }
+        if comma {
+            return None;
         }
         let time = self.time()?;
         // A leap year has every date that there is.
@@ -276,14 +246,14 @@ impl Text<'_> {
         self.byte(b' ')?;
         let mut year = self.digits(4);
         if year.is_none() {
-            // Another zone's name: it is the node's own, who would have one else?
+            // A name that nobody knows: it is the node's own zone, who would have one else?
             let name = self.0.iter().take(6).take_while(|byte| byte.is_ascii_uppercase()).count();
             self.0 = &self.0[name..];
             self.byte(b' ')?;
             year = self.digits(4);
         }
         let ms = date(year?.into(), month, day)? + of_day;
-        Some((Rule::Asctime, zone.map_or(Written::Civil(ms), |zone| Written::At(ms - zone))))
+        Some((Rule::Asctime, zone.at(ms)))
     }
 
     /// `<34>` and what follows it.
@@ -313,13 +283,11 @@ impl Text<'_> {
         if let Some(written) = self.clf() {
             return Some((Rule::Clf, written));
         }
-        *self = start;
-        if let Some(found) = self.asctime() {
-            return Some(found);
-        }
-        *self = start;
-        if let Some(found) = self.epoch() {
-            return Some(found);
+        for form in [Self::asctime, Self::numbers, Self::epoch] {
+            *self = start;
+            if let Some(found) = form(self) {
+                return Some(found);
+            }
         }
         *self = start;
         self.dmesg()

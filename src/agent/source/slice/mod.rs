@@ -11,6 +11,7 @@ mod key;
 mod lines;
 mod reader;
 mod search;
+mod zones;
 
 #[cfg(test)]
 mod tests;
@@ -132,22 +133,40 @@ impl Lens {
 
     fn part(&mut self, place: &mut impl Place, size: u64) -> io::Result<Verdict> {
         let mut reader = Reader::new(self.calendar.clone());
-        let Some(mut first) = search::first(place, &mut reader, size)? else {
+        let Some(mut first) = search::first_of_file(place, &mut reader, size)? else {
             return Ok(Verdict::Whole(Rule::Mtime));
         };
-        if reader.is_open() && !self.calendar.is_utc() {
-            search::settle(place, &mut reader, size)?;
-            self.calendar.unsaid = reader.calendar.unsaid;
+        let (mut told, is_whole) = (true, self.window.until.is_none() && self.holds(first.1));
+        // Where nothing is left out by the node's own clock, another one leaves nothing out either that may be meant.
+        if let Some(own) = reader.own()
+            && !(is_whole && (own || self.calendar.is_utc()))
+        {
+            told = search::settle(place, &mut reader, size)?;
             first = search::first(place, &mut reader, size)?.unwrap_or(first);
         }
+        self.calendar = reader.calendar.clone();
+        let verdict = self.verdict(place, &mut reader, size, first)?;
+        // Something of what was written in the window lies in it, whatever its times may mean.
+        let is_written_inside = self.holds(Stamp::at(self.calendar.mtime));
+        let is_lost = verdict == Verdict::Nothing && !told && is_written_inside;
+        Ok(if is_lost { Verdict::Whole(Rule::Mtime) } else { verdict })
+    }
+
+    fn verdict(
+        &self,
+        place: &mut impl Place,
+        reader: &mut Reader,
+        size: u64,
+        first: (u64, Stamp),
+    ) -> io::Result<Verdict> {
         let rule = reader.rule().unwrap_or(Rule::Mtime);
         if self.window.until.is_none() && self.holds(first.1) {
             return Ok(Verdict::Whole(rule));
         }
         if size <= SMALL {
-            return self.every_line(place, &mut reader, size, first.1);
+            return self.every_line(place, reader, size, first.1);
         }
-        match search::part(place, &mut reader, size, first, self.window) {
+        match search::part(place, reader, size, first, self.window) {
             Ok((from, to)) if from >= to => Ok(Verdict::Nothing),
             Ok((0, to)) if to == size => Ok(Verdict::Whole(rule)),
             Ok((from, to)) => Ok(Verdict::Part(rule, from, to)),
@@ -247,10 +266,13 @@ pub(super) fn cut(mut content: FileContent, kind: Kind, lens: Option<Lens>) -> i
             return Ok(Some(Sliced::new(content, None, Some(lens.open_zone()))));
         }
     };
+    let zone = |rule| if rule == Rule::Mtime { None } else { lens.calendar.zone_found() };
     let content = match verdict {
         Verdict::Nothing => return Ok(None),
-        Verdict::Whole(rule) => content.whole(Slice::whole(rule)),
-        Verdict::Part(rule, from, to) => content.part(from, to, Slice { rule, from, left_out: size - (to - from) }),
+        Verdict::Whole(rule) => content.whole(Slice { zone_minutes: zone(rule), ..Slice::whole(rule) }),
+        Verdict::Part(rule, from, to) => {
+            content.part(from, to, Slice { rule, from, left_out: size - (to - from), zone_minutes: zone(rule) })
+        }
         Verdict::Lines => return Ok(Some(Sliced::new(content, Some(lens), None))),
     };
     Ok(Some(Sliced::new(content, None, None)))

@@ -3,7 +3,7 @@
 //! Whoever cuts files asks it; each line is tried by all anchored forms, so that a file may change its form at any line. Only a file whose
 //! first lines have a time behind a level or a name is looked at further inside.
 
-use super::civil::{Calendar, Stamp, Unsaid, Written};
+use super::civil::{Calendar, Stamp, Written};
 use super::forms;
 use crate::bundle::slice::Rule;
 
@@ -16,13 +16,13 @@ pub(super) struct Reader {
     pub(super) calendar: Calendar,
     /// The form of the first line that had a time, and whether it stood behind something.
     form: Option<(Rule, bool)>,
-    /// Whether the first time was one without a zone that may be another than the node's.
-    unsaid: bool,
+    /// Where the first time was one without a zone, whether it is surely the node's own.
+    own: Option<bool>,
 }
 
 impl Reader {
     pub(super) fn new(calendar: Calendar) -> Self {
-        Self { calendar, form: None, unsaid: false }
+        Self { calendar, form: None, own: None }
     }
 
     /// By what the file's times are read.
@@ -30,9 +30,9 @@ impl Reader {
         self.form.map(|(rule, _)| rule)
     }
 
-    /// Whether the file's own zone is open.
-    pub(super) fn is_open(&self) -> bool {
-        self.unsaid
+    /// Where the file's times do not say their zone, whether it is surely the node's own.
+    pub(super) fn own(&self) -> Option<bool> {
+        self.own
     }
 
     /// When a line was written, by its beginning.
@@ -53,30 +53,25 @@ impl Reader {
         let stamp = self.calendar.stamp(written)?;
         if self.form.is_none() {
             self.form = Some((rule, inner));
-            self.unsaid = matches!(written, Written::Civil(_) | Written::Yearless { own: false, .. });
+            self.own = self.calendar.own(written);
         }
         Some(stamp)
     }
 
-    /// Settles in which zone the file is written, by its last line: that one was written when the file was.
-    pub(super) fn settle(&mut self, last: &[u8]) {
-        const NEAR: i64 = 120_000;
-        if !self.unsaid {
-            return;
+    /// Whether a line has a time, though it may be one of which something else has to tell what it means.
+    pub(super) fn learns(&mut self, line: &[u8]) -> bool {
+        let inner = self.form.is_some_and(|(_, inner)| inner);
+        let Some((_, written)) = forms::read(line, inner) else { return false };
+        self.calendar.stamp(written).is_some() || matches!(written, Written::Numbers { .. })
+    }
+
+    /// Settles in which zone, and in which order, the file's times are, by its last line. Whether that told the zone.
+    pub(super) fn settle(&mut self, last: &[u8]) -> bool {
+        let inner = self.form.is_some_and(|(_, inner)| inner);
+        let last = forms::read(last, inner).map(|found| found.1);
+        if let Some(last) = last {
+            self.calendar.settle_order(last);
         }
-        let mtime = self.calendar.mtime;
-        let mut near = |unsaid| {
-            self.calendar.unsaid = unsaid;
-            let inner = self.form.is_some_and(|(_, inner)| inner);
-            let written = forms::read(last, inner)?.1;
-            let stamp = self.calendar.stamp(written)?;
-            Some(stamp.earliest <= mtime + NEAR && stamp.latest >= mtime - NEAR)
-        };
-        let (node, utc) = (near(Unsaid::Node), near(Unsaid::Utc));
-        self.calendar.unsaid = match (node, utc) {
-            (Some(true), _) => Unsaid::Node,
-            (_, Some(true)) => Unsaid::Utc,
-            _ => Unsaid::Either,
-        };
+        self.own.is_none_or(|own| self.calendar.settle(last, own))
     }
 }

@@ -38,6 +38,27 @@ impl From<io::Error> for Unsure {
 
 /// Where the first line with a time begins, and when that was; only a file's first lines are looked at.
 pub(super) fn first(place: &mut impl Place, reader: &mut Reader, size: u64) -> io::Result<Option<(u64, Stamp)>> {
+    let found = first_known(place, reader, size)?;
+    // Dates whose order a later line tells have a time only then.
+    let again = found.is_some_and(|(offset, _)| offset > 0) && reader.calendar.has_order();
+    if again { first_known(place, reader, size) } else { Ok(found) }
+}
+
+/// As [`first`], of a whole file: its last lines may tell what the first ones mean.
+pub(super) fn first_of_file(
+    place: &mut impl Place,
+    reader: &mut Reader,
+    size: u64,
+) -> io::Result<Option<(u64, Stamp)>> {
+    let found = first(place, reader, size)?;
+    if found.is_some() || !reader.calendar.lacks_order() {
+        return Ok(found);
+    }
+    settle(place, reader, size)?;
+    if reader.calendar.has_order() { first_known(place, reader, size) } else { Ok(None) }
+}
+
+fn first_known(place: &mut impl Place, reader: &mut Reader, size: u64) -> io::Result<Option<(u64, Stamp)>> {
     let mut lines = Lines::new(place, 0, HEAD.0, size);
     for _ in 0..HEAD.1 {
         let Some((offset, line)) = lines.next()? else { break };
@@ -48,19 +69,18 @@ pub(super) fn first(place: &mut impl Place, reader: &mut Reader, size: u64) -> i
     Ok(None)
 }
 
-/// Has `reader` settle its zone by the last line of the file.
-pub(super) fn settle(place: &mut impl Place, reader: &mut Reader, size: u64) -> io::Result<()> {
+/// Has `reader` settle its zone by the last line of the file; whether that told.
+pub(super) fn settle(place: &mut impl Place, reader: &mut Reader, size: u64) -> io::Result<bool> {
     let mut lines = Lines::new(place, size.saturating_sub(HEAD.0), size, size);
     let mut last = Vec::new();
     while let Some((_, line)) = lines.next()? {
-        // The line is kept rather than its time: in which zone that is turns out below.
-        if reader.stamp(line).is_some() {
+        // The line is kept rather than its time: what that means turns out below.
+        if reader.learns(line) {
             last.clear();
             last.extend_from_slice(line);
         }
     }
-    reader.settle(&last);
-    Ok(())
+    Ok(reader.settle(&last))
 }
 
 /// From where to where `window` reaches in a sorted file of `size` bytes, whose first time is `first`.

@@ -1,7 +1,10 @@
 //! Every form of time at its edges, and every way of cutting against the plain one.
 
 mod cuts;
+mod edges;
+mod orders;
 mod stamps;
+mod zones;
 
 use std::io;
 

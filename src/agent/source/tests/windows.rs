@@ -58,7 +58,7 @@ fn lines_of_the_window_are_taken_with_its_padding() {
     assert_eq!(String::from_utf8_lossy(&read.content), expected);
     let from = lines[..55].concat().len() as u64;
     let left_out = (lines.concat().len() - expected.len()) as u64;
-    assert_eq!(read.slice, Some(Slice { rule: Rule::Rfc3164, from, left_out }));
+    assert_eq!(read.slice, Some(Slice { from, left_out, ..Slice::whole(Rule::Rfc3164) }));
     assert_eq!((read.trouble.clone(), taken.notes), (None, Vec::new()));
 }
 
@@ -168,7 +168,7 @@ fn a_log_that_jumps_is_cut_line_by_line() {
     let read = &taken.records["files/var/log/a.log"];
     assert_eq!(String::from_utf8_lossy(&read.content), [at(10), at(20)].concat());
     let (from, left_out) = (at(0).len() as u64, 2 * at(0).len() as u64);
-    assert_eq!(read.slice, Some(Slice { rule: Rule::Rfc3339, from, left_out }));
+    assert_eq!(read.slice, Some(Slice { from, left_out, ..Slice::whole(Rule::Rfc3339) }));
 }
 
 #[test]
@@ -234,4 +234,29 @@ fn a_file_that_one_collector_wants_whole_is_whole() {
     assert_eq!(taken.content("files/var/log/dpkg.log"), Some(lines.as_bytes()), "though another block comes first");
     assert_eq!(taken.content("files/var/log/old.log"), Some(b"an old line\n".as_slice()));
     assert_eq!(taken.notes, Vec::new());
+}
+
+#[test]
+fn a_live_log_of_a_container_elsewhere_is_cut_by_its_own_clock_and_says_so() {
+    let fixture = Fixture::new();
+    // Stamps of Tokyo on a node in UTC: all of them seem yet to come, or those of New York to be long gone.
+    for (name, hours) in [("tokyo", 9), ("newyork", -5)] {
+        let line = |n: i64| {
+            let shown = jiff::Timestamp::from_millisecond(NOON + hours * HOUR + n * MINUTE).expect("in range");
+            format!("{} line {n}\n", shown.strftime("%Y-%m-%d %H:%M:%S"))
+        };
+        put(&fixture, &format!("/var/log/{name}.log"), (-600..=60).map(line).collect::<String>(), NOON + HOUR);
+    }
+    let taken = collect(&fixture, NOON, None);
+    for (name, minutes) in [("tokyo", 540), ("newyork", -300)] {
+        let read = &taken.records[&format!("files/var/log/{name}.log")];
+        let text = String::from_utf8_lossy(&read.content);
+        assert!(text.contains(" line -5\n") && !text.contains(" line -6\n") && text.ends_with(" line 60\n"), "{text}");
+        let slice = read.slice.expect("a window counts");
+        assert_eq!((slice.rule, slice.zone_minutes), (Rule::Iso8601, Some(minutes)));
+    }
+    // Times that no zone explains do not speak for a file that was written in the window.
+    put(&fixture, "/var/log/frozen.log", "2026-11-01 10:07:30 x\n", NOON + HOUR);
+    let taken = collect(&fixture, NOON, None);
+    assert_eq!(taken.records["files/var/log/frozen.log"].slice, Some(Slice::whole(Rule::Mtime)));
 }

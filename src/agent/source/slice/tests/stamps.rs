@@ -39,7 +39,15 @@ fn every_form_is_read() {
         ("(2026-11-21 16:02:01) x", Rule::Iso8601),
         ("\"2026-11-21 16:02:01\",x", Rule::Iso8601),
         ("2026-11-21 16:02:01-worker x", Rule::Iso8601),
-        ("2026-11-21 16:02:01 CET x", Rule::Iso8601),
+        ("2026-11-21 17:02:01.000 CET [123] LOG:  x", Rule::Rfc3339),
+        ("2026-11-21 19:02:01.000 +03 [123] LOG:  x", Rule::Rfc3339),
+        ("2026-11-21 11:02:01 EST x", Rule::Rfc3339),
+        ("2026-11-21T08:02:01PST x", Rule::Rfc3339),
+        ("2026-11-21 16:02:01 NOPE x", Rule::Iso8601),
+        ("2026-11-21 16:02:01 CETUS x", Rule::Iso8601),
+        ("2026-11-21T16:02:01.000000Z 0 [Note] mysqld x", Rule::Rfc3339),
+        ("[2026-11-21T16:02:01,000][INFO ][o.e.n.Node] x", Rule::Iso8601),
+        ("2026-11-21 16:02:01.000000+00:00 [info] <0.1.0> x", Rule::Rfc3339),
         ("2026-11-21T16:02:01.000000000Z stdout F x", Rule::Cri),
         ("2026-11-21T17:02:01.000+01:00 stderr P x", Rule::Cri),
         ("Nov 21 16:02:01 host app[1]: x", Rule::Rfc3164),
@@ -53,6 +61,23 @@ fn every_form_is_read() {
         ("www.example.com:443 [x] - [21/Nov/2026:16:02:01 +0000] x", Rule::Clf),
         ("[21/Nov/2026:16:02:01 +0000] x", Rule::Clf),
         ("21-Nov-2026 16:02:01.000 named: x", Rule::Clf),
+        ("=INFO REPORT==== 21-Nov-2026::16:02:01 ===", Rule::Clf),
+        ("10.0.0.1:1234 [21/Nov/2026:16:02:01.000] front back/s1 0/0/1", Rule::Clf),
+        ("1234:M 21 Nov 2026 16:02:01.000 * Ready", Rule::Redis),
+        ("1234:S 21 Nov 16:02:01.000 # of older Redis", Rule::Redis),
+        ("261121 16:02:01 [Note] x", Rule::Compact),
+        ("261121 16:02:01\t    1 Query\tx", Rule::Compact),
+        ("21.11.2026 16:02:01 x", Rule::Dotted),
+        ("21.11.26 17:02:01,000 CET x", Rule::Dotted),
+        ("11/21/2026 16:02:01 x", Rule::Numeric),
+        ("11/21/2026 4:02:01 PM x", Rule::Numeric),
+        ("11/21/26, 04:02:01pm x", Rule::Numeric),
+        ("[21/11/2026 16:02:01.000] x", Rule::Numeric),
+        ("21-11-2026 17:02:01 +0100 x", Rule::Numeric),
+        ("21-11-2026T11:02:01 EST x", Rule::Numeric),
+        ("Nov 21, 2026 4:02:01 PM org.apache.catalina.startup.Catalina start", Rule::Asctime),
+        ("Sat Nov 21 17:02:01 CET 2026", Rule::Asctime),
+        ("Sat Nov 21 16:02:01 NOPE 2026", Rule::Asctime),
         ("2026/11/21 16:02:01 [error] 99#99: *1 x", Rule::Slashed),
         ("2026/11/21 16:02:01.000123 main.go:1: x", Rule::Slashed),
         ("[Sat Nov 21 16:02:01.000123 2026] [core:error] [pid 1] x", Rule::Asctime),
@@ -115,7 +140,28 @@ fn what_is_no_time_is_none() {
         "2026-00-01T16:02:01Z",
         "2026-02-29T16:02:01Z",
         "1900-02-29T16:02:01Z",
-        "2026-11-21T24:00:00Z",
+        "2026-11-21T24:00:01Z",
+        "2026-11-21T24:00:00.001Z",
+        "2026-11-21T25:00:00Z",
+        "11/21/2026 13:02:01 AM",
+        "11/21/2026 0:02:01 PM",
+        "13/13/2026 16:02:01",
+        "31/11/2026 16:02:01",
+        "11/21/2026",
+        "11/21-2026 16:02:01",
+        "11/21/202 16:02:01",
+        "10.0.0.1 16:02:01",
+        "32.11.2026 16:02:01",
+        "11.21.2026 16:02:01",
+        "261321 16:02:01",
+        "261121 16:02",
+        "2611211 16:02:01",
+        "1234:M 21 Now 2026 16:02:01",
+        "1234:Q 21 Nov 2026 16:02:01",
+        "1234:M 31 Nov 16:02:01",
+        ":M",
+        "Nov 21, 16:02:01",
+        "=INFO REPORT==== x",
         "2026-11-21T16:60:01Z",
         "2026-11-21T16:02:61Z",
         "2026-11-21x16:02:01Z",
@@ -281,14 +327,14 @@ fn a_file_in_another_zone_than_the_node_is_told_by_its_last_line() {
     ] {
         let mut reader = Reader::new(calendar(berlin(), mtime));
         reader.first(line).expect("a time");
-        assert!(reader.is_open());
+        assert_eq!(reader.own(), Some(false));
         reader.settle(line);
         assert_eq!(reader.calendar.unsaid, unsaid, "{mtime}");
     }
     // Syslog is the node's, whatever the file's time.
     let mut reader = Reader::new(calendar(berlin(), NOON));
     reader.first(b"Nov 21 16:02:01 x").expect("a time");
-    assert!(!reader.is_open());
+    assert_eq!(reader.own(), Some(true));
 }
 
 #[test]
@@ -332,16 +378,17 @@ proptest::proptest! {
 
     #[test]
     fn a_line_that_nearly_has_a_time_is_read_without_panic(
-        at in 0usize..12,
+        at in 0usize..18,
         cut: proptest::sample::Index,
         noise: Vec<u8>,
         mtime in -10_000_000_000_000_i64..300_000_000_000_000,
     ) {
-        const LINES: [&str; 12] = [
+        const LINES: [&str; 18] = [
             "2026-11-21T16:02:01.250Z x", "Nov 21 16:02:01 host", "<34>1 2026-11-21T16:02:01Z", "I1121 16:02:01.250000 1",
             "x [21/Nov/2026:16:02:01 +0000]", "[Sat Nov 21 16:02:01.25 2026]", "{\"t\":{\"$date\":\"2026-11-21T16:02:01Z\"}}",
             "{\"ts\":1795276921.25e0,\"x\":[]}", "type=x msg=audit(1795276921.250:1)", "[  12.345678] x", "time=\"2026-11-21T16:02:01Z\"",
-            "\u{1b}[1m\0\0Nov 21 16:02:01",
+            "\u{1b}[1m\0\0Nov 21 16:02:01", "1:M 21 Nov 2026 16:02:01.25 * x", "261121  9:02:01 x", "11/21/2026 4:02:01 PM CST",
+            "21.11.26 16:02:01 x", "Nov 21, 2026 4:02:01 PM x", "=X==== 21-Nov-2026::16:02:01 =",
         ];
         let line = LINES[at].as_bytes();
         let cut = cut.index(line.len());
