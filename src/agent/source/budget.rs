@@ -2,7 +2,8 @@
 //!
 //! A survey of sizes ([`super::estimate`]) comes in; what goes out is each file's share. State comes first, then logs as they are written,
 //! then rotated ones, newest first, so that what falls out is the oldest; a collector's `priority` stands above that. Shares are by size
-//! alone: nothing here opens or reads a file, but for [`cut`], which finds out where one is cut.
+//! alone, but for large files that may turn out to be binary, which are withheld: their first bytes are looked at. [`cut`] finds out where a file
+//! is cut.
 
 pub(super) mod cut;
 pub(super) mod shares;
@@ -10,14 +11,15 @@ pub(super) mod shares;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use rustix::fs::Stat;
+use rustix::fs::{FileType, Stat};
 
 use self::shares::{Class, Row, Shares};
 use super::collector::{Collector, Files};
 use super::ends::{self, Most};
 use super::estimate::{Patience, sizes};
 use super::walk::Ground;
-use super::{kind, rotated};
+use super::{Kind, kind, rotated};
+use crate::agent::host::READ;
 use crate::bundle::entry::BLOCK;
 use crate::bundle::outcome::CutBy;
 
@@ -29,6 +31,10 @@ const MARGIN: (u64, u64) = (64, 16 << 20);
 const JOURNALS: u64 = 4;
 /// What is looked at, and time for it, where shares depend on it.
 const PATIENCE: Patience = Patience { files: 200_000, time: std::time::Duration::from_secs(10) };
+/// Part of its size that a file takes on its disk at least, unless it is mostly holes: no file system packs logs as densely.
+const HOLES: u64 = 64;
+/// Bytes from which on a file is looked at: smaller ones are no others' loss.
+const LARGE: u64 = 1 << 20;
 /// Folders whose files are state and no logs.
 const STATE: &[&str] = &["/proc", "/sys", "/etc", "/run", "/usr", "/boot", "/var/lib"];
 
@@ -72,7 +78,11 @@ impl Budget {
         self.kept = journals.min(self.left / JOURNALS);
         let mut rows = Vec::new();
         sizes(ready, ground, PATIENCE, &mut |collector, files, path, stat| {
-            rows.push(row(collector, files, path, stat, ground.file_bytes));
+            let mut row = row(collector, files, path, stat, ground.file_bytes);
+            if row.size >= LARGE && is_withheld(files, path, ground) {
+                row.size = 0;
+            }
+            rows.push(row);
             ControlFlow::Continue(())
         });
         self.shares = Shares::of(rows, self.left - self.kept);
@@ -127,6 +137,39 @@ pub(super) fn is_state(path: &Path) -> bool {
     STATE.iter().any(|folder| path.starts_with(folder))
 }
 
+/// Bytes that a file takes on its disk, where it is mostly holes by that.
+pub(super) fn holed(stat: &Stat) -> Option<u64> {
+    let size = u64::try_from(stat.st_size).unwrap_or(0);
+    let on_disk = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
+    (size >= LARGE && on_disk < size / HOLES).then_some(on_disk)
+}
+
+/// Bytes of content that a file has, as far as its size and its place on the disk tell.
+pub(super) fn bytes(files: &Files, path: &Path, stat: &Stat, most: u64) -> u64 {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    if !files.binary && kind::is_binary_name(name) {
+        return 0;
+    }
+    let size = u64::try_from(stat.st_size).unwrap_or(0);
+    holed(stat).unwrap_or(size).min(files.max_bytes.unwrap_or(most))
+}
+
+/// Whether a file's first bytes say that redaction will withhold it. What may hang is not asked.
+fn is_withheld(files: &Files, path: &Path, ground: &Ground<'_>) -> bool {
+    if files.binary || ground.mounts.may_hang(path) {
+        return false;
+    }
+    let Ok(file) = ground.host.open_plain(path, READ) else { return false };
+    let is_file = |stat: Stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    let mut head = [0; kind::HEAD];
+    let read = match rustix::fs::fstat(&file) {
+        Ok(stat) if is_file(stat) => rustix::io::pread(&file, &mut head, 0).unwrap_or(0),
+        _ => 0,
+    };
+    let (head, name) = (&head[..read], path.file_name().unwrap_or_default().as_encoded_bytes());
+    read > 0 && !kind::is_zeros(head) && kind::detect(head, name, false) == Kind::Binary { declared: false }
+}
+
 fn row(collector: &Collector, files: &Files, path: &Path, stat: &Stat, most: u64) -> Row {
     let name = path.file_name().unwrap_or_default().as_encoded_bytes();
     let class = if is_state(path) {
@@ -136,7 +179,7 @@ fn row(collector: &Collector, files: &Files, path: &Path, stat: &Stat, most: u64
     } else {
         Class::Live
     };
-    let size = u64::try_from(stat.st_size).unwrap_or(0).min(files.max_bytes.unwrap_or(most));
+    let size = bytes(files, path, stat, most);
     let whole = files.binary || kind::is_never_cut(name);
     Row { file: shares::key(stat), size, priority: collector.priority, class, mtime: stat.st_mtime, whole }
 }

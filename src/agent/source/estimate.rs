@@ -16,7 +16,7 @@ use super::condition::Conditions;
 use super::mounts::Mounts;
 use super::slice;
 use super::walk::{Ground, Met, Seen, Walk};
-use super::{Plan, command};
+use super::{Plan, budget, command};
 use crate::agent::host::Host;
 use crate::protocol::questions::{self, CollectorSize};
 use crate::report;
@@ -78,11 +78,11 @@ pub(super) struct Estimate {
 pub(super) fn estimate(ready: &[&Collector], ground: &Ground<'_>) -> Option<Estimate> {
     let mut sum = Estimate::default();
     let whole = sizes(ready, ground, CHEAP, &mut |_, files, path, stat| {
-        let bytes = u64::try_from(stat.st_size).unwrap_or(0).min(files.max_bytes.unwrap_or(ground.file_bytes));
+        let bytes = budget::bytes(files, path, stat, ground.file_bytes);
         if !MADE_UP.iter().any(|folder| path.starts_with(folder)) {
             sum.bytes = sum.bytes.saturating_add(bytes);
         }
-        sum.cost = sum.cost.saturating_add(super::budget::cost(bytes));
+        sum.cost = sum.cost.saturating_add(budget::cost(bytes));
         ControlFlow::Continue(())
     });
     whole.then_some(sum)
@@ -121,12 +121,12 @@ pub fn forecast(plan: &Plan, host: &Host, stop: &CancellationToken) -> questions
     let (never, file_bytes, window) = (&plan.never, plan.bounds.file_bytes, plan.window_here());
     let ground = Ground { host, mounts: &mounts, stop, never, file_bytes, window };
     let mut at = first;
-    let whole = sizes(&ready, &ground, ASKED, &mut |collector, files, _, stat| {
+    let whole = sizes(&ready, &ground, ASKED, &mut |collector, files, path, stat| {
         // They come collector by collector.
         while rows[at].collector != collector.name.as_str() {
             at += 1;
         }
-        let bytes = u64::try_from(stat.st_size).unwrap_or(0).min(files.max_bytes.unwrap_or(ground.file_bytes));
+        let bytes = budget::bytes(files, path, stat, ground.file_bytes);
         rows[at].files += 1;
         rows[at].bytes = rows[at].bytes.saturating_add(bytes);
         ControlFlow::Continue(())

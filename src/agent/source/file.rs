@@ -27,6 +27,8 @@ pub struct FileContent {
     base: u64,
     /// How that came about.
     slice: Option<Slice>,
+    /// Bytes of a hole that it begins with, which is left out.
+    hole: u64,
     /// What its collector lets pass.
     most: u64,
     opened: bool,
@@ -57,6 +59,7 @@ impl FileContent {
             extent,
             base: 0,
             slice: None,
+            hole: 0,
             most,
             opened: false,
             after: 0..0,
@@ -87,6 +90,21 @@ impl FileContent {
         self.after = self.base + to..self.base + end;
         (self.base, self.extent, self.slice) = (self.base + from, Extent::Pinned(to - from), Some(slice));
         self
+    }
+
+    /// Leaves out the hole that it begins with, as a log does that was cut short under a writer that did not notice. Whether there is one.
+    pub fn skip_hole(&mut self) -> bool {
+        let Extent::Pinned(size) = self.extent else { return false };
+        let Some(data) = self.bytes.data().filter(|data| self.base == 0 && (1..size).contains(data)) else {
+            return false;
+        };
+        (self.base, self.hole, self.extent) = (data, data, Extent::Pinned(size - data));
+        true
+    }
+
+    /// Whether there are holes in it, as far as anybody knows.
+    pub(super) fn has_holes(&self) -> bool {
+        self.size().is_some_and(|size| self.bytes.hole().is_some_and(|hole| hole < self.base + size))
     }
 
     /// Says how it was judged by a window that leaves nothing of it out.
@@ -205,6 +223,7 @@ pub(super) fn with_cut(trouble: Option<(Outcome, String)>, cut: Option<&Cut>) ->
     match (trouble, cut.map(said)) {
         (trouble, None) => trouble,
         (None, Some(cut)) => Some((Outcome::Truncated, cut)),
+        (Some((Outcome::Collected, reason)), Some(cut)) => Some((Outcome::Truncated, format!("{reason}; {cut}"))),
         (Some((outcome, reason)), Some(cut)) => Some((outcome, format!("{reason}; {cut}"))),
     }
 }
@@ -254,7 +273,12 @@ impl Content for FileContent {
     }
 
     fn after(&mut self) -> Option<(Outcome, String)> {
-        self.trouble.clone()
+        let hole = format!("begins with a hole of {} bytes, which is left out", self.hole);
+        match self.trouble.clone() {
+            trouble if self.hole == 0 => trouble,
+            None => Some((Outcome::Collected, hole)),
+            Some((outcome, reason)) => Some((outcome, format!("{reason}; {hole}"))),
+        }
     }
 
     fn cut(&self) -> Option<Cut> {
@@ -324,6 +348,30 @@ mod tests {
         assert_eq!(content.after(), Some((Outcome::Truncated, "cut at the limit: 4 of 10 bytes".into())));
         let mut content = FileContent::new(file(b"0123"), Extent::Pinned(4), 4);
         assert_eq!((all(&mut content).len(), content.after()), (4, None));
+    }
+
+    #[test]
+    fn a_hole_at_the_start_is_left_out_and_told_of() {
+        const HOLE: u64 = 1 << 20;
+        let mut holed = file(b"");
+        holed.seek(io::SeekFrom::Start(HOLE)).expect("sought");
+        holed.write_all(b"first\nsecond\n").expect("written");
+        let size = holed.metadata().expect("asked").len();
+        let mut content = FileContent::new(holed, Extent::Pinned(size), u64::MAX);
+        assert!(content.skip_hole() && !content.skip_hole());
+        assert_eq!((content.size(), content.head(5).expect("a head")), (Some(13), b"first".to_vec()));
+        assert_eq!(all(&mut content), b"first\nsecond\n");
+        let said = format!("begins with a hole of {HOLE} bytes, which is left out");
+        assert_eq!(content.after(), Some((Outcome::Collected, said.clone())));
+        // A part of it counts from its data.
+        let mut part = content.part(6, 13, Slice::whole(crate::bundle::slice::Rule::Mtime));
+        assert_eq!((all(&mut part), part.after()), (b"second\n".to_vec(), Some((Outcome::Collected, said))));
+        let only = file(b"");
+        only.set_len(HOLE).expect("a hole");
+        for (whole, size) in [(only, HOLE), (file(b"data"), 4), (file(b""), 0)] {
+            let mut content = FileContent::new(whole, Extent::Pinned(size), u64::MAX);
+            assert!(!content.skip_hole() && all(&mut content).len() as u64 == size && content.after().is_none());
+        }
     }
 
     #[test]

@@ -37,12 +37,18 @@ pub(super) fn is_never_cut(name: &[u8]) -> bool {
     is_binary_name(name) || PACKED.iter().any(|end| name.ends_with(end))
 }
 
+/// Whether nothing but zeros stands there, as in a hole.
+pub(super) fn is_zeros(head: &[u8]) -> bool {
+    !head.is_empty() && head.iter().all(|b| *b == 0)
+}
+
 /// bzip2, lz4 and compress: nothing here looks inside those.
 fn is_otherwise_packed(head: &[u8]) -> bool {
     matches!(head, [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, ..] | [4, 0x22, 0x4d, 0x18, ..] | [0x1f, 0x9d, ..])
 }
 
-fn is_binary_name(name: &[u8]) -> bool {
+/// Whether a file of this name is binary whatever is in it.
+pub(super) fn is_binary_name(name: &[u8]) -> bool {
     let whole = |known: &&&[u8]| {
         name == **known || (name.starts_with(known) && matches!(name.get(known.len()), Some(b'.' | b'-')))
     };
@@ -53,8 +59,7 @@ fn is_binary_name(name: &[u8]) -> bool {
 fn is_text(head: &[u8]) -> bool {
     let odd: usize = head.iter().map(|byte| usize::from(ODD[usize::from(*byte)])).sum();
     let (crash, zeros) = holes(head);
-    let only_zeros = !head.is_empty() && head.iter().all(|b| *b == 0);
-    !only_zeros && (odd + zeros) * 50 <= head.len() + 1 - crash
+    !is_zeros(head) && (odd + zeros) * 50 <= head.len() + 1 - crash
 }
 
 /// 1 for control characters that no text has. A table, since every file of a node goes through it.

@@ -149,13 +149,23 @@ pub(in super::super) fn go_on(text: &[u8], at: usize, begins: Begins) -> (usize,
     let back = if is_line(start) { Some(start) } else { line(start).filter(|back| *back <= at) };
     let Some(back) = back else {
         // It is inside of a line of which the start is not known.
-        let on = line(at).unwrap_or(text.len());
-        return (on, on);
+        return line(at).map_or_else(|| apart(text, start, at), |on| (on, on));
     };
     let on = if is_line(at) { at } else { line(at).filter(|on| on - at <= LINE as usize).unwrap_or(at) };
     match block(&text[back..]) {
         end if back + end > on && (back, begins) != (0, Begins::Source) => (back + end, back + end),
         _ => (back, on),
+    }
+}
+
+/// The same inside of a line that ends nowhere near: behind a word, where whatever is near is plain words. What stands in brackets or quotes
+/// may belong to a name that is farther away than anything here, so nothing goes on there.
+fn apart(text: &[u8], start: usize, at: usize) -> (usize, usize) {
+    let behind = |from: usize| text[from..].iter().position(u8::is_ascii_whitespace).map(|end| from + end + 1);
+    let is_plain = |text: &[u8]| !text.iter().any(|b| b"{}[]()<>\"'`".contains(b));
+    match (behind(start), behind(at)) {
+        (Some(back), Some(on)) if back <= at && on - at <= LINE as usize && is_plain(&text[start..on]) => (back, on),
+        _ => (text.len(), text.len()),
     }
 }
 
@@ -247,6 +257,25 @@ mod tests {
         let gap = find(&text, 10_000);
         assert_eq!(gap.cut, Cut { by: CutBy::Budget, bytes: gap.to - gap.from, lines: 0, counted: Counted::All });
         assert!(kept.windows(11).any(|part| part == b"\n--- sheaf:"));
+    }
+
+    #[test]
+    fn one_line_of_plain_words_keeps_its_tail_and_one_of_anything_else_does_not() {
+        let words: String = (0..100_000).map(|n| format!("word{n:05} ")).collect();
+        let kept = String::from_utf8(cut(words.as_bytes(), 20_000)).expect("text");
+        let (head, tail) = kept.split_once("--- sheaf: ").expect("a mark");
+        assert!(head.starts_with("word00000 ") && head.len() > 4000, "{head}");
+        let (_, tail) = tail.split_once('\n').expect("its end");
+        assert!(tail.starts_with("word") && tail.ends_with(" word99999 ") && tail.len() > 14_000, "{}", tail.len());
+        assert!(words.ends_with(tail));
+        // Of a progress that overwrites itself too.
+        let bars: String = (0..100_000).map(|n| format!("{n:06}\r")).collect();
+        assert!(cut(bars.as_bytes(), 20_000).ends_with(b"\r099999\r"));
+        // What belongs to what is not known: a list, quotes, one word without an end.
+        let list = format!("{{\"passwords\":[{}]}}", "\"a b\", ".repeat(60_000));
+        for text in [list, "0123456789abcdef".repeat(60_000)] {
+            assert!(cut(text.as_bytes(), 20_000).ends_with(b" ---\n"), "{:.30}", text);
+        }
     }
 
     proptest::proptest! {

@@ -8,6 +8,7 @@ use std::io::{self, IoSliceMut};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::FileExt as _;
 
+use rustix::fs::SeekFrom;
 use rustix::io::{Errno, ReadWriteFlags};
 
 use super::super::patience::Patient;
@@ -36,6 +37,16 @@ impl Bytes {
     /// Reads on threads that can be left behind, where `patient` is given.
     pub(super) fn patiently(self, patient: Option<Patient>) -> Self {
         Self { patient, ..self }
+    }
+
+    /// Where its first data begins, before which it is a hole; none where nobody knows, or asking may hang. Reading has no place that it moves.
+    pub(super) fn data(&self) -> Option<u64> {
+        if self.patient.is_some() { None } else { rustix::fs::seek(&self.file, SeekFrom::Data(0)).ok() }
+    }
+
+    /// Where its first hole begins, its end being one; none where nobody knows, or asking may hang.
+    pub(super) fn hole(&self) -> Option<u64> {
+        if self.patient.is_some() { None } else { rustix::fs::seek(&self.file, SeekFrom::Hole(0)).ok() }
     }
 
     /// Reads some bytes at an offset; 0 behind its end.

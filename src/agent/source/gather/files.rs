@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::fs::Stat;
 
 use super::{Gather, skipped};
+use crate::agent::source::budget;
 use crate::agent::source::collector::{self, Collector};
 use crate::agent::source::command::Ending;
 use crate::agent::source::ends::Most;
@@ -28,6 +29,10 @@ use crate::report;
 
 /// Characters of a reason.
 const REASON: usize = 400;
+/// What redaction withholds: it costs a note, whatever its size is.
+const WITHHELD: Kind = Kind::Binary { declared: false };
+/// Bytes that a file with holes may give in any case.
+const HOLED: u64 = 64 << 10;
 /// Bytes below which a file is not cut but left out.
 const PARTS: u64 = 4096;
 
@@ -91,11 +96,16 @@ impl<'a> Gather<'a> {
             None => extent(&found.file, &found.stat),
         };
         let mut content = FileContent::new(found.file, extent, most).patiently(patient);
-        let head = match content.head(kind::HEAD) {
+        let mut head = content.head(kind::HEAD);
+        if head.as_ref().is_ok_and(|head| kind::is_zeros(head)) && content.skip_hole() {
+            head = content.head(kind::HEAD);
+        }
+        let head = match head {
             Ok(head) => head,
             Err(error) => return self.missed(collector, &found.path, Outcome::Failed, &error.to_string()),
         };
         let kind = kind::detect(&head, found.path.file_name().unwrap_or_default().as_bytes(), files.binary);
+        let on_disk = budget::holed(&found.stat).filter(|_| kind == Kind::Text && content.has_holes());
         let mut sliced = match slice::cut(content, kind, lens) {
             Ok(Some(sliced)) => sliced,
             Ok(None) => {
@@ -104,7 +114,7 @@ impl<'a> Gather<'a> {
             }
             Err(error) => return self.missed(collector, &found.path, Outcome::Failed, &error.to_string()),
         };
-        let ending = match fit(&mut sliced, kind, most, (room, self.budget.total)) {
+        let ending = match fit(&mut sliced, kind, &Bounds { most, on_disk, room, budget: self.budget.total }) {
             Ok(Fit::Sized) => None,
             Ok(Fit::Unsized(ending)) => Some(ending),
             Ok(Fit::Not(size)) if room < size.unwrap_or(most).min(most) => {
@@ -125,7 +135,7 @@ impl<'a> Gather<'a> {
             kind,
             mode: Some(found.stat.st_mode & 0o7777),
             mtime_ns: mtime(&found.stat),
-            size_hint: sliced.size_hint(),
+            size_hint: if kind == WITHHELD { Some(0) } else { sliced.size_hint() },
             original,
             link: found.link.map(|link| shown(&link)),
             lens: sliced.lens.take(),
@@ -166,12 +176,25 @@ enum Fit {
     Not(Option<u64>),
 }
 
+/// What a file may be.
+struct Bounds {
+    /// By its collector.
+    most: u64,
+    /// What is on its disk of one that has holes: those are not worth their bytes.
+    on_disk: Option<u64>,
+    /// What is left of the collection's budget, and what that was.
+    room: u64,
+    budget: u64,
+}
+
 /// Cuts a file that is larger than it may be, in its middle, if it is any use in parts.
-fn fit(sliced: &mut Sliced, kind: Kind, most: u64, (room, budget): (u64, u64)) -> io::Result<Fit> {
+fn fit(sliced: &mut Sliced, kind: Kind, bounds: &Bounds) -> io::Result<Fit> {
+    let Bounds { on_disk, room, budget, .. } = *bounds;
+    let most = bounds.most.min(on_disk.map_or(u64::MAX, |bytes| bytes.max(HOLED)));
     let limit = most.min(room);
     let size = sliced.size();
-    // What is withheld anyway says so itself, and a head is all that can be had of what is no text and has no size.
-    let withheld = kind == Kind::Binary { declared: false } || (kind != Kind::Text && size.is_none());
+    // What is withheld says so itself, and a head is all that can be had of what is no text and has no size.
+    let withheld = kind == WITHHELD || (kind != Kind::Text && size.is_none());
     if withheld || size.is_some_and(|size| size <= limit) {
         return Ok(Fit::Sized);
     }
@@ -180,6 +203,7 @@ fn fit(sliced: &mut Sliced, kind: Kind, most: u64, (room, budget): (u64, u64)) -
     }
     let (by, why) = match room < most {
         true => (CutBy::Budget, format!("budget of {budget} bytes")),
+        false if most < bounds.most => (CutBy::Limit, format!("{most} bytes of a file with holes")),
         false => (CutBy::Limit, format!("limit of {most} bytes a file")),
     };
     match size.filter(|_| !sliced.is_sifted()) {

@@ -1,12 +1,13 @@
 //! Budgets: what is cut, what falls out, and what is said of it.
 
 use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::{Fixture, Taken, plan, take};
 use crate::agent::host::Host;
-use crate::agent::source::Plan;
+use crate::agent::source::{Kind, Plan};
 use crate::bundle::outcome::Outcome;
 
 const LOGS: &str = "roots = [\"/var/log\", \"/etc\"]\n[[files]]\npaths = [\"/var/log/**/*.log\", \"/etc/*.conf\"]\n";
@@ -114,4 +115,56 @@ fn output_of_commands_keeps_head_and_tail_and_says_so() {
     let (_, reason) = endless.trouble.as_ref().expect("it was stopped");
     assert!(reason.contains("stopped at the limit of 268455456 bytes; cut by the limit: "), "{reason}");
     assert!(taken.records.contains_key("commands/endless.txt.err"));
+}
+
+#[test]
+fn what_is_withheld_costs_the_others_nothing() {
+    let fixture = Fixture::new();
+    let binary: Vec<u8> = (0..5_000_000_u32).map(|n| (n % 7) as u8).collect();
+    for name in ["wtmp.log", "data.log", "z.log"] {
+        put(&fixture, &format!("/var/log/{name}"), 1, &binary);
+    }
+    put(&fixture, "/var/log/e.log", 1, lines(10_000));
+    put(&fixture, "/var/log/y.log", 1, lines(8000));
+    let taken = collect(&fixture, LOGS, 200_000);
+    assert_eq!((of(&taken, "var/log/e.log"), of(&taken, "var/log/y.log")), (Some(100_000), Some(80_000)));
+    assert_eq!(taken.notes, Vec::new());
+    for name in ["wtmp.log", "data.log", "z.log"] {
+        let kind = taken.records[&format!("files/var/log/{name}")].kind;
+        assert_eq!(kind, Kind::Binary { declared: false }, "handed on to be withheld, and to say so");
+    }
+    // A collector that wants it gets what there is room for: none of it.
+    let declared = collect(&fixture, &format!("{LOGS}binary = true\n"), 200_000);
+    declared.skipped("files/var/log/data.log", "left out: 5000000 bytes");
+}
+
+#[test]
+fn holes_cost_nothing_and_what_stands_around_them_is_kept() {
+    const HOLE: u64 = 512 << 20;
+    let fixture = Fixture::new();
+    let holed = |name: &str, head: &str, tail: &str| {
+        let path = fixture.put(&format!("/var/log/{name}"), head);
+        File::options().write(true).open(path).expect("opened").write_all_at(tail.as_bytes(), HOLE).expect("written");
+    };
+    // Cut short under a writer that went on where it was; and a hole after a crash.
+    holed("a.log", "", &lines(100));
+    holed("b.log", &lines(100), &lines(100));
+    put(&fixture, "/var/log/c.log", 1, lines(8000));
+    let mut plan = plan(LOGS);
+    (plan.bounds.total_bytes, plan.estimate) = (200_000, true);
+    let taken = take(&fixture.host(), &plan, &mut |_| {});
+    assert!(taken.estimate.is_some_and(|bytes| bytes < 200_000), "{:?}", taken.estimate);
+    assert_eq!(of(&taken, "var/log/c.log"), Some(80_000));
+    assert_eq!(taken.content("files/var/log/a.log"), Some(lines(100).as_bytes()));
+    let (outcome, reason) = taken.records["files/var/log/a.log"].trouble.clone().expect("it says so");
+    assert_eq!(
+        (outcome, reason.as_str()),
+        (Outcome::Collected, "begins with a hole of 536870912 bytes, which is left out")
+    );
+    let around = &taken.records["files/var/log/b.log"];
+    // The hole belongs to the first line behind it.
+    let (head, tail) = (lines(100), &lines(100)[10..]);
+    assert!(around.content.starts_with(head.as_bytes()) && around.content.ends_with(tail.as_bytes()));
+    assert!(around.content.len() <= 64 << 10, "{}", around.content.len());
+    assert_eq!(around.trouble.as_ref().map(|trouble| trouble.0), Some(Outcome::Truncated));
 }
