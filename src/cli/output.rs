@@ -6,6 +6,7 @@
 use std::io::{self, IsTerminal as _, Write};
 
 use serde::Serialize;
+use unicode_width::UnicodeWidthStr as _;
 
 use crate::report;
 pub use crate::report::bytes;
@@ -38,10 +39,10 @@ impl Table {
 
     /// With a head and aligned columns, as for a terminal.
     pub fn aligned(&self) -> String {
-        let mut widths: Vec<usize> = self.head.iter().map(|cell| cell.chars().count()).collect();
+        let mut widths: Vec<usize> = self.head.iter().map(|cell| cell.width()).collect();
         for row in &self.rows {
             for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.chars().count());
+                *width = (*width).max(cell.width());
             }
         }
         let mut text = String::new();
@@ -50,7 +51,7 @@ impl Table {
             let mut line = String::new();
             for (width, cell) in widths.iter().zip(row) {
                 line.push_str(cell);
-                line.extend(std::iter::repeat_n(' ', width + 2 - cell.chars().count()));
+                line.extend(std::iter::repeat_n(' ', width + 2 - cell.width()));
             }
             text.push_str(line.trim_end());
             text.push('\n');
@@ -149,5 +150,7 @@ mod tests {
         table.row(["b\x1b[2J".to_owned(), "off".to_owned()]);
         assert_eq!(table.aligned(), "NAME         STATE\na-long-name  on\nb\\u{1b}[2J   off\n");
         assert_eq!(table.tabbed(), "a-long-name\ton\nb\\u{1b}[2J\toff\n");
+        table.row(["节点".to_owned(), "on".to_owned()]);
+        assert!(table.aligned().ends_with("\n节点         on\n"), "wide characters take two columns each");
     }
 }

@@ -30,7 +30,8 @@ impl Line {
         let now = Instant::now();
         if self.terminal && self.shown.is_none_or(|shown| now - shown >= EACH) {
             self.shown = Some(now);
-            let _ = write!(io::stderr(), "{AWAY}{} {}", elapsed(now - self.began), text());
+            let text = format!("{} {}", elapsed(now - self.began), text());
+            let _ = write!(io::stderr(), "{AWAY}{}", within(&text, columns()));
         }
     }
 
@@ -40,6 +41,17 @@ impl Line {
             let _ = write!(io::stderr(), "{AWAY}");
         }
     }
+}
+
+/// Columns of the terminal.
+fn columns() -> usize {
+    let size = rustix::termios::tcgetwinsize(io::stderr()).map(|size| usize::from(size.ws_col));
+    size.ok().filter(|columns| *columns > 0).unwrap_or(80)
+}
+
+/// As much as stands on one line: of one that goes on in the next, only the end could be taken away.
+fn within(text: &str, columns: usize) -> &str {
+    text.char_indices().nth(columns.saturating_sub(1)).map_or(text, |(end, _)| &text[..end])
 }
 
 /// `1:05`
@@ -67,6 +79,14 @@ mod tests {
         assert!(line.shown.is_none());
         let mut none = Line { terminal: false, ..line };
         none.show(|| unreachable!("nobody reads it"));
+    }
+
+    #[test]
+    fn a_narrow_terminal_gets_one_line() {
+        let text = "0:05 123 files, 4.5 MiB read, 1.2 MiB compressed";
+        assert_eq!(within(text, 80), text);
+        assert_eq!(within(text, 30), "0:05 123 files, 4.5 MiB read,");
+        assert_eq!((within("é…", 2), within(text, 0)), ("é", ""));
     }
 
     #[test]

@@ -4,16 +4,18 @@
 //! Reads the task's events beside the download and writes on standard error alone, since standard output may be the bundle. It
 //! never holds the download up: an event log that cannot be read is only not shown.
 
+mod bars;
+
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressDrawTarget;
 
+use self::bars::Bars;
 use super::connect::Coordinator;
-use super::tally::{FEW, Tally};
+use super::tally::Tally;
 use super::task;
 use crate::cli::remark;
 use crate::clock::rfc3339;
@@ -27,22 +29,14 @@ const EVERY: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Times in a row that a task cannot be asked for before it is given up.
 const FAILURES: u32 = 60;
-/// Nodes that have a line on the terminal at most.
-const LINES: usize = FEW as usize;
+/// Columns of a terminal that does not say.
+const COLUMNS: usize = 80;
 
 /// Shows progress.
 pub struct Progress {
     bars: Option<Bars>,
     tally: Tally,
     quiet: bool,
-}
-
-struct Bars {
-    screen: MultiProgress,
-    total: ProgressBar,
-    nodes: BTreeMap<String, ProgressBar>,
-    /// Whether the total is what the nodes have sent.
-    of_nodes: bool,
 }
 
 impl Progress {
@@ -61,15 +55,14 @@ impl Progress {
         if quiet || !std::io::stderr().is_terminal() {
             return Self { bars: None, tally, quiet };
         }
-        let screen = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(4));
-        let total = screen.add(ProgressBar::no_length().with_style(style()).with_prefix("total").with_message(total));
-        Self { bars: Some(Bars { screen, total, nodes: BTreeMap::new(), of_nodes }), tally, quiet }
+        let bars = Bars::on(ProgressDrawTarget::stderr_with_hz(4), columns, total, of_nodes);
+        Self { bars: Some(bars), tally, quiet }
     }
 
     /// Counts bytes of the bundle that came.
     pub fn received(&self, bytes: u64) {
         if let Some(bars) = &self.bars {
-            bars.total.inc(bytes);
+            bars.received(bytes);
         }
     }
 
@@ -96,50 +89,17 @@ impl Progress {
     /// Ends; what stands on the terminal stays there.
     pub fn end(&self) {
         if let Some(bars) = &self.bars {
-            bars.nodes.values().chain([&bars.total]).for_each(|bar| bar.abandon());
+            bars.end();
             // The last bar leaves the cursor at its end.
             remark("");
         }
     }
 }
 
-impl Bars {
-    fn event(&mut self, event: &Event, tally: &Tally) {
-        if event.stage != "Collecting" {
-            let loud = event.kind.is_some() || event.error.is_some() || event.state == "failed";
-            if let Some(text) = line(event).filter(|_| loud) {
-                let _ = self.screen.println(text.trim_end());
-            }
-            return;
-        }
-        if self.of_nodes {
-            self.total.set_position(tally.bytes());
-        }
-        let (name, ended) = (node(event), matches!(event.state.as_str(), "finished" | "failed"));
-        if tally.is_many() {
-            self.total.set_message(tally.numbers());
-            if ended {
-                if let Some(bar) = self.nodes.remove(&name) {
-                    self.screen.remove(&bar);
-                }
-                return;
-            }
-            if self.nodes.len() >= LINES && !self.nodes.contains_key(&name) {
-                return;
-            }
-        }
-        let bar = self.nodes.entry(name).or_insert_with_key(|name| {
-            let bar = ProgressBar::no_length().with_style(style()).with_prefix(report::brief(name, 28));
-            self.screen.insert_before(&self.total, bar)
-        });
-        if let Some(bytes) = event.data.bytes {
-            bar.set_position(bytes);
-        }
-        bar.set_message(report::brief(&state(event), 60));
-        if ended {
-            bar.abandon();
-        }
-    }
+/// Columns of the terminal that standard error is.
+fn columns() -> usize {
+    let size = rustix::termios::tcgetwinsize(std::io::stderr()).map(|size| usize::from(size.ws_col));
+    size.ok().filter(|columns| *columns > 0).unwrap_or(COLUMNS)
 }
 
 /// Follows the events of a task until it is dropped.
@@ -242,11 +202,6 @@ fn state(event: &Event) -> String {
         Some(why) => format!("{state}: {why}"),
         None => state,
     }
-}
-
-fn style() -> ProgressStyle {
-    ProgressStyle::with_template("{prefix:<28} {binary_bytes:>11} {binary_bytes_per_sec:>13}  {wide_msg}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 #[cfg(test)]

@@ -143,12 +143,12 @@ impl Tally {
         self.bytes + self.going.values().sum::<u64>()
     }
 
-    /// `4711 of 10000 nodes, 12 of them not whole`
-    pub fn numbers(&self) -> String {
-        let lost = self.lost.count();
+    /// `4711 of 10000 nodes, 12 not whole`, or `4711/10000, 12 not whole`.
+    pub fn numbers(&self, short: bool) -> String {
+        let (lost, total) = (self.lost.count(), self.total);
         let done = self.well + lost;
-        let lost = if lost > 0 { format!(", {lost} of them not whole") } else { String::new() };
-        format!("{done} of {} nodes{lost}", self.total)
+        let lost = if lost > 0 { format!(", {lost} not whole") } else { String::new() };
+        if short { format!("{done}/{total}{lost}") } else { format!("{done} of {total} nodes{lost}") }
     }
 
     /// What is to be said once `event` was taken: its own line, or the numbers, once in a while.
@@ -165,7 +165,7 @@ impl Tally {
         }
         due.then(|| {
             self.said = (done, event.time);
-            format!("{} Collecting: {}\n", rfc3339(event.time.saturating_mul(1000)), self.numbers())
+            format!("{} Collecting: {}\n", rfc3339(event.time.saturating_mul(1000)), self.numbers(false))
         })
     }
 
@@ -209,7 +209,7 @@ mod tests {
     fn ten_thousand_nodes_are_a_screenful() {
         let (tally, lines) = told(10_000);
         assert!((5..=30).contains(&lines.len()), "{lines:#?}");
-        assert!(lines.last().expect("a line").ends_with("Collecting: 10000 of 10000 nodes, 200 of them not whole\n"));
+        assert!(lines.last().expect("a line").ends_with("Collecting: 10000 of 10000 nodes, 200 not whole\n"));
         assert_eq!(
             tally.reasons(),
             [

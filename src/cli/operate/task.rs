@@ -198,7 +198,7 @@ async fn show(coordinator: &Coordinator, id: TaskId, debug: bool, json: bool) ->
     let each = |event: &&Event| !tally.is_many() || event.stage != "Collecting";
     let mut lines: Vec<String> = all.iter().filter(each).filter_map(progress::line).collect();
     if tally.is_many() {
-        lines.push(format!("{}; `sheaf task show {id} --json` has each node's events\n", tally.numbers()));
+        lines.push(format!("{}; `sheaf task show {id} --json` has each node's events\n", tally.numbers(false)));
         lines.extend(tally.reasons().into_iter().map(|line| line + "\n"));
     }
     output::say(&lines.concat())?;
