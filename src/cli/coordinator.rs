@@ -28,14 +28,16 @@ const CONFIG: &str = "/etc/sheaf/coordinator.toml";
 
 /// What `coordinator run` ends with when only an administrator can mend it, as sysexits has it: the unit does not start it again then.
 const NOT_SET_UP: u8 = 78;
+/// What it ends with when another program has what it needs, as sysexits has it: the unit starts it again.
+const TAKEN: u8 = 75;
 
 /// `sheaf coordinator …`
 #[derive(Debug, Subcommand)]
 pub enum CoordinatorCommand {
     /// Run the coordinator until it is told to stop
     #[command(
-        after_help = "Exit codes: 0 told to stop, 78 the configuration, a certificate or the master key cannot be used (the unit does not
-start it again), 1 anything else.
+        after_help = "Exit codes: 0 told to stop, 75 another program has a port or the state (the unit tries again; `ss -ltnp`, as root, names who
+listens), 78 the configuration, a certificate or the master key cannot be used (the unit does not start it again), 1 anything else.
 
 Example:
   sheaf coordinator run --config /etc/sheaf/coordinator.toml"
@@ -105,7 +107,7 @@ impl RunCommand {
             load(self.config.as_deref()).and_then(|config| Ok((telemetry::rules(config.log.as_deref())?, config)));
         let (rules, config) = match loaded {
             Ok(loaded) => loaded,
-            Err(error) => return Ok(not_set_up(error.as_ref())),
+            Err(error) => return Ok(not_started(error.as_ref(), NOT_SET_UP)),
         };
         raise_file_limit(config.limits.connections as u64);
         let shutdown = Shutdown::new();
@@ -114,7 +116,8 @@ impl RunCommand {
         let hangups = shutdown.on_hangup()?;
         telemetry::follow(rules);
         let bound = match init::start(&config, Clock::system(), shutdown.clone()).await {
-            Err(error) if error.is_setup() => return Ok(not_set_up(&error)),
+            Err(error) if error.is_setup() => return Ok(not_started(&error, NOT_SET_UP)),
+            Err(error) if error.is_taken() => return Ok(not_started(&error, TAKEN)),
             bound => bound?,
         };
         let verbs = bound.verbs.clone();
@@ -133,11 +136,11 @@ impl RunCommand {
 }
 
 /// Says what an administrator has to do, where one looks: in the log, and in `systemctl status`.
-fn not_set_up(error: &dyn std::error::Error) -> ExitCode {
+fn not_started(error: &dyn std::error::Error, code: u8) -> ExitCode {
     let reason = report::chain(error);
     error!("not started: {reason}");
     notify(&[NotifyState::Status(&format!("not started: {}", report::brief(&reason, 700)))]);
-    ExitCode::from(NOT_SET_UP)
+    ExitCode::from(code)
 }
 
 /// Each agent holds a connection: takes as many open files as the system grants this process, and says when those are too few.

@@ -60,8 +60,10 @@ pub enum SetupError {
     #[error("configuration: {0}")]
     Config(String),
     /// An address cannot be had.
-    #[error("cannot listen on {addr}")]
+    #[error("cannot listen on {addr} (`{key}` in the configuration){}", unheard(*addr, source.kind()))]
     Bind {
+        /// Its key in the configuration.
+        key: &'static str,
         /// The address.
         addr: SocketAddr,
         /// Why.
@@ -111,12 +113,37 @@ pub enum SetupError {
     Refused(#[from] Refusal),
 }
 
+/// What keeps a listener from an address, and what to do about it.
+fn unheard(addr: SocketAddr, why: io::ErrorKind) -> String {
+    let port = addr.port();
+    match why {
+        io::ErrorKind::AddrInUse => {
+            format!(": another program has it, and `ss -ltnp 'sport = :{port}'`, as root, says which")
+        }
+        io::ErrorKind::AddrNotAvailable => ": it is no address of this host now".to_owned(),
+        io::ErrorKind::PermissionDenied => ": this user may not; ports below 1024 need CAP_NET_BIND_SERVICE".to_owned(),
+        _ => String::new(),
+    }
+}
+
 impl SetupError {
+    /// Whether something else has what is needed, and the next try may find it free.
+    pub fn is_taken(&self) -> bool {
+        match self {
+            Self::Bind { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable)
+            }
+            Self::Running(_) => true,
+            _ => false,
+        }
+    }
+
     /// Whether only an administrator can mend it: what the next try would find is the same.
     pub fn is_setup(&self) -> bool {
         match self {
             Self::Config(_) | Self::Vault(_) | Self::Tls(_) | Self::OutOfTime { .. } => true,
             Self::Store(StoreError::Exposed(_)) => true,
+            Self::Bind { source, .. } => source.kind() == io::ErrorKind::PermissionDenied,
             Self::File { source, .. } => {
                 matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
             }
@@ -214,7 +241,7 @@ pub async fn start(config: &CoordinatorConfig, clock: Clock, shutdown: Shutdown)
     if let Some(fault) = config.fault() {
         return Err(SetupError::Config(fault));
     }
-    let (public, agents) = (bind(config.public).await?, bind(config.agents).await?);
+    let (public, agents) = (bind("public", config.public).await?, bind("agents", config.agents).await?);
     let (public_addr, agents_addr) = (public.addr(), agents.addr());
     let ground = ground(config, &clock).await?;
     let lock = lock(&config.state_dir)?;
@@ -316,8 +343,8 @@ impl Bound {
     }
 }
 
-async fn bind(addr: SocketAddr) -> Result<Listener, SetupError> {
-    Listener::bind(addr).await.map_err(|source| SetupError::Bind { addr, source })
+async fn bind(key: &'static str, addr: SocketAddr) -> Result<Listener, SetupError> {
+    Listener::bind(addr).await.map_err(|source| SetupError::Bind { key, addr, source })
 }
 
 async fn ground(config: &CoordinatorConfig, clock: &Clock) -> Result<Ground, SetupError> {

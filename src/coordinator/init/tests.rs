@@ -57,7 +57,7 @@ async fn first_starts_at_the_same_time_agree() {
 async fn a_state_has_one_coordinator_at_a_time() {
     let kit = Kit::new().await;
     let second = start(&kit.config, clock(), Shutdown::new()).await.map(drop).expect_err("one is running");
-    assert!(matches!(second, SetupError::Running(_)), "{second}");
+    assert!(matches!(second, SetupError::Running(_)) && second.is_taken(), "{second}");
     let kit = kit.restarted().await;
     kit.verbs.ready().await.expect("ready");
 }
@@ -68,7 +68,9 @@ async fn a_taken_port_fails_before_the_state_is_touched() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let config = CoordinatorConfig { public: taken.addr(), ..config(&folder) };
     let error = start(&config, clock(), Shutdown::new()).await.map(drop).expect_err("taken");
-    assert!(matches!(error, SetupError::Bind { .. }), "{error}");
+    assert!(matches!(error, SetupError::Bind { .. }) && error.is_taken() && !error.is_setup(), "{error}");
+    let said = error.to_string();
+    assert!(said.contains("`public`") && said.contains(&format!("sport = :{}", taken.addr().port())), "{said}");
     assert!(!config.state_dir.exists());
 }
 
