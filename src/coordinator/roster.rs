@@ -95,6 +95,8 @@ pub struct About {
     pub collectors: BTreeMap<String, bool>,
     /// Packs that its collectors belong to.
     pub packs: Vec<Pack>,
+    /// Whether it refuses every order to collect.
+    pub refuses: bool,
 }
 
 impl About {
@@ -112,6 +114,7 @@ impl About {
             labels: hello.labels.iter().take(ENTRIES).map(|(k, v)| (cut(k), cut(v))).collect(),
             collectors: hello.collectors.iter().take(ENTRIES).map(|(k, on)| (cut(k), *on)).collect(),
             packs: hello.packs.iter().take(ENTRIES).map(pack).collect(),
+            refuses: hello.refuses,
         }
     }
 }

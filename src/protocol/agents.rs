@@ -86,6 +86,9 @@ pub struct Hello {
     /// Whether it takes out what a request asks for in [`Order::redact`]: an agent from before that would give it away.
     #[serde(default)]
     pub redacts_asked: bool,
+    /// Whether its configuration refuses every order to collect (`collect = "off"`). A reload says it anew.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub refuses: bool,
     /// The node's clock, milliseconds since 1970.
     pub clock_ms: i64,
     /// Tasks this process is still working on, with the attempt.

@@ -107,9 +107,16 @@ fn an_agent_takes_a_new_configuration_and_new_collectors_at_a_hangup() {
     append(&node.config, "collect = \"off\"");
     node.hang_up();
     wait_for("the reload is over", || systemd.reloads() == 1);
+    let refuses = |node: &serde_json::Value| node["refuses"] == true;
+    wait_for("the coordinator knows that it refuses", || refuses(&site.json(&["node", "show", "node", "--json"])));
+    assert!(refuses(&site.json(&["node", "list", "--json"])[0]));
+    let listed = site.sheaf(&["node", "list"]);
+    assert!(text(&listed).trim_end().ends_with("\toff"), "{}", text(&listed));
+    assert!(text(&site.sheaf(&["node", "show", "node"])).contains("off: its configuration refuses every order"));
     let output = site.folder.path().join("off.tar.zst");
     let done = site.bundle(&output, &["--case", "4711"]).output().expect("runs");
     assert_eq!(done.status.code(), Some(3), "{}", text(&done));
+    assert!(text(&done).contains("warning: collection is switched off on 1 node: node"), "{}", text(&done));
     let warnings = site.sheaf(&["bundle", "cat", output.to_str().expect("path"), "WARNINGS.txt"]);
     assert!(text(&warnings).contains("collection is switched off on this node"), "{}", text(&warnings));
     let refused = node.log().lines().find(|line| line.contains("order refused")).expect("a record").to_owned();

@@ -238,7 +238,8 @@ impl Connection {
     fn hello(&self) -> Hello {
         let known = self.shared.known(&self.setup.library(), &self.setup.config);
         let working = self.shared.working().iter().map(|(task, working)| (*task, working.attempt)).collect();
-        Inventory::read(&self.setup.host, &known).hello(self.shared.instance, self.clock.now_ms(), working)
+        let hello = Inventory::read(&self.setup.host, &known).hello(self.shared.instance, self.clock.now_ms(), working);
+        Hello { refuses: !self.setup.config.collect, ..hello }
     }
 
     fn follow(&mut self, down: Down) {

@@ -136,6 +136,7 @@ impl Inventory {
             packs: this.packs,
             deployments: this.deployments,
             redacts_asked: true,
+            refuses: false,
             clock_ms,
             working,
         }

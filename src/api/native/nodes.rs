@@ -95,6 +95,7 @@ fn view(node: verbs::Node) -> Node {
         machine_id: row.about.machine_id,
         labels: row.about.labels,
         collectors: row.about.collectors,
+        refuses: row.about.refuses,
         clock_offset_ms: online.as_ref().and_then(|online| online.clock_offset_ms),
         round_trip_ms: online.as_ref().and_then(|online| online.round_trip_ms),
         vitals: online.and_then(|online| online.last_vitals).map(|vitals| (*vitals).clone()),

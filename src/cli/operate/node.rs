@@ -96,7 +96,7 @@ fn list(nodes: &[Node], json: bool) -> std::io::Result<()> {
     if json {
         return output::json(&nodes);
     }
-    let mut table = Table::new(&["NAME", "CLUSTER", "STATE", "LAST SEEN", "AGENT", "OS"]);
+    let mut table = Table::new(&["NAME", "CLUSTER", "STATE", "LAST SEEN", "AGENT", "OS", "COLLECT"]);
     for node in nodes {
         table.row([
             node.name.clone(),
@@ -105,6 +105,7 @@ fn list(nodes: &[Node], json: bool) -> std::io::Result<()> {
             node.last_seen.clone().unwrap_or_else(|| "never".to_owned()),
             node.agent_version.clone(),
             node.os.clone(),
+            if node.refuses { "off" } else { "on" }.to_owned(),
         ]);
     }
     table.print()
@@ -126,6 +127,7 @@ fn show(node: &Node, json: bool) -> std::io::Result<()> {
         ("kernel", node.kernel.clone()),
         ("machine id", node.machine_id.clone()),
         ("labels", pairs(node.labels.iter().map(|(name, value)| format!("{name}={value}")).collect())),
+        ("collect", if node.refuses { "off: its configuration refuses every order" } else { "" }.to_owned()),
         ("collectors", pairs(node.collectors.iter().map(|(name, on)| collector(name, *on)).collect())),
         ("clock offset", node.clock_offset_ms.map(|ms| format!("{ms} ms")).unwrap_or_default()),
         ("round trip", node.round_trip_ms.map(|ms| format!("{ms} ms")).unwrap_or_default()),

@@ -183,9 +183,14 @@ async fn collect(
     counts: &Counts,
 ) -> Result<(Whole, Statement), Why> {
     let nodes = report::counted(lanes.len(), "node");
+    // They are ordered to collect all the same, so that each has it in its own journal who asked.
+    let refusing: Vec<_> = lanes.iter().map(Lane::node).filter(|node| run.roll.refuses(node)).cloned().collect();
     run.events.own("Preparing", &nodes, StepState::Started).await;
     let mut running: JoinSet<NodeRow> = lanes.into_iter().map(Lane::run).collect();
     run.events.own("Preparing", &nodes, StepState::Finished).await;
+    if !refusing.is_empty() {
+        run.events.refusing(&refusing).await;
+    }
     loop {
         // A writer that ends before it was asked to has failed, and nobody else would notice while all nodes are silent.
         let row = tokio::select! {

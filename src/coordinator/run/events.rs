@@ -13,10 +13,13 @@ use super::log::{Event, Step, StepState, TaskLog};
 use crate::bundle::manifest::NodeRow;
 use crate::bundle::outcome::Outcome;
 use crate::id::{NodeName, TaskId};
+use crate::report;
 
 /// Lines that wait for the log at most.
 const WAITING: usize = 256;
 const COLLECTING: &str = "Collecting";
+/// Nodes that one line names.
+const NAMED: usize = 5;
 
 /// Writes one download's lines; cheap to clone.
 #[derive(Clone)]
@@ -117,6 +120,14 @@ impl Events {
         let state = if whole { StepState::Finished } else { StepState::Failed };
         let step = self.node(&row.name, index, state);
         self.line(Event::Step(Step { progress: 100, data: Some(data), ..step })).await;
+    }
+
+    /// These nodes have said that they give nothing: known before anybody waits for them.
+    pub(super) async fn refusing(&self, nodes: &[NodeName]) {
+        let named: Vec<&str> = nodes.iter().take(NAMED).map(NodeName::as_str).collect();
+        let more = if nodes.len() > NAMED { format!(" … and {} more", nodes.len() - NAMED) } else { String::new() };
+        let (nodes, named) = (report::counted(nodes.len(), "node"), named.join(", "));
+        self.line(Event::Warning(format!("collection is switched off on {nodes}: {named}{more}"))).await;
     }
 
     /// A stage of one step, of the coordinator's own work.

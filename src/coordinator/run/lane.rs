@@ -136,6 +136,11 @@ impl Lane {
         }
     }
 
+    /// Whose part it is.
+    pub(super) fn node(&self) -> &NodeName {
+        &self.node
+    }
+
     /// Runs the whole part; what became of the node is its row.
     pub(super) async fn run(mut self) -> NodeRow {
         let end = match self.collect().await {

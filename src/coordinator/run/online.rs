@@ -179,6 +179,11 @@ impl Roll {
         self.table().seats.get(node).map(|seat| seat.online.hello.instance)
     }
 
+    /// Whether the node is connected and has said that it refuses every order to collect.
+    pub(super) fn refuses(&self, node: &NodeName) -> bool {
+        self.table().seats.get(node).is_some_and(|seat| seat.online.hello.refuses)
+    }
+
     /// Sends an order to the node; `false` when it is not connected, or does not read.
     pub fn send(&self, node: &NodeName, order: Down) -> bool {
         let table = self.table();

@@ -68,6 +68,9 @@ pub struct Node {
     /// Collectors that it declares, and whether each is on by default.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub collectors: BTreeMap<String, bool>,
+    /// Whether its configuration refuses every order to collect.
+    #[serde(default)]
+    pub refuses: bool,
     /// Its clock minus the coordinator's, milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_offset_ms: Option<i64>,

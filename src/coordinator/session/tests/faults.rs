@@ -35,6 +35,30 @@ async fn a_node_that_never_connects_is_skipped_and_says_so_in_the_bundle() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nodes_that_refuse_every_order_are_named_before_they_are_asked() {
+    let rig = Rig::new(|_| {});
+    let on = rig.agent("on").await;
+    let mut off = Vec::new();
+    for number in 1..=6 {
+        off.push(rig.agent(&format!("off-{number}")).await.refusing().await);
+    }
+    let names: Vec<String> = (1..=6).map(|number| format!("off-{number}")).chain(["on".to_owned()]).collect();
+    let reading = rig.start(Format::TarZst, &names.iter().map(String::as_str).collect::<Vec<_>>());
+    let said = rig.event(|event| matches!(event, Event::Warning(_))).await;
+    let named = "off-1, off-2, off-3, off-4, off-5 … and 1 more";
+    assert_eq!(said, Event::Warning(format!("collection is switched off on 6 nodes: {named}")));
+    // The order comes all the same: who asked is written down at the node.
+    for agent in off {
+        agent.ordered().await.end(Outcome::Skipped, "collection is switched off on this node").await;
+    }
+    let mut on = on.ordered().await;
+    on.files(&[("x", b"1")]).await;
+    on.finish().await;
+    let bundle = reading.bundle().await;
+    assert_eq!((bundle.verdict, &bundle.node("off-6")["outcome"]), (Verdict::Partial, &json!("skipped")));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_node_whose_agent_knows_no_rules_of_requests_is_left_out_where_there_are_any() {
     let rig = Rig::new(|_| {});
     let (new, _old) = (rig.agent("new").await, rig.agent("old").await.of_old().await);

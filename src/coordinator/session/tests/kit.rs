@@ -410,6 +410,12 @@ impl Agent {
         Self::begin_with(router, &node, Hello { redacts_asked: false, ..hello(Uuid::new_v4()) }).await
     }
 
+    /// A new process of an agent whose configuration refuses every order.
+    pub(super) async fn refusing(self) -> Self {
+        let Self { router, node, .. } = self;
+        Self::begin_with(router, &node, Hello { refuses: true, ..hello(Uuid::new_v4()) }).await
+    }
+
     /// A new process in place of this one.
     pub(super) async fn restarted(self) -> Self {
         let Self { router, node, .. } = self;
@@ -563,6 +569,7 @@ pub(super) fn hello(instance: Uuid) -> Hello {
         packs: Vec::new(),
         deployments: Vec::new(),
         redacts_asked: true,
+        refuses: false,
         working: Vec::new(),
     }
 }
