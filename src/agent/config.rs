@@ -269,7 +269,19 @@ impl AgentConfig {
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         let config: Self = measure::parse(text).map_err(|error| ConfigError::Text { path: path.into(), error })?;
         config.check()?;
+        config.check_rules()?;
         Ok(config)
+    }
+
+    /// Reads a configuration file to look it over, with what is wrong with its values. Rules of redaction have findings of their own.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or holds an unknown key.
+    pub fn look_over(path: &Path) -> Result<(Self, Option<ConfigError>), ConfigError> {
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
+        let config: Self = measure::parse(&text).map_err(|error| ConfigError::Text { path: path.into(), error })?;
+        let fault = config.check().err();
+        Ok((config, fault))
     }
 
     /// Where spool files go.
@@ -291,6 +303,16 @@ impl AgentConfig {
             },
         };
         Ok(Some(Proxy::new(url, credentials, &self.no_proxy)?))
+    }
+
+    fn check_rules(&self) -> Result<(), ConfigError> {
+        match redact::lint(&self.redact.rules).into_iter().find(|finding| finding.refused) {
+            Some(finding) => {
+                let problem = format!("`{}`: {}", finding.rule, finding.problem);
+                Err(ConfigError::Value { key: "redact.rules", problem })
+            }
+            None => Ok(()),
+        }
     }
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -328,9 +350,6 @@ impl AgentConfig {
         }
         if self.labels.len() > 64 {
             return fail("labels", "there may be at most 64".into());
-        }
-        if let Some(finding) = redact::lint(&self.redact.rules).into_iter().find(|finding| finding.refused) {
-            return fail("redact.rules", format!("`{}`: {}", finding.rule, finding.problem));
         }
         if self.limits.entries == 0 {
             return fail("limits", "entries must not be 0".into());

@@ -72,14 +72,14 @@ The file comes from `sheaf cluster access-info CLUSTER --output FILE`, and is go
 Exit codes: 0 complete, 3 partial, 4 cut (the reader of standard output went away), 7 aborted (interrupted, or the disk is nearly
 full), 1 anything else.")]
     Collect(CollectCommand),
-    /// Check collector files, and show what each collector is, what it would read and may not read, and how large that is
+    /// Check configuration and collector files, and show what each collector is, what it would read and may not read, and how large that is
     #[command(after_help = "Examples:
   sheaf agent check
   sheaf agent check --collector logs
   sheaf agent check --deployment web
   sheaf agent check --json | jq '.[] | select(.access != \"ok\")'
 
-Exit codes: 0 no collector file has an error, 1 some have, or nothing could be checked.")]
+Exit codes: 0 neither the configuration nor a collector file has an error, 1 some have, or nothing could be checked.")]
     Check(CheckCommand),
     /// List what redaction takes out: the built-in rules, and the site's own
     #[command(after_help = "Examples:
@@ -119,7 +119,8 @@ pub struct RunCommand {
 pub struct CollectCommand {
     #[command(flatten)]
     configured: Configured,
-    /// The bundle; a name that ends in .tar is not compressed, `-` is standard output [default: <bundle's name>.tar.zst]
+    /// The bundle; a name that ends in .tar is not compressed, `-` is standard output [default: <bundle's name>.tar.zst]. One that
+    /// is there already is not written over
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Collector to run, instead of the node's default ones; may be repeated
@@ -194,11 +195,29 @@ impl AgentCommand {
 
 impl Configured {
     fn load(&self) -> anyhow::Result<AgentConfig> {
-        match &self.config {
+        match self.path() {
             Some(path) => Ok(AgentConfig::load(path)?),
-            None if Path::new(CONFIG).exists() => Ok(AgentConfig::load(Path::new(CONFIG))?),
             None => Ok(AgentConfig::default()),
         }
+    }
+
+    /// The same to be looked over, with what is wrong with its values.
+    fn look_over(&self) -> anyhow::Result<(AgentConfig, Option<Row>)> {
+        let Some(path) = self.path() else { return Ok((AgentConfig::default(), None)) };
+        let (config, fault) = AgentConfig::look_over(path)?;
+        let row = fault.map(|fault| Row {
+            source: path.display().to_string(),
+            access: Access::Lint,
+            why: report::chain(&fault),
+            level: Some(Level::Error),
+            ..Row::default()
+        });
+        Ok((config, row))
+    }
+
+    fn path(&self) -> Option<&Path> {
+        let packaged = || Some(Path::new(CONFIG)).filter(|path| path.exists());
+        self.config.as_deref().or_else(packaged)
     }
 }
 
@@ -400,7 +419,7 @@ fn tell(finished: &Finished, json: bool, to_stdout: bool) -> anyhow::Result<()> 
 }
 
 fn check(command: &CheckCommand) -> anyhow::Result<ExitCode> {
-    let config = command.configured.load()?;
+    let (config, fault) = command.configured.look_over()?;
     let host = Host::open(&config.host_root)
         .with_context(|| format!("cannot open the host's root {}", config.host_root.display()))?;
     let library = Library::of(&config);
@@ -413,14 +432,15 @@ fn check(command: &CheckCommand) -> anyhow::Result<ExitCode> {
     let meant =
         |finding: &Finding| names.is_empty() || finding.collector.is_empty() || names.contains(&finding.collector);
     let findings: Vec<Finding> = source::lint(&config).into_iter().filter(meant).collect();
-    let errors = findings.iter().filter(|finding| finding.level == Level::Error).count();
+    let faults = findings.iter().filter(|finding| finding.level == Level::Error).count();
     let about = source::declared(&library, names, deployment.as_deref());
     let mut out = io::BufWriter::new(io::stdout().lock());
     let mut table = Rows { json: command.json, count: 0, written: Ok(()) };
     // Rows come as they are found: there may be many, and somebody may wait for them.
     let mut show = |row| table.row(&mut out, &row);
-    let rules = rules::linted(&config.redact.rules);
-    let mut about = findings.into_iter().map(Row::from).chain(rules).chain(about);
+    let configured: Vec<Row> = fault.into_iter().chain(rules::linted(&config.redact.rules)).collect();
+    let unusable = configured.iter().filter(|row| row.level == Some(Level::Error)).count();
+    let mut about = configured.into_iter().chain(findings.into_iter().map(Row::from)).chain(about);
     if about.try_for_each(&mut show).is_continue() {
         let _ = source::check(&plan, &host, &CancellationToken::new(), &mut show);
     }
@@ -428,12 +448,17 @@ fn check(command: &CheckCommand) -> anyhow::Result<ExitCode> {
         table.written = table.end(&mut out).and_then(|()| out.flush());
     }
     output::quiet(table.written)?;
-    if errors > 0 {
-        let them = output::counted(errors as u64, "error");
-        remark(format_args!("{them} in collector files: what they declare is not there until they are mended"));
-        return Ok(ExitCode::FAILURE);
+    let errors = |count: usize| output::counted(count as u64, "error");
+    if unusable > 0 {
+        remark(format_args!("{} in the configuration: the agent does not start by it", errors(unusable)));
     }
-    Ok(ExitCode::SUCCESS)
+    if faults > 0 {
+        remark(format_args!(
+            "{} in collector files: what they declare is not there until they are mended",
+            errors(faults)
+        ));
+    }
+    Ok(if unusable + faults > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// The rows of `check`, written one by one.

@@ -12,6 +12,11 @@ const WEB: &str = "name = \"web\"\nversion = \"1\"\nwhy = \"A test.\"\nroots = [
 
 /// A node with this collector file, checked.
 fn check(text: &str, words: &[&str]) -> Output {
+    check_by(text, "", words)
+}
+
+/// The same with more lines in the configuration.
+fn check_by(text: &str, more: &str, words: &[&str]) -> Output {
     let mut node = Node::new();
     node.log("a.log", log(1, 1000));
     let folder = node.path("collectors.d");
@@ -23,7 +28,7 @@ fn check(text: &str, words: &[&str]) -> Output {
     }
     let config = node.path("agent.toml");
     let lines = format!(
-        "host_root = {:?}\nstate_dir = {:?}\ncollectors_dirs = [{folder:?}]\nbuiltin_collectors = false\n",
+        "host_root = {:?}\nstate_dir = {:?}\ncollectors_dirs = [{folder:?}]\nbuiltin_collectors = false\n{more}",
         node.path("root"),
         node.path("state")
     );
@@ -63,6 +68,32 @@ fn a_fault_has_its_line_and_ends_the_check_with_one() {
     let said = String::from_utf8_lossy(&out.stdout);
     assert!(
         out.status.code() == Some(1) && said.contains("web.toml:4: unknown key `root`; did you mean `roots`?"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_bad_rule_and_a_bad_value_hide_nothing() {
+    let rule = "[[redact.rules]]\nname = \"case\"\npattern = \"(case\"\n";
+    let broken = WEB.replace("roots", "root");
+    let out = check_by(&broken, &format!("orders_per_hour = 0\n{rule}"), &["--json"]);
+    assert_eq!(out.status.code(), Some(1));
+    let rows: Vec<Value> = serde_json::from_slice(&out.stdout).expect("JSON");
+    let errors: Vec<&str> =
+        rows.iter().filter(|row| row["level"] == "error").map(|row| row["why"].as_str().expect("why")).collect();
+    assert_eq!(errors.len(), 3, "{rows:#?}");
+    for (error, part) in
+        errors.iter().zip(["orders_per_hour: must be 1 to 3600", "unclosed group", "unknown key `root`"])
+    {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(said.contains("2 errors in the configuration") && said.contains("1 error in collector files"), "{said}");
+    // What can be read is shown all the same.
+    let out = check_by(WEB, rule, &[]);
+    let said = String::from_utf8_lossy(&out.stdout);
+    assert!(
+        out.status.code() == Some(1) && said.contains("/var/log/a.log") && said.contains("unclosed group"),
         "{said}"
     );
 }
