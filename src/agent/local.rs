@@ -66,7 +66,7 @@ pub enum LocalError {
     Exists(PathBuf),
     /// The budget holds less than what stands in every bundle.
     #[error(
-        "a budget of {0} bytes is too small: node.json and REDACTION.json alone need room; give 64K at least, or none"
+        "a budget of {} is too small: node.json and REDACTION.json alone need room; give 64K at least, or none", report::bytes(*.0)
     )]
     Budget(u64),
     /// The pipeline gave up.

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::report;
+
 /// What became of one source, entry or node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
 #[serde(rename_all = "lowercase")]
@@ -36,11 +38,12 @@ pub struct Cut {
 impl fmt::Display for Cut {
     /// `1048576 bytes, 9000 lines`, with what is not known exactly said so.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { bytes, lines, .. } = self;
+        let counted = |count: u64, one| report::counted(usize::try_from(count).unwrap_or(usize::MAX), one);
+        let (bytes, lines) = (counted(self.bytes, "byte"), counted(self.lines, "line"));
         match self.counted {
-            Counted::All => write!(f, "{bytes} bytes, {lines} lines"),
-            Counted::Guess => write!(f, "{bytes} bytes, about {lines} lines"),
-            Counted::AtLeast | Counted::Other => write!(f, "more than {bytes} bytes, {lines} lines"),
+            Counted::All => write!(f, "{bytes}, {lines}"),
+            Counted::Guess => write!(f, "{bytes}, about {lines}"),
+            Counted::AtLeast | Counted::Other => write!(f, "more than {bytes}, {lines}"),
         }
     }
 }

@@ -62,7 +62,7 @@ pub struct QuickstartCommand {
     /// Agents to start, each under a name of its own
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub nodes: u16,
-    /// File of the bundle; its own name in the current folder when not given
+    /// File of the bundle; its own name in the current folder when not given. One that is there already is not written over
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Folder for the state, kept; a temporary one when not given

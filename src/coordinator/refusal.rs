@@ -26,7 +26,7 @@ pub enum Refusal {
     #[error("{0}")]
     TooMany(String),
     /// Too many log-ins failed; says after how many seconds another one is listened to.
-    #[error("too many log-ins failed from here; try again in {0} seconds")]
+    #[error("too many log-ins failed from here; try again in {}", report::counted(usize::try_from(*.0).unwrap_or(usize::MAX), "second"))]
     Throttled(u64),
     /// Too much at the same time; the same request may do later.
     #[error("the coordinator is busy; try again in a moment")]

@@ -112,7 +112,9 @@ fn pick(names: impl Iterator<Item = String>, most: usize, odd: usize) -> Picked 
         said.push(format!("only the first {most} of {count} are asked for"));
     }
     if odd > 0 {
-        said.push(format!("{odd} lines of the list are not what the pattern takes"));
+        let lines = report::counted(odd, "line");
+        let are = if odd == 1 { "is" } else { "are" };
+        said.push(format!("{lines} of the list {are} not what the pattern takes"));
     }
     Picked { names: all, left_out: (!said.is_empty()).then(|| said.join("; ")) }
 }

@@ -56,38 +56,22 @@ impl Declared {
         for declared in &self.journal {
             journal.extend(units(declared, values)?);
         }
-        let Self {
-            name,
-            version,
-            why,
-            default,
-            when,
-            pack,
-            granted_by,
-            properties,
-            roots,
-            vitals,
-            priority,
-            inventory,
-            http,
-            ..
-        } = self.clone();
         Ok(Collector {
-            name,
-            version,
-            why,
-            default,
-            when,
-            pack,
-            granted_by,
-            properties,
-            roots,
-            vitals,
-            priority,
-            inventory,
+            name: self.name.clone(),
+            version: self.version.clone(),
+            why: self.why.clone(),
+            default: self.default,
+            when: self.when.clone(),
+            pack: self.pack.clone(),
+            granted_by: self.granted_by.clone(),
+            properties: self.properties.clone(),
+            roots: self.roots.clone(),
+            vitals: self.vitals,
+            priority: self.priority,
+            inventory: self.inventory,
             files,
             commands,
-            http,
+            http: self.http.clone(),
             journal,
         })
     }

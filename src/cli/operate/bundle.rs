@@ -82,7 +82,8 @@ pub struct CreateCommand {
     /// How the bundle is laid out
     #[arg(long, value_name = "tar.zst|tar", value_parser = format, default_value = "tar.zst")]
     pub format: Format,
-    /// File to write, `-` for standard output; the bundle's own name in the current folder when not given
+    /// File to write, `-` for standard output; the bundle's own name in the current folder when not given. One that is there already is
+    /// not written over
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Let the coordinator keep the bundle; interrupting this command does not stop it

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::connect::{Coordinator, segment};
 use crate::bundle::reader::{ReadError, Reader};
-use crate::cli::output::{self, Table, bytes};
+use crate::cli::output::{self, Table, bytes, counted};
 use crate::clock::rfc3339;
 use crate::protocol::history::{Event, History, METRICS, Metric, Mounted, POINTS, Point, Points, Stamp, Timeline};
 use crate::report;
@@ -270,7 +270,7 @@ fn marks(history: &History) -> Vec<String> {
 }
 
 fn damage(history: &History) -> Option<String> {
-    (history.damaged > 0).then(|| format!("{} records are damaged and left out", history.damaged))
+    (history.damaged > 0).then(|| format!("{} damaged, and left out", counted(history.damaged, "record")))
 }
 
 /// A length of time, for people.

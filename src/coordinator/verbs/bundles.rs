@@ -7,7 +7,9 @@ use std::net::IpAddr;
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
-use super::{BundleRequest, BundleToken, Door, Download, NewTask, NodePart, Principal, Refusal, Role, TaskRow, Verbs};
+use super::{
+    BundleRequest, BundleToken, ClusterRow, Door, Download, NewTask, NodePart, Principal, Refusal, Role, TaskRow, Verbs,
+};
 use crate::bundle::manifest::Budgets;
 use crate::bundle::seal::PublicKey;
 use crate::coordinator::audit::{Actor, Outcome};
@@ -124,8 +126,7 @@ impl Verbs {
         who.needs(Role::Operator)?;
         check_request(&request)?;
         let window = self.window(request.window)?;
-        let cluster = self.cluster_of(who, &request.cluster).await?.row;
-        let nodes = self.chosen_nodes(who, &request).await?;
+        let (cluster, nodes) = self.chosen_nodes(who, &request).await?;
         check_budgets(request.budgets, nodes.len())?;
         Ok(Wanted {
             task: NewTask {
@@ -155,18 +156,18 @@ impl Verbs {
         window.map_err(|error| Refusal::Invalid(error.to_string()))
     }
 
-    /// The nodes that a request is for: at least one. A collector that none of them declares is a word that was misspelled; one that
+    /// The cluster and the nodes that a request is for: at least one. A collector that none of them declares is a word that was misspelled; one that
     /// some do not declare is skipped there. A node that never connected declares what nobody knows.
     ///
     /// # Errors
-    /// Those of [`Verbs::matching_nodes`], and [`Refusal::Invalid`].
+    /// [`Refusal::NotFound`] for an unknown cluster, [`Refusal::Invalid`].
     pub(super) async fn chosen_nodes(
         &self,
         who: &Principal,
         request: &BundleRequest,
-    ) -> Result<Vec<NodeName>, Refusal> {
+    ) -> Result<(ClusterRow, Vec<NodeName>), Refusal> {
         let cluster = self.cluster_of(who, &request.cluster).await?.row;
-        let nodes = self.matching_nodes(who, &request.cluster, &request.nodes).await?;
+        let nodes = self.matching_nodes(cluster.id, &request.nodes).await?;
         if nodes.is_empty() {
             let all = if request.nodes.is_empty() { "has no nodes yet" } else { "has no node of these names" };
             return Err(Refusal::Invalid(format!("cluster `{}` {all}", cluster.name)));
@@ -180,22 +181,16 @@ impl Verbs {
             let declared: Vec<BTreeMap<String, bool>> = known.filter(told).collect();
             check_collectors(&request.collectors, &declared)?;
         }
-        Ok(nodes)
+        Ok((cluster, nodes))
     }
 
-    /// Names of a cluster's nodes (id or name) that match any of the globs; all without globs.
+    /// Names of a cluster's nodes that match any of the globs; all without globs.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`] for an unknown cluster, [`Refusal::Invalid`] for a bad glob.
-    pub(super) async fn matching_nodes(
-        &self,
-        who: &Principal,
-        cluster: &str,
-        globs: &[String],
-    ) -> Result<Vec<NodeName>, Refusal> {
+    /// [`Refusal::Invalid`] for a bad glob.
+    pub(super) async fn matching_nodes(&self, cluster: ClusterId, globs: &[String]) -> Result<Vec<NodeName>, Refusal> {
         let globs = glob_set(globs)?;
-        let cluster = self.cluster_of(who, cluster).await?.row;
-        let names = self.rooms.store.node_names(cluster.id).await?;
+        let names = self.rooms.store.node_names(cluster).await?;
         Ok(names.into_iter().filter(|name| globs.as_ref().is_none_or(|set| set.is_match(name.as_str()))).collect())
     }
 
@@ -217,19 +212,19 @@ fn token_place(cluster: ClusterId) -> String {
 
 /// What stands in every node's part has room in each node's share.
 pub(super) fn check_budgets(budgets: Budgets, nodes: usize) -> Result<(), Refusal> {
-    let least = limits::LEAST_BUDGET.saturating_mul(nodes as u64);
-    if let Some(bytes) = budgets.node.filter(|bytes| *bytes < limits::LEAST_BUDGET) {
-        return Err(Refusal::Invalid(format!(
-            "a budget of {bytes} bytes for each node is too small; give {} (64K) at least, or none",
-            limits::LEAST_BUDGET
-        )));
+    const EACH: u64 = limits::LEAST_BUDGET >> 10;
+    let least = EACH.saturating_mul(nodes as u64);
+    let small = |budget: Option<u64>, least: u64| budget.filter(|bytes| *bytes < least << 10).map(report::bytes);
+    if let Some(budget) = small(budgets.node, EACH) {
+        let why = format!("a budget of {budget} is too small for a node; give {EACH}K at least, or none");
+        return Err(Refusal::Invalid(why));
     }
-    match budgets.bundle.filter(|bytes| *bytes < least) {
-        Some(bytes) => Err(Refusal::Invalid(format!(
-            "a budget of {bytes} bytes is too small for {nodes} nodes; give {least} (64K for each) at least, or none"
-        ))),
-        None => Ok(()),
-    }
+    let Some(budget) = small(budgets.bundle, least) else { return Ok(()) };
+    let each = if nodes == 1 { String::new() } else { format!(" ({EACH}K for each)") };
+    let nodes = report::counted(nodes, "node");
+    Err(Refusal::Invalid(format!(
+        "a budget of {budget} is too small for {nodes}; give {least}K{each} at least, or none"
+    )))
 }
 
 pub(super) fn check_request(request: &BundleRequest) -> Result<(), Refusal> {

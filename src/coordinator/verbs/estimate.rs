@@ -54,7 +54,7 @@ impl Verbs {
             who.needs(Role::Operator)?;
             check_request(&request)?;
             let window = self.window(request.window)?;
-            let nodes = self.chosen_nodes(who, &request).await?;
+            let (_, nodes) = self.chosen_nodes(who, &request).await?;
             check_budgets(request.budgets, nodes.len())?;
             let of = EstimateOf { collectors: request.collectors, window };
             let asking = nodes.iter().map(|node| self.sizes(who, node, of.clone()));

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::bundles::check_budgets;
 use super::*;
 use crate::coordinator::kit::Kit;
 use crate::coordinator::roster::About;
@@ -39,6 +40,7 @@ fn hello() -> Hello {
         packs: Vec::new(),
         deployments: Vec::new(),
         redacts_asked: true,
+        refuses: false,
         working: Vec::new(),
     }
 }
@@ -143,9 +145,10 @@ async fn globs_choose_nodes_of_one_cluster() {
     for (n, cluster) in [("db-1", "default"), ("db-2", "default"), ("web-1", "default"), ("db-9", "east")] {
         node(&kit, n, cluster).await;
     }
+    let cluster = kit.verbs.cluster(&admin, "default").await.expect("there").row.id;
     let matching = async |globs: &[&str]| {
         let globs: Vec<String> = globs.iter().map(|&glob| glob.to_owned()).collect();
-        kit.verbs.matching_nodes(&admin, "default", &globs).await
+        kit.verbs.matching_nodes(cluster, &globs).await
     };
     let names = |nodes: Vec<NodeName>| nodes.into_iter().map(String::from).collect::<Vec<_>>();
     assert_eq!(names(matching(&[]).await.expect("all")), ["db-1", "db-2", "web-1"]);
@@ -311,7 +314,8 @@ async fn a_collector_that_no_chosen_node_declares_is_a_word_misspelled() {
         nodes: vec![node.into()],
         ..wanted()
     };
-    let check = async |request: BundleRequest| kit.verbs.chosen_nodes(&admin, &request).await.map(|nodes| nodes.len());
+    let check =
+        async |request: BundleRequest| kit.verbs.chosen_nodes(&admin, &request).await.map(|(_, nodes)| nodes.len());
     node(&kit, "n1", "default").await;
     assert_eq!(check(request("lgos", "*")).await, Ok(1), "nobody knows yet what it declares");
     for (name, collector) in [("n2", "logs"), ("n3", "system")] {
@@ -325,6 +329,20 @@ async fn a_collector_that_no_chosen_node_declares_is_a_word_misspelled() {
     assert!(refused(check(request("lgos", "*")).await));
     assert_eq!(check(request("lgos", "n1")).await, Ok(1));
     assert!(matches!(check(request("logs", "n3")).await, Err(Refusal::Invalid(_))), "others do not count");
+}
+
+#[test]
+fn a_budget_that_is_too_small_is_told_in_the_units_that_options_take() {
+    let told = |node, bundle, nodes| match check_budgets(Budgets { node, bundle }, nodes) {
+        Err(Refusal::Invalid(why)) => why,
+        other => panic!("refused, not {other:?}"),
+    };
+    assert_eq!(told(Some(1000), None, 3), "a budget of 1000 B is too small for a node; give 64K at least, or none");
+    let one = told(None, Some(1 << 10), 1);
+    assert_eq!(one, "a budget of 1.0 KiB is too small for 1 node; give 64K at least, or none");
+    let three = told(None, Some(70_000), 3);
+    assert_eq!(three, "a budget of 68.4 KiB is too small for 3 nodes; give 192K (64K for each) at least, or none");
+    assert!(check_budgets(Budgets { node: Some(64 << 10), bundle: Some(192 << 10) }, 3).is_ok());
 }
 
 #[tokio::test]

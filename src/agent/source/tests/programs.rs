@@ -107,7 +107,7 @@ fn a_command_is_run_for_each_name_and_bounded_in_number_and_time() {
     taken.skipped("commands/disk/*", "only the first 2 of 3 are asked for");
     let err = taken.content("commands/container/a_b.txt.err").expect("it fails alone");
     assert!(err.starts_with(b"exit status 1"), "{}", String::from_utf8_lossy(err));
-    taken.skipped("commands/container/*", "1 lines of the list are not what the pattern takes");
+    taken.skipped("commands/container/*", "1 line of the list is not what the pattern takes");
     let unlisted = taken.notes.iter().find(|note| note.path == "commands/unlisted/*").expect("said");
     assert_eq!(unlisted.outcome, Outcome::Failed);
     assert!(unlisted.reason.contains("exit status 7: why"), "{}", unlisted.reason);

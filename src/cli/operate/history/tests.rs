@@ -39,7 +39,7 @@ memory used    ▆▆▆▆▆▆▆▆   ▆▆      75.0%      75.0%      75.0
 
 /va\\u{1b}r  91.5% full, 2.0% of inodes, 2.0 MiB left
 2026-11-21T09:31:50.000Z  the agent started; nothing is known of 30 s before
-2 records are damaged and left out
+2 records damaged, and left out
 ";
     assert_eq!(drawn, expected);
     let plain = drawing("web-1", &history, &rows(&history), 60, &ASCII);
