@@ -94,6 +94,17 @@ name! {
     ExportName, "an export's name"
 }
 
+/// Text that is no id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdError {
+    /// Not a UUID.
+    #[error("an id is a UUID, such as 92753c83-476a-4a04-b1fe-1043d2bfd83b, as lists show it")]
+    Uuid,
+    /// Not a number.
+    #[error("a task is known by its number, as lists of tasks show it")]
+    Number,
+}
+
 macro_rules! uuid {
     ($(#[$doc:meta])* $type:ident) => {
         $(#[$doc])*
@@ -113,9 +124,9 @@ macro_rules! uuid {
             }
         }
         impl FromStr for $type {
-            type Err = uuid::Error;
-            fn from_str(text: &str) -> Result<Self, uuid::Error> {
-                text.parse().map(Self)
+            type Err = IdError;
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                text.parse().map(Self).map_err(|_| IdError::Uuid)
             }
         }
     };
@@ -145,9 +156,9 @@ impl fmt::Display for TaskId {
     }
 }
 impl FromStr for TaskId {
-    type Err = std::num::ParseIntError;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self)
+    type Err = IdError;
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        text.parse().map(Self).map_err(|_| IdError::Number)
     }
 }
 

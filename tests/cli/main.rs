@@ -48,6 +48,18 @@ fn an_interrupted_quickstart_cleans_up() {
 }
 
 #[test]
+fn a_quickstart_does_not_begin_for_a_bundle_that_has_no_place() {
+    let desk = Desk::new();
+    fs::write(desk.path().join("b.tar.zst"), "evidence").expect("written");
+    let out = desk.run(&["quickstart", "--output", "b.tar.zst"]);
+    assert_eq!(out.status.code(), Some(1));
+    assert_eq!(
+        String::from_utf8_lossy(&out.stderr),
+        "error: b.tar.zst is there already; name another file, or remove it first\n"
+    );
+}
+
+#[test]
 fn a_quickstart_goes_on_when_nobody_reads_what_it_says() {
     let desk = Desk::new();
     let mut child =
@@ -128,6 +140,18 @@ fn the_operators_verbs() {
     assert!(!desk.path().join("other.secret").exists());
     assert_eq!(names(&desk.json(&["secret", "list", "--json"])), ["n9", "node-1", "node-2"]);
     assert_eq!(desk.json(&["secret", "revoke", "n9", "--now", "--json"])["status"], "REVOKED");
+
+    for (words, said) in [
+        (&["cluster", "show", "nope"][..], "cluster `nope` not found; `sheaf cluster list` names those that are there"),
+        (&["bundle", "create", "--cluster", "nope"], "`sheaf cluster list` names"),
+        (&["secret", "revoke", "nope"], "`sheaf secret list` names"),
+        (&["task", "show", "99"], "`sheaf task list` names"),
+        (&["task", "show", "x"], "a task is known by its number"),
+        (&["bundle", "stored", "download", "nope"], "an id is a UUID"),
+    ] {
+        let out = desk.run(words);
+        assert!(!out.status.success() && text(&out).contains(said), "{words:?}: {}", text(&out));
+    }
 
     bundles(&desk);
     cut(&desk, &kept, &url, &ca);

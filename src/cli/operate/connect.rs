@@ -112,11 +112,14 @@ impl Connection {
         }
         match std::env::var("SHEAF_PASSWORD") {
             Ok(password) => Ok(Secret::new(password)),
-            Err(std::env::VarError::NotPresent) => prompt::password(&format!("Password of {user}")),
+            Err(std::env::VarError::NotPresent) => prompt::password(&format!("Password of {user}"), INSTEAD),
             Err(error) => Err(error).context("reading SHEAF_PASSWORD"),
         }
     }
 }
+
+/// What whoever has no terminal does instead of typing the password.
+pub(super) const INSTEAD: &str = "set SHEAF_PASSWORD or give --password-file FILE";
 
 /// A coordinator and the credentials for it; cheap to clone.
 #[derive(Clone)]
@@ -208,9 +211,30 @@ impl Coordinator {
             ClientError::Refused { status: StatusCode::UNAUTHORIZED, .. } => {
                 anyhow::anyhow!("the user or the password is wrong; check --user and SHEAF_PASSWORD or --password-file")
             }
+            ClientError::Refused { status: StatusCode::NOT_FOUND, .. } => match listed(&text) {
+                Some(verb) => anyhow::anyhow!("{text}; `sheaf {verb} list` names those that are there"),
+                None => anyhow::Error::msg(text),
+            },
             _ => anyhow::Error::msg(text),
         }
     }
+}
+
+/// The verb that lists what an answer says is not there.
+fn listed(answer: &str) -> Option<&'static str> {
+    let kind = answer.strip_suffix("` not found")?.split_once(" `")?.0;
+    let verbs = [
+        ("cluster", "cluster"),
+        ("node", "node"),
+        ("agent secret", "secret"),
+        ("task", "task"),
+        ("user", "user"),
+        ("fleet", "fleet"),
+        ("deployment", "deployment"),
+        ("certificate", "cert"),
+        ("kept bundle", "bundle stored"),
+    ];
+    verbs.into_iter().find(|(what, _)| *what == kind).map(|(_, verb)| verb)
 }
 
 /// A piece of a path, percent-encoded.

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::ValueEnum;
 use http::Method;
 
@@ -207,7 +207,7 @@ async fn passwd(
     let current = match (name == me.user, current) {
         (false, _) => None,
         (true, Some(file)) => Some(prompt::from_file(file)?),
-        (true, None) => Some(prompt::password(&format!("Current password of {name}"))?),
+        (true, None) => Some(prompt::password(&format!("Current password of {name}"), CURRENT)?),
     };
     let password = new_password(&name, new)?.expose().to_owned();
     let wanted = NewPassword { password, current: current.map(|current| current.expose().to_owned()), revoke_keys };
@@ -226,13 +226,16 @@ async fn disable(coordinator: &Coordinator, name: &str, disabled: bool) -> anyho
     Ok(output::say(&format!("{} is {}\n", user.name, state(&user)))?)
 }
 
+/// What whoever has no terminal does instead of typing a password.
+const CURRENT: &str = "give the current one with --current-password-file FILE";
+const NEW: &str = "give the new one with --new-password-file FILE";
+
 fn new_password(name: &str, file: Option<&Path>) -> anyhow::Result<Secret> {
     if let Some(file) = file {
         return prompt::from_file(file);
     }
-    let asked = prompt::password(&format!("New password of {name}"));
-    let password = asked.context("give the new password with --new-password-file FILE")?;
-    if !prompt::password("The same again")?.same(password.expose()) {
+    let password = prompt::password(&format!("New password of {name}"), NEW)?;
+    if !prompt::password("The same again", NEW)?.same(password.expose()) {
         bail!("the two are not the same");
     }
     Ok(password)
