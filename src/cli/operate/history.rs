@@ -274,7 +274,7 @@ fn damage(history: &History) -> Option<String> {
 }
 
 /// A length of time, for people.
-fn span(ms: u64) -> String {
+pub(super) fn span(ms: u64) -> String {
     let seconds = ms as f64 / 1000.0;
     for (unit, length) in [("d", 86_400.0), ("h", 3600.0), ("min", 60.0)] {
         if seconds >= length {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use http::Method;
 
 use super::connect::{Coordinator, segment};
-use super::history::Shown;
+use super::history::{Shown, span};
 use crate::cli::output::{self, Table, bytes};
 use crate::protocol::agents::Vitals;
 use crate::protocol::control::Node;
@@ -146,7 +146,7 @@ fn vital_fields(vitals: &Vitals) -> Vec<(&'static str, String)> {
         .map(|disk| format!("{} {:.0}% of {}", disk.mount, disk.space.percent, bytes(disk.space.total_kb * 1024)))
         .collect();
     vec![
-        ("uptime", format!("{} s", vitals.uptime_secs)),
+        ("uptime", span(vitals.uptime_secs.saturating_mul(1000))),
         ("cpu", format!("user {:.1}%  sys {:.1}%  wait {:.1}%", cpu.user, cpu.sys, cpu.wait)),
         ("load", format!("{one:.2} {five:.2} {fifteen:.2}")),
         ("memory", format!("{:.0}% of {}", memory.percent, bytes(memory.total_kb * 1024))),

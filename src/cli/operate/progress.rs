@@ -91,7 +91,9 @@ impl Progress {
         if let Some(bars) = &self.bars {
             bars.end();
             // The last bar leaves the cursor at its end.
-            remark("");
+            if bars.is_shown() {
+                remark("");
+            }
         }
     }
 }

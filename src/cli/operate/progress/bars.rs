@@ -34,6 +34,8 @@ pub(super) struct Bars {
     nodes: BTreeMap<String, ProgressBar>,
     /// Whether the total is what the nodes have sent.
     of_nodes: bool,
+    /// Whether a node has begun.
+    begun: bool,
     /// Columns of the terminal, which may change.
     columns: fn() -> usize,
     layout: Layout,
@@ -47,7 +49,7 @@ impl Bars {
         let layout = Layout::of(columns(), NAME.0, false);
         let style = style(&layout.of_total());
         let total = screen.add(ProgressBar::no_length().with_style(style).with_prefix("total").with_message(total));
-        Self { screen, total, nodes: BTreeMap::new(), of_nodes, columns, layout, longest: NAME.0 }
+        Self { screen, total, nodes: BTreeMap::new(), of_nodes, begun: false, columns, layout, longest: NAME.0 }
     }
 
     /// Counts bytes of the bundle that came.
@@ -57,17 +59,30 @@ impl Bars {
 
     /// Ends; what stands on the terminal stays there.
     pub(super) fn end(&self) {
-        self.nodes.values().chain([&self.total]).for_each(|bar| bar.abandon());
+        self.nodes.values().for_each(|bar| bar.abandon());
+        match self.is_shown() {
+            true => self.total.abandon(),
+            // Nothing was collected: a deployment, say.
+            false => self.total.finish_and_clear(),
+        }
+    }
+
+    /// Whether anything stands on the terminal.
+    pub(super) fn is_shown(&self) -> bool {
+        self.begun || self.total.position() > 0
     }
 
     pub(super) fn event(&mut self, event: &Event, tally: &Tally) {
         if event.stage != "Collecting" {
-            let loud = event.kind.is_some() || event.error.is_some() || event.state == "failed";
+            // What a bundle takes besides its nodes is no news, unless it fails.
+            let quiet = matches!(event.stage.as_str(), "Preparing" | "Sealing") && event.state != "failed";
+            let loud = event.kind.is_some() || event.error.is_some() || !quiet;
             if let Some(text) = line(event).filter(|_| loud) {
                 let _ = self.screen.println(text.trim_end());
             }
             return;
         }
+        self.begun = true;
         if self.of_nodes {
             self.total.set_position(tally.bytes());
         }
@@ -100,10 +115,10 @@ impl Bars {
                 ProgressBar::no_length().with_style(style(&layout.of_node())).with_prefix(elided(name, layout.name));
             self.screen.insert_before(&self.total, bar)
         });
+        bar.set_message(report::brief(&state(event), TEXT));
         if let Some(bytes) = event.data.bytes {
             bar.set_position(bytes);
         }
-        bar.set_message(report::brief(&state(event), TEXT));
         if ended {
             bar.abandon();
         }

@@ -145,6 +145,20 @@ fn a_name_loses_its_middle_and_only_where_there_is_no_room() {
 }
 
 #[test]
+fn a_task_that_collects_nothing_has_lines_and_no_total() {
+    let updating = r#"{"time":1,"stage":"Updating instance","task":"nodes/1 on web-1","state":"finished"}"#;
+    let preparing = r#"{"time":1,"stage":"Preparing","task":"1 node","state":"finished"}"#;
+    let screen = Screen { columns: 80, ..Screen::default() };
+    let mut bars = Bars::on(ProgressDrawTarget::term_like(Box::new(screen.clone())), || 80, "collected", true);
+    for event in [preparing, updating] {
+        bars.event(&serde_json::from_str(event).expect("an event"), &Tally::default());
+    }
+    bars.end();
+    assert!(!bars.is_shown());
+    assert_eq!(screen.lines(), ["1970-01-01T00:00:01.000Z Updating instance: nodes/1 on web-1 done"]);
+}
+
+#[test]
 fn lines_that_stand_there_make_room_for_a_longer_name() {
     let going = |name| event(name, 3, r#""state":"in_progress","data":{"bytes":1048576}"#);
     let lines = shown(80, &[going("web-1"), going(LONG)]);
