@@ -144,11 +144,28 @@ fn a_stop_is_clean_and_a_second_coordinator_is_refused() {
     site.init();
     let mut running = site.run();
     let second = site.coordinator("run").output().expect("runs");
-    assert_eq!(second.status.code(), Some(1));
+    assert_eq!(second.status.code(), Some(75));
     assert!(text(&second).contains("another coordinator is running"), "{}", text(&second));
     signal(&running.child, nix::sys::signal::Signal::SIGTERM);
     assert_eq!(exit_code(&mut running.child), Some(0));
     site.run();
+}
+
+#[test]
+fn a_port_that_another_program_has_is_named_and_can_be_tried_again() {
+    let site = Site::new();
+    let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let addr = other.local_addr().expect("an address");
+    let state = site.path("state");
+    for (key, free) in [("public", "agents"), ("agents", "public")] {
+        let lines = format!("{key} = '{addr}'\n{free} = '127.0.0.1:0'\nstate_dir = {state:?}\n");
+        std::fs::write(site.path("coordinator.toml"), lines).expect("written");
+        let output = site.coordinator("run").output().expect("runs");
+        assert_eq!(output.status.code(), Some(75), "{}", text(&output));
+        let said = text(&output);
+        assert!(said.contains(&format!("cannot listen on {addr} (`{key}` in the configuration)")), "{said}");
+        assert!(said.contains(&format!("ss -ltnp 'sport = :{}'", addr.port())), "{said}");
+    }
 }
 
 #[test]

@@ -448,6 +448,11 @@ fn check(command: &CheckCommand) -> anyhow::Result<ExitCode> {
         table.written = table.end(&mut out).and_then(|()| out.flush());
     }
     output::quiet(table.written)?;
+    let declared = library.declared();
+    // A word misspelled; one whose file has a fault has its finding.
+    if let Some(name) = names.iter().find(|name| faults == 0 && !declared.contains_key(*name)) {
+        return Err(LocalError::Collector(name.clone()).into());
+    }
     let errors = |count: usize| output::counted(count as u64, "error");
     if unusable > 0 {
         remark(format_args!("{} in the configuration: the agent does not start by it", errors(unusable)));

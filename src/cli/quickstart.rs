@@ -57,7 +57,7 @@ const INTERRUPTED: u8 = 130;
   sheaf quickstart --nodes 3 --keep      three agents; all stays up until ctrl-C, for you to try
   sheaf quickstart --keep --json         the same for a program: one line of JSON when all is ready
 
-Exit code 0 when the bundle is complete, else as of `sheaf bundle verify`.")]
+Exit code 0 when the bundle is complete, 130 when it was interrupted, else as of `sheaf bundle verify`.")]
 pub struct QuickstartCommand {
     /// Agents to start, each under a name of its own
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -88,6 +88,9 @@ impl QuickstartCommand {
     }
 
     async fn whole(self) -> anyhow::Result<ExitCode> {
+        if let Some(file) = &self.output {
+            Destination::File(file.clone()).check(false)?;
+        }
         let shutdown = Shutdown::new();
         shutdown.on_signals().context("setting signal handlers")?;
         let place = Place::new(self.state_dir.as_deref())?;

@@ -51,7 +51,12 @@ impl AskedRule {
                 return fail("its pattern is longer than 2048 bytes");
             }
             match regex::bytes::RegexBuilder::new(&rule.pattern).unicode(false).size_limit(1 << 20).build() {
-                Err(_) => return fail("its pattern is no usable regular expression"),
+                Err(error) => {
+                    // The last line says it; those before draw the pattern.
+                    let why = error.to_string();
+                    let why = why.trim_end().lines().next_back().unwrap_or_default().trim_start_matches("error: ");
+                    return fail(&format!("its pattern is no usable regular expression: {}", report::brief(why, 200)));
+                }
                 Ok(pattern) if pattern.is_match(b"") => return fail("its pattern matches the empty string"),
                 Ok(_) => {}
             }

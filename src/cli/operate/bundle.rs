@@ -135,9 +135,7 @@ impl CreateCommand {
     /// When there is no bundle at all.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let destination = self.output.as_deref().map(Destination::parse);
-        if self.json && destination == Some(Destination::Stdout) {
-            bail!("--json and --output - both want standard output");
-        }
+        destination.as_ref().map_or(Ok(()), |destination| destination.check(self.json))?;
         let wanted = NewBundle {
             cluster: self.choice.cluster,
             nodes: self.choice.nodes,

@@ -4,7 +4,7 @@
 //! once. A file is `<name>.partial` until its seal was seen. It decides nothing about what the verdict means to the caller.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Read, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -25,6 +25,21 @@ impl Destination {
     /// `-` is standard output.
     pub fn parse(text: &Path) -> Self {
         if text == Path::new("-") { Self::Stdout } else { Self::File(text.to_owned()) }
+    }
+
+    /// Whether a bundle may go there, so that nobody waits for one in vain. With `json` something else goes to standard output.
+    ///
+    /// # Errors
+    /// For a terminal, for a file that is there already, and where two things want standard output.
+    pub fn check(&self, json: bool) -> anyhow::Result<()> {
+        match self {
+            Self::Stdout if json => anyhow::bail!("--json and --output - both want standard output"),
+            Self::Stdout if io::stdout().is_terminal() => {
+                anyhow::bail!("a bundle is not for a terminal; give --output FILE, or send it through a pipe")
+            }
+            Self::Stdout => Ok(()),
+            Self::File(path) => is_free(path),
+        }
     }
 
     /// Opens it: for a file, its `.partial`.

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use http::Method;
 
 use super::connect::{Coordinator, segment};
-use super::secret::new_file;
+use super::private::new_file;
 use crate::cli::output;
 use crate::protocol::control::{AccessKey, AccessKeyGrant, NewAccessKey, Whoami};
 use crate::report;

@@ -2,15 +2,14 @@
 //!
 //! A new secret is shown once: on standard output, or in a file that only its owner may read.
 
-use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use http::Method;
 
 use super::connect::{Coordinator, segment};
+use super::private::new_file;
 use crate::cli::output::{self, Table};
 use crate::id::NodeName;
 use crate::protocol::control::{AgentSecretGrant, AgentSecretRow, NewSecret};
@@ -116,19 +115,6 @@ async fn create(coordinator: &Coordinator, wanted: &NewSecret, file: Option<&Pat
         Some(path) => output::say(&format!("{} of {} is in {}\n", grant.name, grant.cluster, path.display())),
     }?;
     Ok(())
-}
-
-/// Makes a file that is not there yet and that only its owner may read.
-///
-/// # Errors
-/// When it is there, or cannot be made.
-pub fn new_file(path: &Path) -> anyhow::Result<std::fs::File> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .with_context(|| format!("making the file {}", path.display()))
 }
 
 fn list(rows: &[AgentSecretRow], json: bool) -> std::io::Result<()> {

@@ -54,7 +54,8 @@ Exit codes are those of `sheaf bundle verify`: 0 complete, 3 partial, 4 truncate
     Download {
         /// Its id
         id: BundleId,
-        /// File to write, `-` for standard output; the bundle's own name in the current folder when not given
+        /// File to write, `-` for standard output; the bundle's own name in the current folder when not given. One that is there already
+        /// is not written over
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
         /// Print one JSON object at the end
@@ -143,9 +144,7 @@ async fn download(
     quiet: bool,
 ) -> anyhow::Result<ExitCode> {
     let destination = output.as_deref().map(Destination::parse);
-    if json && destination == Some(Destination::Stdout) {
-        bail!("--json and --output - both want standard output");
-    }
+    destination.as_ref().map_or(Ok(()), |destination| destination.check(json))?;
     let bundle = find(coordinator, id).await?;
     let name = || Destination::File(format!("{}.{}", bundle.name, bundle.format.ending()).into());
     let opened = destination.unwrap_or_else(name).resume(&id.to_string()[..8], bundle.bytes)?;
