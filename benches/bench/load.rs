@@ -150,6 +150,7 @@ impl Agent {
                     let beat =
                         Heartbeat { clock_ms: vitals.at_ms, round_trip_ms: None, clock_offset_ms: None, vitals };
                     let _: HeartbeatReply = link.json(Method::POST, "/agent/v1/heartbeat", &beat).await?;
+                    session.heard();
                 }
             }
         }

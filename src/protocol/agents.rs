@@ -2,7 +2,8 @@
 //!
 //! 1. `POST /api/v2/agent/secrets/exchange`: agent secret → access token (the same call as on the public listener).
 //! 2. `POST /agent/v1/session`, body [`Hello`]: answers 200 with lines of JSON, each a [`Down`], for as long as it lasts;
-//!    the first is [`Down::Welcome`]. A newer session of the same node ends the older one.
+//!    the first is [`Down::Welcome`]. A newer session of the same node ends the older one. Either side gives up one whose other side is
+//!    silent for too long: an agent hears the coordinator by its lines and its answers to heartbeats.
 //! 3. `POST /agent/v1/heartbeat`, body [`Heartbeat`], every 15 s: answers [`HeartbeatReply`].
 //! 4. `PUT /agent/v1/tasks/{task}/attempts/{attempt}/segments/{number}`, body a [`crate::bundle::segment::Segment`]: answers
 //!    [`Ack`] once it is held. The same number again answers the same. 409 with an [`Ack`] when another number is next;
@@ -122,7 +123,7 @@ pub enum Down {
     },
     /// Answer a question.
     Ask(Ask),
-    /// Nothing to do; proves that the connection lives.
+    /// Nothing to do; proves that the session lives. Now and then.
     Ping,
     /// A kind that this version does not know; ignored.
     #[serde(other)]

@@ -171,6 +171,9 @@ impl Connection {
                 _ = beats.tick(), if beat.is_none() => beat = Some(self.beat()),
                 done = answer(&mut beat) => {
                     beat = None;
+                    if matches!(done, Ok(Some(_))) {
+                        session.heard();
+                    }
                     self.felt(done);
                 }
                 Ok(()) = self.setups.changed() => {

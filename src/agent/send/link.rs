@@ -35,8 +35,9 @@ use crate::shutdown::Shutdown;
 
 /// Port of the agents' listener where the URL names none.
 const PORT: u16 = 25556;
-/// How often a ping proves that the connection lives, and how long its answer may take.
-const PING: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(20));
+/// After how much silence a ping asks whether the connection lives, and how long its answer may take: heartbeats are more frequent, so that
+/// none is sent while they are answered.
+const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(20));
 /// Time for the head of a short answer.
 const ANSWER: Duration = Duration::from_secs(30);
 /// Bytes that wait in memory per upload besides the segment itself, and what the peer may send unread.

@@ -1,6 +1,7 @@
 //! The session: a long-lived answer on which orders come down, a line of JSON each.
 //!
-//! Lines come from the coordinator and go to the daemon's loop. Silence ends it: a coordinator that lives sends pings.
+//! Lines come from the coordinator and go to the daemon's loop. Silence ends it: a coordinator that lives answers heartbeats, or sends
+//! lines.
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::Method;
@@ -41,6 +42,11 @@ impl Session {
         let line = self.lines.next().await?;
         line.map(|line| serde_json::from_slice(&line).map_err(LinkError::Json)).transpose()
     }
+
+    /// The coordinator has just answered a heartbeat, which it does for a node that has a session: that is a sign of life as well.
+    pub fn heard(&mut self) {
+        self.lines.heard = Instant::now();
+    }
 }
 
 /// Lines of a body, each of bounded length.
@@ -49,7 +55,7 @@ pub(super) struct Lines {
     buffer: BytesMut,
     /// Bytes of the buffer that hold no line's end.
     searched: usize,
-    /// When the last bytes came.
+    /// When the last bytes came, or another sign of life.
     heard: Instant,
 }
 

@@ -44,8 +44,8 @@ pub struct Online {
 
 /// One session's end at the listener.
 pub struct Session {
-    /// Orders, for the agent to read.
-    pub orders: mpsc::Receiver<Down>,
+    /// Orders, for the agent to read; boxed, since a channel sets aside room for many and is mostly empty.
+    pub orders: mpsc::Receiver<Box<Down>>,
     /// Ends when the session must.
     pub end: CancellationToken,
     /// Tells this session from another of the same node.
@@ -66,7 +66,7 @@ struct Seat {
     id: Uuid,
     heard: Instant,
     online: Online,
-    orders: mpsc::Sender<Down>,
+    orders: mpsc::Sender<Box<Down>>,
     end: CancellationToken,
 }
 
@@ -188,7 +188,7 @@ impl Roll {
     pub fn send(&self, node: &NodeName, order: Down) -> bool {
         let table = self.table();
         let Some(seat) = table.seats.get(node) else { return false };
-        let sent = seat.orders.try_send(order).is_ok();
+        let sent = seat.orders.try_send(Box::new(order)).is_ok();
         if !sent {
             // An agent that does not read its orders comes back by a new session, and gets them then.
             seat.end.cancel();
@@ -200,7 +200,7 @@ impl Roll {
     pub(super) fn ask(&self, node: &NodeName, ask: Down) -> Result<Sent, AskError> {
         let table = self.table();
         let seat = table.seats.get(node).ok_or(AskError::NotConnected)?;
-        if seat.orders.capacity() <= FOR_ORDERS || seat.orders.try_send(ask).is_err() {
+        if seat.orders.capacity() <= FOR_ORDERS || seat.orders.try_send(Box::new(ask)).is_err() {
             return Err(AskError::Refused("too many questions to this node wait already".to_owned()));
         }
         Ok(Sent { id: seat.id, instance: seat.online.hello.instance, end: seat.end.clone() })

@@ -4,7 +4,7 @@
 //! session, or the coordinator stops. It keeps nothing that the roll of nodes does not keep.
 
 use std::convert::Infallible;
-use std::time::Duration;
+use std::pin::Pin;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -12,7 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use http::{StatusCode, header};
-use tokio::time::{Interval, MissedTickBehavior};
+use tokio::time::{Instant, Sleep};
 use tracing::debug;
 
 use super::{Desk, NodeIdentity, problem, read};
@@ -23,8 +23,6 @@ use crate::protocol::agents::{Down, Hello};
 use crate::report;
 use crate::shutdown::Shutdown;
 
-/// How often a session without orders proves that it lives.
-const PING: Duration = Duration::from_secs(10);
 /// What is kept of a hello at most.
 const LABELS: usize = 64;
 const COLLECTORS: usize = 256;
@@ -98,15 +96,14 @@ struct Lines {
     identity: NodeIdentity,
     session: Session,
     shutdown: Shutdown,
-    ping: Interval,
-    welcome: Option<Down>,
+    /// When the agent may have been silent for too long.
+    look: Pin<Box<Sleep>>,
+    welcome: Option<Box<Down>>,
 }
 
 impl Lines {
     fn new(desk: Desk, identity: NodeIdentity, session: Session) -> Self {
-        let mut ping = tokio::time::interval(PING);
-        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        ping.reset();
+        let look = Box::pin(tokio::time::sleep(NODE_GONE));
         let welcome = Down::Welcome {
             version: VERSION,
             node: identity.node.to_string(),
@@ -114,7 +111,7 @@ impl Lines {
             clock_ms: desk.engine.clock().now_ms(),
         };
         let shutdown = desk.engine.shutdown().clone();
-        Self { desk, identity, session, shutdown, ping, welcome: Some(welcome) }
+        Self { desk, identity, session, shutdown, look, welcome: Some(Box::new(welcome)) }
     }
 
     fn stream(self) -> impl Stream<Item = Result<Bytes, Infallible>> {
@@ -127,17 +124,20 @@ impl Lines {
 
     async fn next(&mut self) -> Option<Down> {
         if let Some(welcome) = self.welcome.take() {
-            return Some(welcome);
+            return Some(*welcome);
         }
         tokio::select! {
             biased;
             () = self.session.end.cancelled() => None,
             () = self.shutdown.stopping() => None,
-            order = self.session.orders.recv() => order,
-            _ = self.ping.tick() => {
-                // An agent that reads but sends no heartbeat hangs: it gets the chance to begin anew.
-                let silence = self.desk.engine.roll().silence(&self.identity.node);
-                silence.is_none_or(|silence| silence < NODE_GONE).then_some(Down::Ping)
+            order = self.session.orders.recv() => order.map(|order| *order),
+            () = &mut self.look => {
+                // An agent that reads but sends no heartbeat hangs: it gets the chance to begin anew. To one that is well a line now and
+                // then is enough, since it hears the coordinator by the answers to its heartbeats.
+                let silence = self.desk.engine.roll().silence(&self.identity.node).unwrap_or_default();
+                let left = NODE_GONE.checked_sub(silence).filter(|left| !left.is_zero())?;
+                self.look.as_mut().reset(Instant::now() + left);
+                Some(Down::Ping)
             }
         }
     }
