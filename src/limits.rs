@@ -49,6 +49,8 @@ pub const HEADERS: usize = 32 << 10;
 pub const CONNECTIONS: usize = 20_000;
 /// Time for a TLS handshake.
 pub const HANDSHAKE: Duration = Duration::from_secs(10);
+/// TLS handshakes of one listener at the same time, each a signature and tens of KiB: a fleet of thousands that comes back is taken in turn.
+pub const HANDSHAKES: usize = 256;
 /// Time for the request's headers to arrive: slow-loris ends here.
 pub const HEADER_WAIT: Duration = Duration::from_secs(15);
 /// Time a body may stand still.

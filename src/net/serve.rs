@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,13 +19,13 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls_pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt as _;
 use tracing::{debug, warn};
 
 use self::activity::{Activity, Tracked};
-use self::guarded::WriteGuard;
+use self::guarded::{Rest, WriteGuard};
+use self::handshake::Handshakes;
 use super::tls::TlsHandle;
 use crate::limits;
 use crate::report;
@@ -32,6 +33,7 @@ use crate::shutdown::Shutdown;
 
 mod activity;
 mod guarded;
+mod handshake;
 mod unread;
 
 /// Who sent a request: among the extensions of each.
@@ -72,8 +74,10 @@ impl Listener {
 pub struct ServeLimits {
     /// Connections at the same time; more wait in the kernel's queue.
     pub connections: usize,
-    /// Time for the TLS handshake.
+    /// Time for the TLS handshake, the wait for its turn included.
     pub handshake: Duration,
+    /// TLS handshakes at the same time; more wait for their turn.
+    pub handshakes: usize,
     /// Time for a request's headers, and for the first request of a connection.
     pub header_wait: Duration,
     /// Time a connection may stand without a request in work.
@@ -88,8 +92,11 @@ pub struct ServeLimits {
     pub connection_window: u32,
     /// HTTP/2 requests of one connection at the same time.
     pub streams: u32,
-    /// Bytes that are taken of an HTTP/2 request's body which nobody has read when its answer is there, for
-    /// [`ServeLimits::header_wait`] at most.
+    /// Whether answers say the date, as HTTP wants it for caches. Over HTTP/2 each second's date would stay in a table of each connection,
+    /// on both sides, until that is full.
+    pub dates: bool,
+    /// Bytes that are taken of a request's body which nobody has read when its answer is there, for [`ServeLimits::header_wait`] at
+    /// most, so that the peer gets to hear the answer.
     pub rest: u64,
     /// Time that it may stand still meanwhile.
     pub rest_idle: Duration,
@@ -101,6 +108,7 @@ impl ServeLimits {
         Self {
             connections: limits::CONNECTIONS,
             handshake: limits::HANDSHAKE,
+            handshakes: limits::HANDSHAKES,
             header_wait: limits::HEADER_WAIT,
             idle: Duration::from_secs(120),
             write_idle: limits::DOWNLOAD_IDLE,
@@ -109,7 +117,9 @@ impl ServeLimits {
             stream_window: 64 << 10,
             connection_window: 1 << 20,
             streams: 64,
-            rest: 1 << 20,
+            dates: true,
+            // More than any body that is read: whoever sends too much is to hear so, and most send all of it before they listen.
+            rest: 16 << 20,
             rest_idle: Duration::from_secs(1),
         }
     }
@@ -125,9 +135,15 @@ impl ServeLimits {
             stream_window,
             connection_window: stream_window * (streams + 32),
             streams,
+            dates: false,
             rest: limits::JSON_BODY as u64,
             ..Self::public()
         }
+    }
+
+    /// What is taken of a peer that still sends at the end of its connection.
+    fn at_end(&self) -> Rest {
+        Rest { most: self.rest, idle: self.rest_idle, whole: self.header_wait }
     }
 }
 
@@ -146,7 +162,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// [`ServeLimits::drain`] at most.
 pub async fn serve(listener: Listener, tls: TlsHandle, router: axum::Router, limits: ServeLimits, shutdown: Shutdown) {
     let slots = Arc::new(Semaphore::new(limits.connections));
-    let connections = shutdown.child();
+    let (connections, handshakes) = (shutdown.child(), Arc::new(Handshakes::new(&limits)));
     loop {
         let accepted = tokio::select! {
             () = shutdown.stopping() => break,
@@ -161,9 +177,21 @@ pub async fn serve(listener: Listener, tls: TlsHandle, router: axum::Router, lim
             }
         };
         let (tls, router, stop) = (tls.current(), router.clone(), connections.clone());
+        let handshakes = Arc::clone(&handshakes);
         connections.spawn(async move {
-            connection(socket, addr, tls, router, limits, stop).await;
-            drop(slot);
+            let _slot = slot;
+            // What a handshake needs is freed with it: a connection lasts, and there are thousands.
+            let shaking = Box::pin(async move { handshakes.shake(socket, addr, tls).await });
+            let (stream, peer) = tokio::select! {
+                () = stop.stopping() => return,
+                done = shaking => match done {
+                    Ok(done) => done,
+                    Err(error) => return debug!(%addr, error = report::chain(&error), "TLS handshake failed"),
+                },
+            };
+            if let Err(error) = connection(stream, peer, router, limits, stop).await {
+                debug!(%addr, error = report::chain(&error), "connection ended");
+            }
         });
     }
     // Frees the port at once, so that a successor can take it while this one drains.
@@ -184,46 +212,27 @@ async fn accept(
     Ok((stream, addr, slot))
 }
 
-async fn connection(
-    socket: TcpStream,
-    addr: SocketAddr,
-    tls: Arc<rustls::ServerConfig>,
-    router: axum::Router,
-    limits: ServeLimits,
-    stop: Shutdown,
-) {
-    let handshake = TlsAcceptor::from(tls).accept(socket);
-    let stream = tokio::select! {
-        () = stop.stopping() => return,
-        done = tokio::time::timeout(limits.handshake, handshake) => match done {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return debug!(%addr, error = report::chain(&error), "TLS handshake failed"),
-            Err(_) => return debug!(%addr, "TLS handshake took too long"),
-        },
-    };
-    let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).cloned();
-    let certificate = certificate.map(CertificateDer::into_owned);
-    let peer = Peer { addr, certificate };
-    let ended = if h2 {
-        serve_h2(stream, peer, router, limits, &stop).await
-    } else {
-        serve_h1(stream, peer, router, limits, &stop).await
-    };
-    if let Err(error) = ended {
-        debug!(%addr, error = report::chain(&error), "connection ended");
-    }
-}
-
-async fn serve_h1(
+/// A connection's whole life after the handshake, as one value of its own size and no more.
+fn connection(
     stream: TlsStream<TcpStream>,
     peer: Peer,
     router: axum::Router,
     limits: ServeLimits,
-    stop: &Shutdown,
-) -> hyper::Result<()> {
+    stop: Shutdown,
+) -> BoxFuture<'static, hyper::Result<()>> {
+    let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    if h2 { serve_h2(stream, peer, router, limits, stop) } else { serve_h1(stream, peer, router, limits, stop) }
+}
+
+fn serve_h1(
+    stream: TlsStream<TcpStream>,
+    peer: Peer,
+    router: axum::Router,
+    limits: ServeLimits,
+    stop: Shutdown,
+) -> BoxFuture<'static, hyper::Result<()>> {
     let activity = Activity::default();
-    let io = TokioIo::new(WriteGuard::new(stream, limits.write_idle));
+    let io = TokioIo::new(WriteGuard::new(stream, limits.write_idle, limits.at_end()));
     let service = service_fn(answer(router, peer, activity.clone(), None));
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder
@@ -231,20 +240,20 @@ async fn serve_h1(
         .header_read_timeout(limits.header_wait)
         .max_headers(MAX_HEADERS)
         .max_buf_size(limits::HEADERS.max(16 << 10));
-    let connection = std::pin::pin!(builder.serve_connection(io, service));
-    drive(connection, |c| c.graceful_shutdown(), activity, limits, stop).await
+    let connection = Box::pin(builder.serve_connection(io, service));
+    Box::pin(drive(connection, |c| c.graceful_shutdown(), activity, limits, stop))
 }
 
-async fn serve_h2(
+fn serve_h2(
     stream: TlsStream<TcpStream>,
     peer: Peer,
     router: axum::Router,
     limits: ServeLimits,
-    stop: &Shutdown,
-) -> hyper::Result<()> {
+    stop: Shutdown,
+) -> BoxFuture<'static, hyper::Result<()>> {
     let activity = Activity::default();
-    let io = TokioIo::new(WriteGuard::new(stream, limits.write_idle));
-    let service = service_fn(answer(router, peer, activity.clone(), Some(limits)));
+    let io = TokioIo::new(WriteGuard::new(stream, limits.write_idle, limits.at_end()));
+    let service = service_fn(answer(router, peer, activity.clone(), Some((limits, stop.clone()))));
     let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
@@ -253,19 +262,20 @@ async fn serve_h2(
         .max_frame_size(MAX_FRAME)
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(limits::HEADERS as u32)
+        .auto_date_header(limits.dates)
         .keep_alive_interval(PING.0)
         .keep_alive_timeout(PING.1);
-    let connection = std::pin::pin!(builder.serve_connection(io, service));
-    drive(connection, |c| c.graceful_shutdown(), activity, limits, stop).await
+    let connection = Box::pin(builder.serve_connection(io, service));
+    Box::pin(drive(connection, |c| c.graceful_shutdown(), activity, limits, stop))
 }
 
 /// Runs a connection to its end; asks it to end when the stop is asked for or when it stands without work for too long.
 async fn drive<C>(
-    mut connection: std::pin::Pin<&mut C>,
-    ask_to_end: impl Fn(std::pin::Pin<&mut C>),
+    mut connection: Pin<Box<C>>,
+    ask_to_end: impl Fn(Pin<&mut C>),
     activity: Activity,
     limits: ServeLimits,
-    stop: &Shutdown,
+    stop: Shutdown,
 ) -> hyper::Result<()>
 where
     C: Future<Output = hyper::Result<()>>,
@@ -285,13 +295,13 @@ where
 
 type Answering = BoxFuture<'static, Result<hyper::Response<Tracked>, Infallible>>;
 
-/// Answers by `router`; with limits, what it leaves unread of a body is taken before the answer goes out. HTTP/1.1 needs none:
-/// there hyper answers first and then closes the connection.
+/// Answers by `router`; with limits, what it leaves unread of a body is taken before the answer goes out. HTTP/1.1 needs none: there
+/// hyper answers first and then ends the connection, which takes the rest.
 fn answer(
     router: axum::Router,
     peer: Peer,
     activity: Activity,
-    rest: Option<ServeLimits>,
+    rest: Option<(ServeLimits, Shutdown)>,
 ) -> impl Fn(hyper::Request<Incoming>) -> Answering + Clone {
     move |mut request| {
         let (router, work) = (router.clone(), activity.begin());
@@ -299,18 +309,23 @@ fn answer(
         // Who waits to be told to go on with a body gets the answer instead.
         let waits = request.headers().contains_key(EXPECT);
         let (parts, body) = request.into_parts();
-        let (body, unread) = match rest {
-            Some(limits) if !body.is_end_stream() && !waits => {
+        let (body, unread) = match &rest {
+            Some((limits, stop)) if !body.is_end_stream() && !waits => {
                 let (lent, unread) = unread::lend(body);
-                (axum::body::Body::new(lent), Some((unread, limits)))
+                (axum::body::Body::new(lent), Some((unread, *limits, stop.clone())))
             }
             _ => (axum::body::Body::new(body), None),
         };
         let request = hyper::Request::from_parts(parts, body);
         Box::pin(async move {
             let response = router.oneshot(request).await?;
-            if let Some((unread, limits)) = unread {
-                unread.take(limits.rest, limits.rest_idle, limits.header_wait).await;
+            if let Some((unread, limits, stop)) = unread
+                && let Some(body) = unread.take(limits.rest, limits.rest_idle, limits.header_wait).await
+            {
+                stop.spawn(async move {
+                    // The answer is on its way by now; at the stop the connection's own end ends this too.
+                    unread::take(body, limits.rest, limits.rest_idle, limits.header_wait).await;
+                });
             }
             Ok(response.map(|body| Tracked::new(body, work)))
         })

@@ -6,7 +6,7 @@
 use std::sync::{Arc, RwLock};
 
 use rustls::crypto::CryptoProvider;
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -110,6 +110,9 @@ pub fn server_config(
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     // Early data can be replayed, and none of our calls is worth that.
     config.max_early_data_size = 0;
+    // Nor is a session resumed: connections last, a fleet's sessions fit into no cache, and what is not kept is not stolen.
+    config.send_tls13_tickets = 0;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(Arc::new(config))
 }
 

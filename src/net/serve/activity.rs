@@ -32,9 +32,11 @@ impl Default for Activity {
 impl Activity {
     /// A request begins; it is in work until what this returns is dropped.
     pub(super) fn begin(&self) -> Work {
-        self.0.send_modify(|state| {
+        // Whoever watches only wants to know whether there is any: it is not woken for each request.
+        self.0.send_if_modified(|state| {
             state.in_work += 1;
             state.spoke = true;
+            state.in_work == 1
         });
         Work(self.clone())
     }
@@ -65,9 +67,10 @@ pub(super) struct Work(Activity);
 
 impl Drop for Work {
     fn drop(&mut self) {
-        self.0.0.send_modify(|state| {
+        self.0.0.send_if_modified(|state| {
             state.in_work -= 1;
             state.since = Instant::now();
+            state.in_work == 0
         });
     }
 }

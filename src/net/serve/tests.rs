@@ -21,6 +21,9 @@ use crate::net::body::{BodyError, capped, channel};
 use crate::net::kit::Ca;
 use crate::net::tls::{H1, H2, H2_AND_H1, client_config, client_config_with, server_config};
 
+mod handshakes;
+mod unread;
+
 const SHORT: Duration = Duration::from_millis(200);
 /// Longer than any of these may take; reached only by a failure.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -440,23 +443,27 @@ async fn curl_hears_the_answer_to_what_was_not_read() {
     let server = server(refuser(), ServeLimits::public(), None).await;
     let folder = tempfile::tempdir().expect("a folder");
     let (ca, small, large) = (folder.path().join("ca"), folder.path().join("small"), folder.path().join("large"));
+    let huge = folder.path().join("huge");
+    std::fs::write(&huge, vec![b'y'; 3 << 20]).expect("written");
     std::fs::write(&ca, server.ca.pem()).expect("written");
     std::fs::write(&small, r#"{"name":"web-7"}"#).expect("written");
     std::fs::write(&large, vec![b'y'; 200_000]).expect("written");
     let cases =
-        [("/unread", &small, "403"), ("/unread", &large, "403"), ("/read", &large, "413"), ("/x", &small, "404")];
-    for (path, body, status) in cases.into_iter().cycle().take(40) {
+        [("/unread", &small, "403"), ("/unread", &large, "403"), ("/read", &huge, "413"), ("/x", &small, "404")];
+    for (round, (path, body, status)) in cases.into_iter().cycle().enumerate().take(40) {
+        let (option, version) = if round % 3 == 0 { ("--http1.1", "1.1") } else { ("--http2", "2") };
         let url = format!("https://{}{path}", server.addr);
         let body = format!("@{}", body.display());
-        let arguments = ["-sS", "--http2", "--cacert", ca.to_str().expect("text"), "-o", "/dev/null", "-w"]
-            .into_iter()
-            .map(str::to_owned)
-            .chain(["%{http_version} %{http_code}".to_owned(), "--data-binary".to_owned(), body, url]);
+        let arguments =
+            ["-sS", option, "-H", "expect:", "--cacert", ca.to_str().expect("text"), "-o", "/dev/null", "-w"]
+                .into_iter()
+                .map(str::to_owned)
+                .chain(["%{http_version} %{http_code}".to_owned(), "--data-binary".to_owned(), body, url]);
         let arguments: Vec<_> = arguments.collect();
         let output = tokio::task::spawn_blocking(move || Command::new("curl").args(arguments).output());
         let output = output.await.expect("joined").expect("curl runs");
         let error = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(String::from_utf8_lossy(&output.stdout), format!("2 {status}"), "{path}: {error}");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{version} {status}"), "{path}: {error}");
         assert_eq!(output.status.code(), Some(0), "{path}: {error}");
     }
 }

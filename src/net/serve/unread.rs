@@ -2,8 +2,9 @@
 //!
 //! HTTP/2 has no word for "I have heard enough" but a reset of the stream, and many a client, curl among them, throws the whole
 //! answer away at one; others take an answer that comes before their body's end for an error. So the rest of a body that the
-//! handler did not read is taken and dropped before the answer goes out: within so many bytes and so much time, past which the
-//! stream is reset as ever. Nothing of it is kept.
+//! handler did not read is taken and dropped before the answer goes out, within so many bytes and so much time. Of one that is longer as
+//! much again is taken while the answer goes out, so that whoever listens while it sends hears it before the stream is reset. Nothing of
+//! it is kept.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -64,15 +65,30 @@ pub(super) struct Unread(Place);
 
 impl Unread {
     /// Takes the rest to its end: `most` bytes, each piece within `idle` and all of it within `whole`. One that is known to be longer
-    /// is not begun.
-    pub(super) async fn take(self, most: u64, idle: Duration, whole: Duration) {
-        let body = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(mut body) = body.filter(|body| body.size_hint().lower() <= most) else { return };
-        let (mut left, end) = (most, Instant::now() + whole);
-        while let Ok(Some(Ok(frame))) = timeout_at(end.min(Instant::now() + idle), body.frame()).await {
-            let length = frame.data_ref().map_or(0, Bytes::len) as u64;
-            let Some(rest) = left.checked_sub(length) else { return };
-            left = rest;
+    /// is not begun. What is left then is the answer.
+    pub(super) async fn take(self, most: u64, idle: Duration, whole: Duration) -> Option<Incoming> {
+        let body = self.0.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        if body.size_hint().lower() > most {
+            return Some(body);
+        }
+        take(body, most, idle, whole).await
+    }
+}
+
+/// Takes a body, and answers with what is left of it when its bytes or its time are used up.
+pub(super) async fn take(mut body: Incoming, most: u64, idle: Duration, whole: Duration) -> Option<Incoming> {
+    let (mut left, end) = (most, Instant::now() + whole);
+    loop {
+        match timeout_at(end.min(Instant::now() + idle), body.frame()).await {
+            Err(_) => return Some(body),
+            Ok(None | Some(Err(_))) => return None,
+            Ok(Some(Ok(frame))) => {
+                let length = frame.data_ref().map_or(0, Bytes::len) as u64;
+                match left.checked_sub(length) {
+                    Some(rest) => left = rest,
+                    None => return Some(body),
+                }
+            }
         }
     }
 }
