@@ -208,6 +208,11 @@ impl Door {
         *lock(&self.finished) = Some(finish);
     }
 
+    /// The end that was taken.
+    pub(super) fn taken(&self) -> Option<Finish> {
+        lock(&self.finished).clone()
+    }
+
     /// Says that the node pauses. Of an attempt that is over, nothing is said.
     pub async fn pause(&self, paused: Paused) {
         if paused.attempt == self.position().0 {

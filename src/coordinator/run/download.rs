@@ -1,9 +1,8 @@
-//! One download from its begin to its end: starts a lane for each node, seals when all are through, ends its task.
+//! One download from its begin to its end: starts a lane for each node when its turn comes, seals when all are through, ends its task.
 //!
 //! It holds together what the lanes share. Whoever asks for the end early (the client by leaving, an operator, the
 //! coordinator's stop, a broken output) does it through [`Quit`]; then every lane is dropped, its node told, and everything freed.
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, OnceLock};
 
@@ -14,21 +13,23 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::Settings;
 use super::counts::Counts;
-use super::door::Door;
+use super::doors::Doors;
 use super::events::{Events, Pump};
 use super::lane::Lane;
 use super::log::{StepState, TaskEnd, TaskLog};
 use super::online::Roll;
 use super::purse::Purse;
+use super::queue::{Queue, Waiting};
+use super::{NodePart, Settings};
 use crate::bundle::Format;
 use crate::bundle::manifest::{NodeRow, Statement};
-use crate::clock::Clock;
+use crate::bundle::outcome::Outcome;
+use crate::clock::{self, Clock};
 use crate::coordinator::deliver::Whole;
 use crate::coordinator::merge::{MergeError, Output, Quota};
 use crate::coordinator::verify::Bench;
-use crate::id::{BundleName, NodeName, TaskId};
+use crate::id::{BundleName, TaskId};
 use crate::protocol::agents::Down;
 use crate::protocol::redaction::AskedRule;
 use crate::report;
@@ -111,6 +112,7 @@ pub(super) struct Run {
     pub(super) began: Instant,
     pub(super) purse: Purse,
     pub(super) slots: Arc<Semaphore>,
+    pub(super) doors: Arc<Doors>,
     pub(super) output: Output,
     pub(super) bench: Bench,
     pub(super) quota: Quota,
@@ -124,8 +126,7 @@ pub(super) type Written = Result<(Whole, Statement), MergeError>;
 /// A download that was set up and does not run yet.
 pub(super) struct Ready {
     pub(super) run: Arc<Run>,
-    pub(super) lanes: Vec<Lane>,
-    pub(super) doors: Arc<HashMap<NodeName, Arc<Door>>>,
+    pub(super) nodes: Vec<NodePart>,
     pub(super) writer: JoinHandle<Written>,
     pub(super) gone: CancellationToken,
     pub(super) quit: Quit,
@@ -136,18 +137,18 @@ pub(super) struct Ready {
 impl Ready {
     /// Runs the download to its end.
     pub(super) async fn run(self) {
-        let Self { run, lanes, doors, writer, gone, quit, log, pump } = self;
-        let (task, bundle) = (run.task, run.bundle.clone());
+        let Self { run, nodes, writer, gone, quit, log, pump } = self;
+        let (task, bundle, doors) = (run.task, run.bundle.clone(), Arc::clone(&run.doors));
         let idle = run.settings.reader_idle;
         let (roll, counts, stopping) = (run.roll.clone(), Arc::clone(&run.counts), run.shutdown.clone());
         let mut pumping = JoinSet::new();
         pumping.spawn(pump.run());
-        info!(%task, %bundle, nodes = lanes.len(), "download begins");
+        info!(%task, %bundle, nodes = nodes.len(), "download begins");
         let ended = tokio::select! {
             biased;
             () = gone.cancelled() => { quit.now(Why::ReaderLeft); Err(Why::ReaderLeft) }
             why = quit.asked(&stopping) => Err(why),
-            ended = collect(run, lanes, writer, idle, &counts) => ended,
+            ended = collect(run, nodes, writer, idle, &counts) => ended,
         };
         // Lanes and the run are dropped by now, so the events end; all lines stand in the log before the task's end does.
         while pumping.join_next().await.is_some() {}
@@ -163,49 +164,52 @@ impl Ready {
                 quit.now(why.clone());
                 let sentence = why.sentence();
                 warn!(%task, %bundle, reason = report::escape(&sentence), "download is given up");
-                for (node, door) in doors.iter().filter(|(_, door)| door.at_work()) {
-                    roll.send(node, Down::Cancel { task, reason: sentence.clone() });
-                    door.close();
+                for node in doors.close() {
+                    roll.send(&node, Down::Cancel { task, reason: sentence.clone() });
                 }
                 log.finish(task, why.end(), sentence).await;
             }
         }
-        doors.values().for_each(|door| door.close());
     }
 }
 
 /// All nodes, then the seal, until the reader has every byte.
 async fn collect(
     run: Arc<Run>,
-    lanes: Vec<Lane>,
+    nodes: Vec<NodePart>,
     mut writer: JoinHandle<Written>,
     idle: std::time::Duration,
     counts: &Counts,
 ) -> Result<(Whole, Statement), Why> {
-    let nodes = report::counted(lanes.len(), "node");
+    let counted = report::counted(nodes.len(), "node");
     // They are ordered to collect all the same, so that each has it in its own journal who asked.
-    let refusing: Vec<_> = lanes.iter().map(Lane::node).filter(|node| run.roll.refuses(node)).cloned().collect();
-    run.events.own("Preparing", &nodes, StepState::Started).await;
-    let mut running: JoinSet<NodeRow> = lanes.into_iter().map(Lane::run).collect();
-    run.events.own("Preparing", &nodes, StepState::Finished).await;
+    let names = nodes.iter().map(|part| &part.node);
+    let refusing: Vec<_> = names.filter(|node| run.roll.refuses(node)).cloned().collect();
+    run.events.own("Preparing", &counted, StepState::Started).await;
+    let mut queue = Queue::new(run.roll.clone(), Arc::clone(&run.doors), run.settings.grace, run.began, nodes);
+    let mut running: JoinSet<NodeRow> = JoinSet::new();
+    run.events.own("Preparing", &counted, StepState::Finished).await;
     if !refusing.is_empty() {
         run.events.refusing(&refusing).await;
     }
-    loop {
-        // A writer that ends before it was asked to has failed, and nobody else would notice while all nodes are silent.
-        let row = tokio::select! {
+    while !(queue.is_empty() && running.is_empty()) {
+        tokio::select! {
             biased;
+            // A writer that ends before it was asked to has failed, and nobody else would notice while all nodes are silent.
             written = &mut writer => return Err(failed(written)),
-            row = running.join_next() => row,
-        };
-        match row {
-            None => break,
-            Some(Err(error)) => return Err(Why::Output(report::chain(&error))),
-            Some(Ok(row)) => {
-                counts.node(row.outcome);
-                // When the output is over, the writer says why.
-                let _ = run.output.node(row).await;
+            Some(row) = running.join_next() => match row {
+                Ok(row) => through(&run, row, counts).await,
+                Err(error) => return Err(Why::Output(report::chain(&error))),
+            },
+            Ok(slot) = Arc::clone(&run.slots).acquire_owned(), if queue.wants_place() => {
+                if let Some((waiting, opened)) = queue.next() {
+                    running.spawn(Lane::new(Arc::clone(&run), waiting, opened, slot).run());
+                }
             }
+            () = queue.news() => for (waiting, reason) in queue.look() {
+                let row = absent(&run, waiting, reason).await;
+                through(&run, row, counts).await;
+            },
         }
     }
     run.events.own("Sealing", "bundle", StepState::Started).await;
@@ -221,6 +225,23 @@ async fn collect(
     }
     run.events.own("Sealing", "bundle", StepState::Finished).await;
     Ok((whole, statement))
+}
+
+async fn through(run: &Run, row: NodeRow, counts: &Counts) {
+    counts.node(row.outcome);
+    // When the output is over, the writer says why.
+    let _ = run.output.node(row).await;
+}
+
+/// The row of a node whose turn did not come.
+async fn absent(run: &Run, Waiting { part, index }: Waiting, reason: String) -> NodeRow {
+    run.purse.pass();
+    run.doors.through(&part.node, None);
+    let finished_at = Some(clock::rfc3339(run.clock.now_ms()));
+    let name = part.node.to_string();
+    let row = NodeRow { name, outcome: Outcome::Skipped, reason, finished_at, ..NodeRow::default() };
+    run.events.ended(&row, index, false, 0).await;
+    row
 }
 
 fn failed(written: Result<Written, tokio::task::JoinError>) -> Why {

@@ -1,4 +1,4 @@
-//! One node's part in a download, from the wait for its connection to its row in the manifest.
+//! One node's part in a download, from when its turn has come to its row in the manifest.
 //!
 //! Segments come in through the node's [`Door`], are verified, acknowledged, and placed into the output; what goes wrong ends here,
 //! as a reason, and costs this node alone. Only time that the node takes for itself counts against it: while the lane waits for the
@@ -21,7 +21,9 @@ use self::restart::RESTARTED;
 use self::tempo::Tempo;
 use super::NodePart;
 use super::door::{Answer, Door, Link, Message};
+use super::doors::Opened;
 use super::download::Run;
+use super::queue::{REVOKED, Waiting};
 use crate::bundle::check::Budget;
 use crate::bundle::manifest::NodeRow;
 use crate::bundle::outcome::Outcome;
@@ -99,13 +101,12 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    /// The part of `node`, the `index`th of its download.
+    /// The part of a node that is connected and has a place.
     pub(super) fn new(
         run: Arc<Run>,
-        (part, index): (NodePart, u64),
-        door: Arc<Door>,
-        inbox: mpsc::Receiver<Box<Message>>,
-        has_turn: watch::Sender<bool>,
+        Waiting { part, index }: Waiting,
+        Opened { door, inbox, has_turn }: Opened,
+        slot: OwnedSemaphorePermit,
     ) -> Self {
         let node = part.node.clone();
         let budget = Budget { bytes: run.settings.node_bytes, entries: run.settings.node_entries };
@@ -114,7 +115,7 @@ impl Lane {
             verifier,
             hold: Hold::Between,
             resuming: false,
-            slot: None,
+            slot: Some(slot),
             tempo: Tempo::new(run.settings.turn_rate, run.settings.stall),
             whole: Tempo::whole_part(run.settings.turn_rate / DRIP, PAUSES),
             notes: (0, 0),
@@ -136,11 +137,6 @@ impl Lane {
         }
     }
 
-    /// Whose part it is.
-    pub(super) fn node(&self) -> &NodeName {
-        &self.node
-    }
-
     /// Runs the whole part; what became of the node is its row.
     pub(super) async fn run(mut self) -> NodeRow {
         let end = match self.collect().await {
@@ -151,7 +147,6 @@ impl Lane {
     }
 
     async fn collect(&mut self) -> Result<std::convert::Infallible, End> {
-        self.slot = Some(self.queue().await?);
         self.allowed = Some(self.run.purse.take());
         self.run.events.started(&self.node, self.index).await;
         self.door.begin_attempt();
@@ -170,34 +165,6 @@ impl Lane {
                 Event::Nothing if self.is_late_to_resume() => self.order_anew().await?,
                 Event::Nothing => self.judge()?,
             }
-        }
-    }
-
-    /// Waits for the node, and then for a place, which is never held for a node that is away.
-    async fn queue(&mut self) -> Result<OwnedSemaphorePermit, End> {
-        let mut since = self.run.began;
-        loop {
-            self.connected(since).await?;
-            let slot = Arc::clone(&self.run.slots).acquire_owned().await.map_err(|_| End::Over)?;
-            if *self.link.borrow() != Link::Down {
-                return Ok(slot);
-            }
-            // It left while it queued.
-            since = Instant::now();
-        }
-    }
-
-    /// Waits until the node is connected, for the grace from `since` on.
-    async fn connected(&mut self, since: Instant) -> Result<(), End> {
-        let up = self.link.wait_for(|link| *link != Link::Down);
-        match tokio::time::timeout_at(since + self.run.settings.grace, up).await {
-            Ok(Ok(link)) if *link == Link::Revoked => Err(revoked()),
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) => Err(End::Over),
-            Err(_) => Err(End::Lost(match self.run.roll.last_seen(&self.node) {
-                Some(ms) => format!("not connected (last seen {})", clock::rfc3339(ms)),
-                None => "not connected (not seen since the coordinator started)".to_owned(),
-            })),
         }
     }
 
@@ -405,14 +372,13 @@ impl Lane {
             let _ = self.complete_open_entry(reason).await;
         }
         self.hold = Hold::Between;
-        match self.allowed {
-            Some(allowed) => self.run.purse.give_back(allowed.saturating_sub(self.spent().0)),
-            None => self.run.purse.pass(),
+        if let Some(allowed) = self.allowed {
+            self.run.purse.give_back(allowed.saturating_sub(self.spent().0));
         }
         self.has_turn.send_replace(false);
         let worked = self.door.at_work();
         self.row.attempts = self.door.position().0;
-        self.door.close();
+        self.run.doors.through(&self.node, self.door.taken());
         self.row.finished_at = Some(clock::rfc3339(self.run.clock.now_ms()));
         (self.row.outcome, self.row.reason) = self.outcome(&end, reason);
         if worked && matches!(end, End::Lost(_) | End::Hostile(_)) {
@@ -425,5 +391,5 @@ impl Lane {
 }
 
 fn revoked() -> End {
-    End::Lost("its secret was revoked, or the node removed".to_owned())
+    End::Lost(REVOKED.to_owned())
 }

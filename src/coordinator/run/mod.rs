@@ -4,6 +4,7 @@
 
 mod counts;
 mod door;
+mod doors;
 mod download;
 mod events;
 mod lane;
@@ -11,13 +12,14 @@ mod log;
 mod online;
 mod purse;
 mod questions;
+mod queue;
 mod settings;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -31,15 +33,15 @@ use crate::coordinator::merge::{self, MergeError, Quota};
 use crate::coordinator::receive::{Memory, Share};
 use crate::coordinator::verify::Bench;
 use crate::id::{BundleName, NodeName, TaskId};
-use crate::protocol::agents::{Down, Hello};
+use crate::protocol::agents::{Down, Finish, Hello};
 use crate::shutdown::Shutdown;
 use crate::window::Window;
 
 use self::counts::Counts;
 use self::door::Link;
+use self::doors::Doors;
 use self::download::{Quit, Ready, Run};
 use self::events::Events;
-use self::lane::Lane;
 use self::purse::Purse;
 
 pub use super::deliver::Body;
@@ -151,7 +153,7 @@ pub enum StartError {
 
 /// A download that runs.
 struct Running {
-    doors: Arc<HashMap<NodeName, Arc<Door>>>,
+    doors: Arc<Doors>,
 }
 
 struct Inner {
@@ -244,13 +246,8 @@ impl Engine {
         let share = self.0.memory.share().ok_or(StartError::Busy)?;
         let task = spec.task;
         let (download, ready) = self.set_up(spec, watch, &share);
-        self.running().insert(task, Running { doors: Arc::clone(&ready.doors) });
-        // Sessions that begin from here on find the doors; those that began before are found here.
-        for (node, door) in ready.doors.iter() {
-            if let Some(instance) = self.0.roll.instance(node) {
-                door.link(Link::Up(instance));
-            }
-        }
+        // Sessions that begin from here on are told to it; those that began before it finds itself.
+        self.running().insert(task, Running { doors: Arc::clone(&ready.run.doors) });
         self.0.counts.download();
         let engine = self.clone();
         self.0.shutdown.spawn(async move {
@@ -296,14 +293,14 @@ impl Engine {
             began: Instant::now(),
             purse: Purse::new(spec.budgets, settings.node_bytes, spec.nodes.len() as u64),
             slots: Arc::new(Semaphore::new(settings.active_nodes.max(1))),
+            doors: Arc::new(Doors::new(spec.nodes.iter().map(|part| &part.node), share.clone())),
             output,
             bench: inner.bench.clone(),
             quota: inner.quota.clone(),
             events,
             counts: Arc::clone(&inner.counts),
         });
-        let (lanes, doors) = lanes(&run, spec.nodes, share);
-        let ready = Ready { run, lanes, doors: Arc::new(doors), writer, gone, quit, log: watch.log, pump };
+        let ready = Ready { run, nodes: spec.nodes, writer, gone, quit, log: watch.log, pump };
         (Download { name: bundle, task: spec.task, body }, ready)
     }
 
@@ -339,14 +336,19 @@ impl Engine {
     }
 
     fn link(&self, node: &NodeName, link: Link) {
-        for door in self.running().values().filter_map(|running| running.doors.get(node)) {
-            door.link(link);
+        for running in self.running().values() {
+            running.doors.link(node, link);
         }
     }
 
-    /// The node's door into a download that runs; `None` when it has no part in it.
+    /// The node's door into a download that runs; `None` when it has no part in it, not yet, or no more.
     pub fn door(&self, task: TaskId, node: &NodeName) -> Option<Arc<Door>> {
-        self.running().get(&task).and_then(|running| running.doors.get(node)).map(Arc::clone)
+        self.running().get(&task).and_then(|running| running.doors.door(node))
+    }
+
+    /// The answer to an end that comes from a node without a door: it may have been taken, and the answer lost on its way.
+    pub fn finished(&self, task: TaskId, node: &NodeName, finish: &Finish) -> Answer {
+        self.running().get(&task).map_or(Answer::Over, |running| running.doors.again(node, finish))
     }
 
     /// Figures for the metrics.
@@ -359,20 +361,6 @@ impl Engine {
             ..self.0.counts.figures()
         }
     }
-}
-
-fn lanes(run: &Arc<Run>, nodes: Vec<NodePart>, share: &Share) -> (Vec<Lane>, HashMap<NodeName, Arc<Door>>) {
-    let mut doors = HashMap::with_capacity(nodes.len());
-    let mut lanes = Vec::with_capacity(nodes.len());
-    for (index, part) in (1..).zip(nodes) {
-        let node = part.node.clone();
-        let has_turn = watch::Sender::new(false);
-        let (door, inbox) = Door::new(share.of_node(has_turn.subscribe()));
-        let door = Arc::new(door);
-        lanes.push(Lane::new(Arc::clone(run), (part, index), Arc::clone(&door), inbox, has_turn));
-        doors.insert(node, door);
-    }
-    (lanes, doors)
 }
 
 fn request(spec: &BundleSpec, bundle: &BundleName, now_ms: i64) -> Request {
