@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::process::Stdio;
+use std::path::Path;
+use std::process::{Output, Stdio};
 
 use crate::kit::proxy::Proxy;
 use crate::kit::tree::{host_root, same_tree, untar};
-use crate::kit::{Site, text, verify};
+use crate::kit::{Node, Site, text, verify};
 
 const LARGE: usize = 48 << 20;
 const BREAK: u64 = 6 << 20;
@@ -35,6 +36,18 @@ fn a_cut_connection_goes_on_where_it_was() {
     assert!(sent < (LARGE + (9 << 20)) as u64, "{sent} bytes went up: what was acknowledged went up again");
 }
 
+/// A download whose node's agent dies when `far` bytes went up, and is started again.
+fn restarted_inside(site: &Site, proxy: &Proxy, node: &mut Node, far: u64, output: &Path) -> Output {
+    let at = proxy.up() + far;
+    proxy.stall_at(at);
+    let download = site.bundle(output, &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("sheaf runs");
+    proxy.wait("the agent is inside its large entry", |up, _, _| up >= at);
+    node.kill();
+    proxy.release();
+    node.start();
+    download.wait_with_output().expect("ends")
+}
+
 #[test]
 fn a_restarted_agent_goes_on_with_what_is_missing() {
     let site = Site::start("");
@@ -44,15 +57,8 @@ fn a_restarted_agent_goes_on_with_what_is_missing() {
     let mut node = site.started("node", &root, proxy.address);
     site.online(&["node"]);
     let before = proxy.up();
-    proxy.stall_at(before + FAR);
-
     let output = site.folder.path().join("restarted.tar.zst");
-    let download = site.bundle(&output, &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("sheaf runs");
-    proxy.wait("the agent is inside its large entry", |up, _, _| up >= before + FAR);
-    node.kill();
-    proxy.release();
-    node.start();
-    let done = download.wait_with_output().expect("ends");
+    let done = restarted_inside(&site, &proxy, &mut node, FAR, &output);
     assert_eq!(done.status.code(), Some(0), "{}\n{}", text(&done), node.log());
     let folder = untar(&output, &site.folder.path().join("unpacked"));
     same_tree(&root.join("var"), &folder.join("nodes/node/files/var"));
@@ -81,15 +87,8 @@ fn the_account_of_redaction_has_what_was_sent_before_a_restart() {
     let proxy = Proxy::to(site.agents);
     let mut node = site.started("node", &root, proxy.address);
     site.online(&["node"]);
-    let before = proxy.up();
-    proxy.stall_at(before + BREAK);
     let output = site.folder.path().join("account.tar.zst");
-    let download = site.bundle(&output, &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("sheaf runs");
-    proxy.wait("the agent is inside its large entry", |up, _, _| up >= before + BREAK);
-    node.kill();
-    proxy.release();
-    node.start();
-    let done = download.wait_with_output().expect("ends");
+    let done = restarted_inside(&site, &proxy, &mut node, BREAK, &output);
     assert_eq!(verify(&output).0, 0, "{}\n{}", text(&done), node.log());
 
     let folder = untar(&output, &site.folder.path().join("unpacked"));

@@ -5,7 +5,9 @@ mod faults;
 mod hostile;
 mod kit;
 mod merged;
+mod reading;
 mod restarted;
+mod script;
 
 #[tokio::test]
 async fn whoever_is_at_the_wrong_listener_hears_of_the_other() {

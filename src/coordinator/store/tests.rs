@@ -193,13 +193,8 @@ fn commits(folder: &Path) -> usize {
     (32..log.len()).step_by(frame).filter(|at| number(at + 4) > 0).count()
 }
 
-#[tokio::test]
-async fn what_waits_together_is_committed_together_and_each_stands_alone() {
-    const MANY: usize = 50;
-    let (_keep, path) = folder();
-    let store = Store::open(&path).expect("made");
-    store.add_cluster(cluster("first")).await.expect("written");
-    let before = commits(&path);
+/// Holds the store up until `many` jobs of `queued` wait.
+async fn together<T>(store: &Store, many: usize, queued: impl Future<Output = T>) -> T {
     let (go, wait) = std::sync::mpsc::channel::<()>();
     let (begun, begins) = oneshot::channel();
     let holds = store.quick(move |_| {
@@ -209,6 +204,27 @@ async fn what_waits_together_is_committed_together_and_each_stands_alone() {
     });
     let queued = async {
         begins.await.expect("it begins");
+        let all_wait = async {
+            while store.jobs.capacity() > QUEUE - many {
+                tokio::task::yield_now().await;
+            }
+            go.send(()).expect("it waits");
+        };
+        tokio::join!(queued, all_wait).0
+    };
+    let (held, done) = tokio::join!(holds, queued);
+    held.expect("it only waited");
+    done
+}
+
+#[tokio::test]
+async fn what_waits_together_is_committed_together_and_each_stands_alone() {
+    const MANY: usize = 50;
+    let (_keep, path) = folder();
+    let store = Store::open(&path).expect("made");
+    store.add_cluster(cluster("first")).await.expect("written");
+    let before = commits(&path);
+    let queued = async {
         let adds = futures_util::future::join_all((0..MANY).map(|n| store.add_cluster(cluster(&format!("c{n}")))));
         let fails = store.sure(|tx| {
             tx.execute("INSERT INTO meta (key, value) VALUES ('half', x'00')", [])?;
@@ -218,17 +234,9 @@ async fn what_waits_together_is_committed_together_and_each_stands_alone() {
             tx.execute("INSERT INTO meta (key, value) VALUES ('half', x'00')", [])?;
             panic!("a fault in one operation")
         });
-        let last = store.add_cluster(cluster("last"));
-        let all_wait = async {
-            while store.jobs.capacity() > QUEUE - MANY - 3 {
-                tokio::task::yield_now().await;
-            }
-            go.send(()).expect("it waits");
-        };
-        tokio::join!(adds, fails, panics, last, all_wait)
+        tokio::join!(adds, fails, panics, store.add_cluster(cluster("last")))
     };
-    let (held, (adds, fails, panics, last, ())) = tokio::join!(holds, queued);
-    held.expect("it only waited");
+    let (adds, fails, panics, last) = together(&store, MANY + 3, queued).await;
     assert!(adds.into_iter().chain([last]).all(|added| added.expect("written")));
     assert!(matches!(fails, Err(StoreError::Sqlite(_))), "{fails:?}");
     assert!(matches!(panics, Err(StoreError::Closed)), "{panics:?}");
@@ -243,26 +251,12 @@ async fn a_disk_that_is_full_refuses_whoever_writes_and_still_lets_read() {
     let store = Store::open(&path).expect("made");
     store.add_cluster(cluster("before")).await.expect("written");
     store.bound_pages(1).await.expect("bounded");
-    let (go, wait) = std::sync::mpsc::channel::<()>();
-    let (begun, begins) = oneshot::channel();
-    let holds = store.quick(move |_| {
-        begun.send(()).expect("somebody waits");
-        wait.recv().expect("it goes on");
-        Ok(())
-    });
     let queued = async {
-        begins.await.expect("it begins");
         let large =
             store.sure(|tx| Ok(tx.execute("INSERT INTO meta (key, value) VALUES ('large', zeroblob(1048576))", [])?));
-        let all_wait = async {
-            while store.jobs.capacity() > QUEUE - 3 {
-                tokio::task::yield_now().await;
-            }
-            go.send(()).expect("it waits");
-        };
-        tokio::join!(store.clusters(), large, store.clusters(), all_wait)
+        tokio::join!(store.clusters(), large, store.clusters())
     };
-    let (_, (one, large, other, ())) = tokio::join!(holds, queued);
+    let (one, large, other) = together(&store, 3, queued).await;
     assert!(matches!(large, Err(StoreError::Full)), "{large:?}");
     assert_eq!((one.expect("read").len(), other.expect("read").len()), (1, 1));
 }
