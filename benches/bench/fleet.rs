@@ -130,15 +130,7 @@ impl Fleet {
     }
 
     fn sheaf(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(SHEAF);
-        command
-            .args(words)
-            .env("SHEAF_URL", &self.url)
-            .env("SHEAF_CA", self.folder.path().join("state/ca.pem"))
-            .env("SHEAF_USER", "admin")
-            .env("SHEAF_PASSWORD", PASSWORD)
-            .stdin(Stdio::null());
-        command
+        operator(self.folder.path(), &self.url, words)
     }
 
     fn wait_for(&self, done: impl Fn(&Self) -> bool) {
@@ -157,6 +149,19 @@ impl Drop for Fleet {
             let _ = child.wait();
         }
     }
+}
+
+/// An operator's command against the coordinator whose state is in `folder`.
+pub(crate) fn operator(folder: &Path, url: &str, words: &[&str]) -> Command {
+    let mut command = Command::new(SHEAF);
+    command
+        .args(words)
+        .env("SHEAF_URL", url)
+        .env("SHEAF_CA", folder.join("state/ca.pem"))
+        .env("SHEAF_USER", "admin")
+        .env("SHEAF_PASSWORD", PASSWORD)
+        .stdin(Stdio::null());
+    command
 }
 
 /// The large container logs of the corpus, as paths on the host.

@@ -16,7 +16,7 @@ use sheaf::net::client::Client;
 use sheaf::protocol::control::{AgentSecretGrant, PREFIX};
 use tokio::runtime::Runtime;
 
-use super::fleet::{PASSWORD, SHEAF, free_port, memory, processor_seconds};
+use super::fleet::{PASSWORD, SHEAF, free_port, memory, operator, processor_seconds};
 use super::load;
 use super::measure::figure;
 
@@ -43,6 +43,8 @@ pub(crate) fn rows() {
     let idle = (memory(scale.pid(), "VmRSS:") - before) * 1024.0 / agents as f64;
     figure("  its memory for each that is idle (KiB)", idle, 40.0, 24.0);
     scale.bundle("whole", agents);
+    let after = (memory(scale.pid(), "VmRSS:") - before) * 1024.0 / agents as f64;
+    figure("    its memory for each afterwards (KiB)", after, f64::INFINITY, 24.0);
     scale.crash(agents);
     scale.say("faults");
     scale.bundle("with faults", agents);
@@ -193,15 +195,7 @@ impl Scale {
     }
 
     fn sheaf(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(SHEAF);
-        command
-            .args(words)
-            .env("SHEAF_URL", &self.url)
-            .env("SHEAF_CA", self.folder.path().join("state/ca.pem"))
-            .env("SHEAF_USER", "admin")
-            .env("SHEAF_PASSWORD", PASSWORD)
-            .stdin(Stdio::null());
-        command
+        operator(self.folder.path(), &self.url, words)
     }
 
     fn wait_for(&self, done: impl Fn(&Self) -> bool) {
