@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
-pub(super) use super::reading::{Bundle, Reading};
+pub(super) use super::reading::Reading;
 pub(super) use super::script::{Agent, frames, head, hello, noise};
 use crate::bundle::Format;
 use crate::bundle::assemble::SealKey;

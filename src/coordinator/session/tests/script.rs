@@ -19,6 +19,7 @@ use crate::bundle::frame::{Compressor, FRAME_RAW};
 use crate::bundle::outcome::Outcome;
 use crate::bundle::path::EntryPath;
 use crate::bundle::segment::{Note, Segment, SegmentHead, VERSION};
+use crate::clock::Clock;
 use crate::id::TaskId;
 use crate::limits::SEGMENT_RAW;
 use crate::protocol::agents::{Down, Finish, Hello, Order};
