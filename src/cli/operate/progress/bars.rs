@@ -87,10 +87,11 @@ impl Bars {
             self.total.set_position(tally.bytes());
         }
         let (name, ended) = (node(event), matches!(event.state.as_str(), "finished" | "failed"));
-        if tally.is_many() && ended {
-            if let Some(bar) = self.nodes.remove(&name) {
-                self.screen.remove(&bar);
-            }
+        if tally.is_many()
+            && ended
+            && let Some(bar) = self.nodes.remove(&name)
+        {
+            self.screen.remove(&bar);
         }
         let shown = match tally.is_many() {
             true => !ended && (self.nodes.len() < LINES || self.nodes.contains_key(&name)),
