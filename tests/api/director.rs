@@ -197,14 +197,20 @@ async fn full(house: &House, what: &str) -> Vec<Vm> {
     vms
 }
 
-/// Fetches logs, and gives the paths in the .tgz below the bundle's folder.
-async fn logs(house: &House, which: &str) -> Vec<String> {
+/// Fetches logs, and gives the tar that is in the .tgz.
+async fn archive(house: &House, which: &str) -> Vec<u8> {
     let (task, _) = follow(house, get(house, &format!("/deployments/web/jobs/{which}")).await).await;
     assert_eq!(task["state"], "done", "{task}");
     let blob = get(house, &format!("/resources/{}", task["result"].as_str().expect("an id"))).await;
     assert_eq!((blob.status, blob.header("content-type"), blob.whole), (200, "application/x-gzip", true));
     let mut plain = Vec::new();
     flate2::read::GzDecoder::new(&blob.body[..]).read_to_end(&mut plain).expect("gzip");
+    plain
+}
+
+/// Fetches logs, and gives the paths below the bundle's folder.
+async fn logs(house: &House, which: &str) -> Vec<String> {
+    let plain = archive(house, which).await;
     let mut archive = tar::Archive::new(&plain[..]);
     let paths = archive.entries().expect("a tar").map(|entry| {
         let path = entry.expect("an entry").path().expect("a path").display().to_string();
@@ -215,6 +221,42 @@ async fn logs(house: &House, which: &str) -> Vec<String> {
 
 fn of_site(paths: &[String], site: &str) -> usize {
     paths.iter().filter(|path| path.ends_with(&format!("/var/log/sites/{site}/access.log"))).count()
+}
+
+/// What the bundle has below its folder that ends so.
+fn member(archive: &[u8], end: &str) -> Vec<u8> {
+    let mut archive = tar::Archive::new(archive);
+    let mut entries = archive.entries().expect("a tar").map(|entry| entry.expect("an entry"));
+    let mut entry = entries.find(|entry| entry.path().expect("a path").ends_with(end)).expect("it is there");
+    let mut content = Vec::new();
+    entry.read_to_end(&mut content).expect("read");
+    content
+}
+
+/// The dialect has no word for budgets, so the coordinator's own are all that bounds such a download: in it, and on the nodes.
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_have_the_coordinators_budgets() {
+    let house = House::configured(|config| {
+        (config.bundle.node_budget_mib, config.bundle.budget_mib) = (Some(1), Some(50));
+    })
+    .await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let _one = Agent::new(&house, folder.path(), "n1", "default").await;
+    let _two = Agent::new(&house, folder.path(), "n2", "default").await;
+    online(&house, "n1", true).await;
+    online(&house, "n2", true).await;
+    let line = |n: u32| format!("a line of red, number {n:08}\n");
+    let large: String = (0..100_000).map(line).collect();
+    std::fs::write(folder.path().join("n1/root/var/log/sites/red/access.log"), &large).expect("a log");
+    let (task, _) = follow(&house, post(&house, "/deployments", &manifest("red")).await).await;
+    assert_eq!(task["state"], "done", "{task}");
+    let archive = archive(&house, "*/*/logs?type=job").await;
+    let request: Value = serde_json::from_slice(&member(&archive, "REQUEST.json")).expect("json");
+    assert_eq!(request["budgets"], json!({ "node": 1_u64 << 20, "bundle": 50_u64 << 20 }), "{request}");
+    let cut = member(&archive, "nodes/n1/files/var/log/sites/red/access.log");
+    let cut = String::from_utf8(cut).expect("text");
+    assert!(large.len() > 2 << 20 && cut.len() < 1 << 20, "{}", cut.len());
+    assert!(cut.starts_with(&line(0)) && cut.ends_with(&line(99_999)) && cut.contains("(budget of "), "{:.200}", cut);
 }
 
 #[tokio::test(flavor = "multi_thread")]

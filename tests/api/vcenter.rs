@@ -1,5 +1,7 @@
 //! The vCenter dialect through a real listener: what its clients send and what they must hear.
 
+use std::io::Read as _;
+
 use serde_json::{Value, json};
 
 use sheaf::coordinator::principal::Role;
@@ -313,6 +315,32 @@ async fn each_download_is_a_task() {
     assert_eq!(house.call("GET", &path, &header, "").await.status, 200);
     let tasks: Value = house.call("GET", "/sheaf/v1/tasks", &[("authorization", &house.admin())], "").await.json();
     assert_eq!((&tasks[0]["user"], &tasks[0]["state"]), (&json!("admin"), &json!("done")), "{tasks}");
+}
+
+/// The dialect has no word for budgets, so the coordinator's own are all that bounds such a download.
+#[tokio::test]
+async fn a_download_has_the_coordinators_budgets() {
+    let mib = 1_u64 << 20;
+    for (node, bundle, expected) in [
+        (Some(2), Some(50), json!({ "node": 2 * mib, "bundle": 50 * mib })),
+        (Some(3), None, json!({ "node": 3 * mib })),
+        (None, None, Value::Null),
+    ] {
+        let house = House::with_node_and(|config| {
+            (config.bundle.node_budget_mib, config.bundle.budget_mib) = (node, bundle);
+        })
+        .await;
+        let (path, token) = location(&house).await;
+        let answer = house.call("GET", &path, &[("wcp-support-bundle-token", token.as_str())], "").await;
+        assert!(answer.status == 200 && answer.whole, "{answer:?}");
+        let mut archive = tar::Archive::new(&answer.body[..]);
+        let mut first = archive.entries().expect("a tar").next().expect("an entry").expect("whole");
+        assert!(first.path().expect("a path").ends_with("REQUEST.json"));
+        let mut request = String::new();
+        first.read_to_string(&mut request).expect("read");
+        let request: Value = serde_json::from_str(&request).expect("json");
+        assert_eq!(request["budgets"], expected, "{request}");
+    }
 }
 
 /// As a script goes: log in, ask, download what a real agent gives; with a restart of the coordinator at each step.

@@ -46,7 +46,7 @@ pub(super) struct Answers {
     /// Held by the estimate that is made.
     estimating: Arc<Mutex<()>>,
     /// Questions that are worked on: after a reload the coordinator asks them again.
-    at_hand: Arc<std::sync::Mutex<HashSet<Uuid>>>,
+    at_hand: AtHand,
 }
 
 impl Answers {
@@ -57,7 +57,7 @@ impl Answers {
             turns: Arc::new(Semaphore::new(AT_ONCE)),
             read: Arc::default(),
             estimating: Arc::default(),
-            at_hand: Arc::default(),
+            at_hand: AtHand::default(),
         }
     }
 
@@ -66,12 +66,10 @@ impl Answers {
         let this = self.clone();
         let id = ask.id;
         // Refused ones are among them: never more than are on their way.
-        if !this.at_hand.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
-            return;
-        }
+        let Some(done) = this.at_hand.take(id) else { return };
         let turn = Arc::clone(&self.turns).try_acquire_owned();
         self.shared.shutdown.spawn(async move {
-            let _done = Done(Arc::clone(&this.at_hand), id);
+            let _done = done;
             let by = report::brief(&ask.requested_by, 200);
             let wait = if ask.wait_ms == 0 { WAIT.0 } else { Duration::from_millis(ask.wait_ms).min(WAIT.1) };
             let end = Instant::now() + wait;
@@ -286,15 +284,59 @@ impl Answers {
     }
 }
 
+/// Questions that are worked on.
+#[derive(Clone, Default)]
+struct AtHand(Arc<std::sync::Mutex<HashSet<Uuid>>>);
+
+impl AtHand {
+    /// Puts a question on the list for as long as what comes back lives; nothing where it is there already.
+    fn take(&self, id: Uuid) -> Option<Done> {
+        let is_new = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        is_new.then(|| Done(self.clone(), id))
+    }
+}
+
 /// Takes a question off the list when it is done with.
-struct Done(Arc<std::sync::Mutex<HashSet<Uuid>>>, Uuid);
+struct Done(AtHand, Uuid);
 
 impl Drop for Done {
     fn drop(&mut self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
     }
 }
 
 fn refused(reason: &str) -> Answer {
     Answer::Refused { reason: reason.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_that_comes_again_while_it_is_worked_on_is_not_begun_again() {
+        let (at_hand, id, other) = (AtHand::default(), Uuid::from_u128(1), Uuid::from_u128(2));
+        // Sessions come and go; what is at hand is one list for all of them.
+        let later = at_hand.clone();
+        let done = at_hand.take(id).expect("a new question");
+        assert!(later.take(id).is_none() && at_hand.take(id).is_none());
+        let others = later.take(other).expect("another question");
+        drop(done);
+        let again = later.take(id).expect("the answer went out, and may have been lost");
+        assert!(at_hand.take(id).is_none());
+        drop((again, others));
+        assert!(at_hand.0.lock().expect("whole").is_empty(), "nothing is left behind");
+    }
+
+    #[test]
+    fn a_question_whose_work_panics_may_be_asked_again() {
+        let (at_hand, id) = (AtHand::default(), Uuid::from_u128(1));
+        let done = at_hand.take(id).expect("a new question");
+        let work = std::thread::spawn(move || {
+            let _done = done;
+            panic!("on purpose");
+        });
+        assert!(work.join().is_err());
+        assert!(at_hand.take(id).is_some());
+    }
 }

@@ -2,6 +2,12 @@
 //!
 //! An opened file comes in; bytes go out. Reads leave the page cache as they found it where the kernel can, and are asked for on threads
 //! that can be left behind where the file's mount may hang. It never opens a path, and keeps no place.
+//!
+//! The node's own disks are read without such a thread: it would cost each read a copy and two changes of threads. A disk of those that hangs
+//! holds the collection's thread, which nothing can interrupt, for as long as it hangs, and that collection alone: the daemon stays connected
+//! and answers questions, the coordinator gives the node up as one that stalls and keeps what came of it, and an order that comes meanwhile
+//! waits half a minute and is refused with `an earlier collection still hangs in a source`. When the disk answers, the thread sees that it was
+//! stopped, and ends.
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};
