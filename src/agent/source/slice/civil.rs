@@ -15,7 +15,7 @@ const QUARTER: i64 = 900_000;
 const HOUR: i64 = 3_600_000;
 const HALF_A_YEAR: i64 = 183 * DAY;
 /// All orders of three numbers.
-const ORDERS: u8 = Order::YearFirst as u8 | Order::MonthFirst as u8 | Order::DayFirst as u8;
+const ORDERS: u8 = Order::Year as u8 | Order::Month as u8 | Order::Day as u8;
 /// Years that a date without one is looked for backwards: a leap day may be eight years old.
 const YEARS: i64 = 9;
 
@@ -58,23 +58,23 @@ impl Zone {
     }
 }
 
-/// In which order a date of three numbers stands.
+/// In which order a date of three numbers stands, by what is first of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
-    YearFirst = 1,
-    MonthFirst = 2,
-    DayFirst = 4,
+    Year = 1,
+    Month = 2,
+    Day = 4,
 }
 
 impl Order {
-    pub(super) const ALL: [Self; 3] = [Self::YearFirst, Self::MonthFirst, Self::DayFirst];
+    pub(super) const ALL: [Self; 3] = [Self::Year, Self::Month, Self::Day];
 
     /// Midnight of the date that three numbers are in this order, as UTC has it.
     pub(super) fn date(self, [first, second, third]: [u32; 3]) -> Option<i64> {
         let (year, month, day) = match self {
-            Self::YearFirst => (first, second, third),
-            Self::MonthFirst => (third, first, second),
-            Self::DayFirst => (third, second, first),
+            Self::Year => (first, second, third),
+            Self::Month => (third, first, second),
+            Self::Day => (third, second, first),
         };
         date(i64::from(if year < 100 { year_of_two(year) } else { year }), month, day)
     }

@@ -132,7 +132,7 @@ impl Text<'_> {
         self.blanks();
         let (time, numbers) = (self.time_of_half()?, [first, second, third]);
         if separator == b'.' {
-            return Some((Rule::Dotted, self.zone().at(Order::DayFirst.date(numbers)? + time)));
+            return Some((Rule::Dotted, self.zone().at(Order::Day.date(numbers)? + time)));
         }
         Order::ALL.iter().find_map(|order| order.date(numbers))?;
         Some((Rule::Numeric, Written::Numbers { numbers, time, zone: self.zone() }))
