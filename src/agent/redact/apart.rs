@@ -10,6 +10,7 @@ use super::name::{self, Named};
 use super::scan::Found;
 use super::text::{self, LOOK, Quote, has};
 use super::value::Place;
+use super::{before, command};
 
 /// Blanks and line ends between the two at most.
 const GAP: usize = 256;
@@ -17,19 +18,23 @@ const GAP: usize = 256;
 /// Looks for the value of the name between `start` and `end`, behind which no separator stands.
 pub(super) fn find(hay: &[u8], start: usize, end: usize, found: &mut Found) {
     let (quote, next) = Quote::at(hay, end).map_or((None, end), |(quote, next)| (Some(quote), next));
-    let Some(&first) = hay.get(next) else { return };
-    if !matches!(first, b'\n' | b'\r' | b' ' | b',' | b'>' | b'(' | b'\t') {
+    if matches!(&hay[start..end], b"chpasswd" | b"htpasswd") {
+        return command::accounts(hay, start, end, &mut found.edits);
+    }
+    let first = hay.get(next).copied().unwrap_or(b'\n');
+    if !matches!(first, b'\n' | b'\r' | b' ' | b',' | b'>' | b'(' | b'\t' | b'}' | b'/') {
         return;
     }
     let apart = Apart { hay, start, end, quote, next };
     match first {
         b'(' => apart.call(found),
         _ if hay[start] == b'-' => apart.item(found),
-        _ if apart.is_named() => match first {
-            b'>' => apart.text(found),
-            _ => apart.beside(found),
+        _ => match apart.key() {
+            Some(_) if first == b'>' => apart.text(found),
+            Some(key) => apart.beside(key, found),
+            None if first == b',' && quote.is_some() => apart.argument(found),
+            None => {}
         },
-        _ => {}
     }
 }
 
@@ -55,27 +60,42 @@ impl Apart<'_> {
         (Quote::at(self.hay, begin) == Some((quote, self.start))).then_some(begin)
     }
 
-    /// Whether the name is itself the value of `name` or, in XML, of `key`.
-    fn is_named(&self) -> bool {
-        let Some(begin) = self.begin() else { return false };
-        let before = &self.hay[begin.saturating_sub(32)..begin];
+    /// Where the key begins of which the name is itself the value: `name` or, in XML, `key`.
+    fn key(&self) -> Option<usize> {
+        let begin = self.begin()?;
+        let floor = begin.saturating_sub(32);
+        let before = &self.hay[floor..begin];
+        let blanks = before.iter().rev().take_while(|b| **b == b' ').count();
+        let (&separator, before) = before[..before.len() - blanks].split_last()?;
         let blanks = before.iter().rev().take_while(|b| **b == b' ').count();
         let before = &before[..before.len() - blanks];
-        let Some((&separator, before)) = before.split_last() else { return false };
-        let mark = before.iter().rev().take_while(|b| matches!(b, b'"' | b'\'' | b'\\' | b' ')).count();
+        let mark = before.iter().rev().take_while(|b| matches!(b, b'"' | b'\'' | b'\\')).count();
         let before = &before[..before.len() - mark];
         let word = before.len() - before.iter().rev().take_while(|b| text::is_name(**b)).count();
-        match (separator, &before[word..]) {
+        let is_key = match (separator, &before[word..]) {
             (b':', b"name" | b"Name" | b"NAME") => true,
             (b'=', b"name" | b"key") => before[..word].ends_with(b" ") && self.quote.is_some(),
             _ => false,
+        };
+        is_key.then(|| (floor + word).saturating_sub(mark))
+    }
+
+    /// `value`, behind a comma or on the next line at the same column; or else before the name.
+    fn beside(&self, key: usize, found: &mut Found) {
+        let known = (found.edits.len(), found.wholes.len());
+        self.behind(found);
+        if known == (found.edits.len(), found.wholes.len())
+            && let Some(named) = self.named()
+        {
+            let name = Name { hay: self.hay, start: self.start, end: self.end, named, sure: true };
+            before::find(&name, key, found);
         }
     }
 
     /// `value`, behind a comma or on the next line at the same column.
-    fn beside(&self, found: &mut Found) {
+    fn behind(&self, found: &mut Found) {
         let hay = self.hay;
-        let comma = usize::from(hay[self.next] == b',');
+        let comma = usize::from(hay.get(self.next) == Some(&b','));
         let at = self.next + comma;
         let at = at + hay[at..].iter().take(GAP).take_while(|b| b.is_ascii_whitespace()).count();
         if at == hay.len() {
@@ -121,7 +141,7 @@ impl Apart<'_> {
         let Some(begin) = self.begin() else { return };
         let line = text::line_start(hay, self.start);
         let before = &hay[line..begin];
-        let comma = hay[self.next] == b',';
+        let comma = hay.get(self.next) == Some(&b',');
         let rest = self.next + usize::from(comma);
         let at = rest + hay[rest..].iter().take(GAP).take_while(|b| b.is_ascii_whitespace()).count();
         let lines = memchr::memchr(b'\n', &hay[rest..at]).is_some();
@@ -184,6 +204,19 @@ impl Apart<'_> {
         name.value(self.next + 1, assign::Separator::Tag, None, found);
     }
 
+    /// `define('DB_PASSWORD', 'x')`.
+    fn argument(&self, found: &mut Found) {
+        let Some((begin, named)) = self.begin().zip(self.named()) else { return };
+        let known = [b"define(".as_slice(), b"setenv(", b"setdefault(", b"getenv(", b"setProperty("];
+        let at = text::skip_blanks(self.hay, self.next + 1);
+        if let Some((quote, inner)) = Quote::at(self.hay, at)
+            && known.iter().any(|call| self.hay[..begin].ends_with(call))
+        {
+            let name = Name { hay: self.hay, start: self.start, end: self.end, named, sure: true };
+            name.quoted(Place::Sure, quote, inner, &mut found.edits);
+        }
+    }
+
     /// `PASSWORD('x')`.
     fn call(&self, found: &mut Found) {
         let hay = self.hay;
@@ -195,7 +228,7 @@ impl Apart<'_> {
         };
         let (end, closed) = quote.close(hay, inner);
         if closed && has(hay, end + quote.slashes + 1, b")") {
-            let named = Named { label: Label::Password, plural: false, pass: false, login: false };
+            let named = Named { label: Label::Password, plural: false, pass: false, login: false, bare: false };
             let name = Name { hay, start: self.start, end: self.end, named, sure: true };
             name.take(Place::Sure, inner, end, None, &mut found.edits);
         }

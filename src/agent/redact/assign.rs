@@ -9,7 +9,7 @@ use super::open::{self, Open};
 use super::scan::Found;
 use super::text::{self, Edit, Quote, has};
 use super::value::{self, Place};
-use super::{apart, below};
+use super::{apart, below, encoded, words};
 
 /// What stands between a name and its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,17 +37,33 @@ pub(super) struct Name<'a> {
 /// Finds the setting whose name holds `hit`.
 pub(super) fn find(hay: &[u8], hit: usize, found: &mut Found) {
     let Some((start, end)) = name_around(hay, hit) else { return };
-    let led = separator(hay, start, end).filter(|(_, by, _)| *by != Separator::Gap || takes_gap(hay, start, end));
-    let Some((at, separator, quoted)) = led else { return apart::find(hay, start, end, found) };
+    if hay.get(end) == Some(&b'%') {
+        return encoded::find(hay, start, end, found);
+    }
+    let led = separator(hay, start, end).and_then(|led @ (at, by, _)| match by {
+        Separator::Gap => words::value_of(hay, start, end, at).map(|(at, place)| (at, by, place, None)),
+        _ => Some((led.0, by, Place::Option, led.2)),
+    });
+    let Some((at, separator, gap, quoted)) = led else { return apart::find(hay, start, end, found) };
     let bare = hay[start..end].iter().take_while(|b| matches!(b, b'-' | b'.')).count();
-    let Some(named) = name::classify(&hay[start + bare..end]) else {
-        let named = Named { label: Label::Key, plural: false, pass: false, login: false };
+    let word = &hay[start + bare..end];
+    let named = name::classify(word).or_else(|| name::with_value(&hay[..start], word, &hay[at..]));
+    let Some(named) = named else {
+        let named = Named { label: Label::Key, plural: false, pass: false, login: false, bare: false };
         return below::key(&Name { hay, start, end, named, sure: true }, at, separator, found);
     };
-    if is_folder(&hay[start + bare..end], &hay[at..]) || is_pam(&hay[text::line_start(hay, start)..start]) {
+    if is_folder(&hay[start + bare..end], &hay[at..])
+        || is_pam(&hay[text::line_start(hay, start)..start])
+        || hay[..start].ends_with(b"checksum/")
+        || quoted.is_some() && is_volume(&hay[..start])
+    {
         return;
     }
-    Name { hay, start, end, named, sure: false }.value(at, separator, quoted, found);
+    let name = Name { hay, start, end, named, sure: false };
+    match separator {
+        Separator::Gap => name.after_gap(at, gap, &mut found.edits),
+        _ => name.value(at, separator, quoted, found),
+    }
 }
 
 /// `PWD=/root`, as sudo and every environment have it.
@@ -62,6 +78,11 @@ fn is_pam(before: &[u8]) -> bool {
     let module = before.strip_suffix(b"(").unwrap_or_default();
     let word = module.iter().rev().take_while(|b| text::is_word(**b)).count();
     module[module.len() - word..].starts_with(b"pam_")
+}
+
+/// `volume "token" : secret "x" not found`, as kubelet says it.
+fn is_volume(before: &[u8]) -> bool {
+    before.ends_with(b"volume \"") || before.ends_with(b"volume \\\"")
 }
 
 fn name_around(hay: &[u8], hit: usize) -> Option<(usize, usize)> {
@@ -115,41 +136,6 @@ pub(super) fn separator(hay: &[u8], start: usize, end: usize) -> Option<(usize, 
     }
 }
 
-/// Whether a value may follow the name with only a gap between: options of commands, and a few words of configurations.
-fn takes_gap(hay: &[u8], start: usize, end: usize) -> bool {
-    if hay[start] == b'-' {
-        return start == 0 || matches!(hay[start - 1], 0 | b'\n' | b' ' | b'\t' | b'"' | b'\'' | b'`' | b'[' | b',');
-    }
-    let mut word = [0; 24];
-    let Some(word) = word.get_mut(..end - start) else { return false };
-    word.copy_from_slice(&hay[start..end]);
-    word.make_ascii_lowercase();
-    let line = || &hay[text::line_start(hay, start)..start];
-    match &*word {
-        b"requirepass" | b"bindpw" | b"rootpw" | b"rocommunity" | b"rwcommunity" | b"rocommunity6"
-        | b"rwcommunity6" | b"trapcommunity" | b"defpassphrase" | b"defauthpassphrase" | b"defprivpassphrase"
-        | b"masterauth" | b"wpa-psk" | b"wpa-password" | b"wpa-passphrase" | b"wireless-key" => {
-            line().iter().all(u8::is_ascii_whitespace)
-        }
-        // .netrc, and the SQL statements that set one.
-        b"password" => {
-            let quoted = matches!(hay.get(text::skip_blanks(hay, end)), Some(b'\''));
-            let line = line();
-            let sql =
-                quoted && line.windows(4).any(|w| w.eq_ignore_ascii_case(b"user") || w.eq_ignore_ascii_case(b"role"));
-            sql || after_login(line)
-        }
-        b"sshpass" => true,
-        _ => false,
-    }
-}
-
-/// Whether the words before are `login <name>`.
-fn after_login(line: &[u8]) -> bool {
-    let mut words = line.split(|b| b.is_ascii_whitespace()).filter(|w| !w.is_empty()).rev();
-    words.next().is_some() && words.next() == Some(b"login")
-}
-
 impl Name<'_> {
     pub(super) fn value(&self, at: usize, separator: Separator, quote: Option<Quote>, found: &mut Found) {
         let hay = self.hay;
@@ -162,11 +148,11 @@ impl Name<'_> {
         }
         let edits = &mut found.edits;
         if separator == Separator::Tag {
+            // `<Password><Value>x</Value>`.
+            let inner = has(hay, at, b"<Value>") || has(hay, at, b"<value>");
+            let at = at + if inner { "<value>".len() } else { 0 };
             let end = at + hay[at..].iter().take_while(|b| **b != b'<' && !text::is_break(**b)).count();
             return self.take(Place::Sure, at, end, None, edits);
-        }
-        if separator == Separator::Gap {
-            return self.after_gap(at, edits);
         }
         let place = self.place(separator, quote, at);
         let prefixed = matches!(first, b'b' | b'B' | b'u' | b'U' | b'r' | b'@') && Quote::at(hay, at + 1).is_some();
@@ -185,7 +171,7 @@ impl Name<'_> {
         }
         match first {
             b'[' if !has(hay, at, b"[redacted:") => self.list(place, at, edits),
-            b'{' if !scheme(&hay[at..]) => {}
+            b'{' if !scheme(&hay[at..]) => below::object(self, at, quote, found),
             b'|' | b'>' if matches!(separator, Separator::Colon { .. }) && self.heads_line() => self.block(at, edits),
             _ => self.bare(place, separator, at, edits),
         }
@@ -201,7 +187,10 @@ impl Name<'_> {
         let own = |quote: Quote| {
             let opening = self.start.checked_sub(quote.slashes + 1);
             let path = opening.is_some_and(|at| at > 0 && self.hay[at - 1] == b'/');
-            opening.and_then(|at| Quote::at(self.hay, at)) == Some((quote, self.start)) && !path
+            // `near "token": syntax error`, in a sentence.
+            let said =
+                opening.is_some_and(|at| at > 1 && self.hay[at - 1] == b' ' && self.hay[at - 2].is_ascii_alphabetic());
+            opening.and_then(|at| Quote::at(self.hay, at)) == Some((quote, self.start)) && !path && !said
                 || Quote::at(self.hay, at).is_some()
         };
         let header = self.hay[self.start..self.end].get(..2).is_some_and(|x| x.eq_ignore_ascii_case(b"x-"));
@@ -316,10 +305,13 @@ impl Name<'_> {
     }
 
     /// The value of a command's option, or of a word that takes one after a blank.
-    fn after_gap(&self, at: usize, edits: &mut Vec<Edit>) {
+    fn after_gap(&self, at: usize, place: Place, edits: &mut Vec<Edit>) {
         let hay = self.hay;
+        if hay.get(at).is_none_or(|first| text::is_break(*first) || *first == b'\r') {
+            return;
+        }
         if let Some((quote, inner)) = Quote::at(hay, at) {
-            return self.quoted(Place::Option, quote, inner, edits);
+            return self.quoted(place, quote, inner, edits);
         }
         let mut at = at;
         let word = &hay[self.start..self.end];
@@ -334,17 +326,28 @@ impl Name<'_> {
             }
             at += 2;
             at += usize::from(hay.get(at).is_some_and(|b| matches!(b, b' ' | 0)));
+            if let Some((quote, inner)) = Quote::at(hay, at) {
+                return self.quoted(place, quote, inner, edits);
+            }
         } else if hay.get(at) == Some(&b'-') {
             return;
         }
-        if let Some((quote, inner)) = self.argument(at) {
-            if hay.get(inner) != Some(&b'-') {
-                self.quoted(Place::Option, quote, inner, edits);
+        if let Some(value) = self.argument(at) {
+            // What is in hex is found by what decodes it.
+            if let Some((quote, inner)) = Quote::at(hay, value).filter(|(_, inner)| hay.get(*inner) != Some(&b'-')) {
+                self.quoted(place, quote, inner, edits);
             }
             return;
         }
-        let word =
-            hay[at..].iter().take_while(|b| !b.is_ascii_whitespace() && !matches!(b, 0 | b'"' | b'\'' | b'`')).count();
+        let inside = text::enclosing(hay, self.start).is_some();
+        let nul = at > 0 && hay[at - 1] == 0;
+        let ends = |at: usize, b: u8| match b {
+            b'\\' => inside && matches!(hay.get(at + 1), Some(b'n' | b'r' | b't')),
+            b'\n' | 0 => true,
+            // Between NULs is one argument.
+            _ => !nul && (b.is_ascii_whitespace() || matches!(b, b'"' | b'\'' | b'`')),
+        };
+        let word = hay[at..].iter().enumerate().take_while(|(n, b)| !ends(at + n, **b)).count();
         let (end, open) = match self.rest_of_word(at, at + word) {
             Some(rest) => rest,
             None => {
@@ -352,16 +355,16 @@ impl Name<'_> {
                 (end, (end == hay.len()).then_some(Open::Bare))
             }
         };
-        self.take(Place::Option, at, end, open, edits);
+        self.take(place, at, end, open, edits);
     }
 
-    /// Where the next argument's text begins, as the audit log writes a command: `a1="--password" a2="x"`.
-    fn argument(&self, at: usize) -> Option<(Quote, usize)> {
+    /// Where the next argument's value begins, as the audit log writes a command: `a1="--password" a2="x"`.
+    fn argument(&self, at: usize) -> Option<usize> {
         let hay = self.hay;
         let own = self.start > 1 && &hay[self.start - 2..self.start] == b"=\"" && hay[at] == b'a';
         let digits = hay[at + 1..].iter().take(4).take_while(|b| b.is_ascii_digit()).count();
         let named = own && digits > 0 && hay.get(at + 1 + digits) == Some(&b'=');
-        Quote::at(hay, at + digits + 2).filter(|_| named)
+        named.then_some(at + digits + 2)
     }
 
     /// Where a word goes to in which a quoted part follows `=`, as in `x="y z"`.

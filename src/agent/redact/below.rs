@@ -4,7 +4,7 @@
 //! Only lines at hand are looked at, and no more than a value can have; where they are not at hand yet, the name is asked to be left for
 //! the next block. Logs hardly have a name alone on its line, so that this costs them nothing.
 
-use super::assign::{Name, Separator};
+use super::assign::{self, Name, Separator};
 use super::label::{self, Label};
 use super::scan::Found;
 use super::text::{self, Edit, Quote, has};
@@ -13,6 +13,8 @@ use super::value::Place;
 /// Lines that a quoted text, or a mapping of keys, is taken to have at most; and accounts in a list.
 const LINES: usize = 8;
 const ACCOUNTS: usize = 256;
+/// Bytes of an object in which its value is looked for.
+const OBJECT: usize = 512;
 
 /// A line below a name.
 struct Line {
@@ -165,6 +167,25 @@ fn account(name: &Name<'_>, line: &Line, found: &mut Found) {
     // A stored one has its own rule; a random one is not here.
     if !password.is_empty() && password[0] != b'$' && !matches!(password, b"R" | b"RANDOM") {
         name.take(Place::Sure, line.text + at, line.text + at + password.len(), None, &mut found.edits);
+    }
+}
+
+/// `{"type": "string", "value": "x"}`, as Terraform keeps its outputs.
+pub(super) fn object(name: &Name<'_>, at: usize, quote: Option<Quote>, found: &mut Found) {
+    let (hay, Some(quote)) = (name.hay, quote) else { return };
+    let most = hay.len().min(at + OBJECT);
+    let inside = &hay[at..most];
+    let end = memchr::memchr(b'}', inside).map_or(most, |end| at + end);
+    if end == hay.len() {
+        keep(name, end, found);
+    }
+    let Some(key) = memchr::memmem::find(&hay[at..end], b"value").map(|key| at + key) else { return };
+    let Some((value, _, closing)) = assign::separator(hay, key, key + "value".len()) else { return };
+    if let Some((opening, inner)) = Quote::at(hay, value).filter(|_| closing == Some(quote)) {
+        if memchr::memchr(b'\n', &hay[at..value]).is_some() {
+            keep(name, text::line_end(hay, inner) + 1, found);
+        }
+        name.quoted(Place::Sure, opening, inner, &mut found.edits);
     }
 }
 

@@ -4,9 +4,19 @@ use regex::bytes::Regex;
 
 use super::label::{self, Label};
 use super::text::{self, Edit, Quote};
+use super::value;
 
 /// Bytes of a command line that are looked at, at most.
 const COMMAND: usize = 2048;
+
+/// Programs that take a password beside a user, and the option for it.
+const PROGRAMS: [(&[u8], &[u8]); 5] = [
+    (b"mongo", b" -p "),
+    (b"twine ", b" -p "),
+    (b"cqlsh", b" -p "),
+    (b"rabbitmqadmin", b" -p "),
+    (b"mosquitto_", b" -P "),
+];
 
 /// Values that one command line is taken to have, at most.
 const VALUES: usize = 4;
@@ -35,12 +45,66 @@ pub(super) fn user(hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
     at += usize::from(matches!(hay.get(at), Some(b'"' | b'\'')));
     let word =
         &hay[at..at + hay[at..].iter().take(1024).take_while(|b| **b > b' ' && !matches!(b, b'"' | b'\'')).count()];
-    let Some(colon) = memchr::memchr(b':', word) else { return };
+    let Some(colon) = memchr::memchr(b':', word) else { return beside(hay, hit, edits) };
     let (name, password) = (&word[..colon], &word[colon + 1..]);
     let line = &hay[text::line_start(hay, hit)..hit];
     let client = [b"curl".as_slice(), b"http", b"wget"].iter().any(|c| memchr::memmem::find(line, c).is_some());
     if client && !name.is_empty() && !password.is_empty() {
         push(hay, at + colon + 1, at + word.len(), edits);
+    } else if client && password.is_empty() && name.len() >= 12 && value::looks_secret(name) {
+        // `-u token:`, where the user is the secret.
+        push(hay, at, at + colon, edits);
+    }
+}
+
+/// `mongo -u user -p password`: the option beside the user, of programs that mean a password by it; `hit` is at the user's.
+fn beside(hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
+    let line = &hay[text::line_start(hay, hit)..hit];
+    let known = |(program, _): &&(&[u8], _)| memchr::memmem::find(line, program).is_some();
+    let Some((_, option)) = PROGRAMS.iter().find(known) else { return };
+    let rest = &hay[hit..text::line_end(hay, hit).min(hit + COMMAND)];
+    let rest = &rest[..memchr::memchr2(b'|', b';', rest).unwrap_or(rest.len())];
+    let Some(at) = memchr::memmem::find(rest, option).map(|at| hit + at + option.len()) else { return };
+    let (quote, at) = Quote::at(hay, at).map_or((None, at), |(quote, inner)| (Some(quote), inner));
+    let ends = |b: &u8| quote.is_none() && *b <= b' ' || matches!(b, b'\n' | b'"' | b'\'' | b'`' | b'\\');
+    let word = hay[at..].iter().take(COMMAND).take_while(|b| !ends(b)).count();
+    if word > 0 && hay[at] != b'-' {
+        push(hay, at, at + word, edits);
+    }
+}
+
+/// Accounts that are handed to `chpasswd` (`echo user:password | chpasswd`), or given to `htpasswd -b file user password`; the name is at hand.
+pub(super) fn accounts(hay: &[u8], start: usize, end: usize, edits: &mut Vec<Edit>) {
+    let quoted = |b: &u8| matches!(b, b'"' | b'\'' | b'\\') || b.is_ascii_whitespace();
+    if &hay[start..end] == b"chpasswd" {
+        let line = text::line_start(hay, start);
+        let path = hay[line..start].iter().rev().take_while(|b| text::is_name(**b) || **b == b'/').count();
+        let Some(before) = hay[line..start - path].trim_ascii_end().strip_suffix(b"|") else { return };
+        let before = &before[..before.len() - before.iter().rev().take_while(|b| quoted(b)).count()];
+        let word = before.iter().rev().take_while(|b| !quoted(b)).count();
+        let at = line + before.len() - word;
+        let account = &hay[at..line + before.len()];
+        if let Some(colon) =
+            memchr::memchr(b':', account).filter(|colon| *colon > 0 && !account[*colon..].starts_with(b":$"))
+        {
+            push(hay, at + colon + 1, at + account.len(), edits);
+        }
+        return;
+    }
+    let line = text::line_end(hay, end);
+    let line = memchr::memchr3(b'|', b';', b'&', &hay[end..line]).map_or(line, |at| end + at);
+    let mut at = end;
+    for number in 0..4 {
+        at += hay[at..line].iter().take_while(|b| matches!(b, b' ' | 0)).count();
+        let word = &hay[at..line];
+        let word = &word[..word.iter().take_while(|b| !matches!(b, b' ' | 0)).count()];
+        if number == 0 && !(word.starts_with(b"-") && !word.starts_with(b"--") && word.contains(&b'b')) {
+            return;
+        }
+        if number == 3 && !word.is_empty() {
+            push(hay, at, at + word.len(), edits);
+        }
+        at += word.len();
     }
 }
 

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use regex::bytes::Regex;
 
 use super::label::Label;
-use super::open::{KeyBlock, Open};
+use super::open::{self, KeyBlock, Open};
 use super::text::{self, Edit};
 
 /// Lines before an END without a BEGIN that are looked back over: the head of a log may begin inside a key.
@@ -85,19 +85,34 @@ fn body(hay: &[u8], after: usize) -> Option<bool> {
 pub(super) fn end(hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
     let Some(fence) = fence_start(hay, hit) else { return };
     let Some(found) = END.find(&hay[fence..]) else { return };
-    let mut start = fence;
-    for _ in 0..LINES {
-        let Some(line) = start.checked_sub(1).filter(|at| hay[*at] == b'\n') else { break };
-        let begin = text::line_start(hay, line);
-        let base64 = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=' | b' ' | b'\t' | b'\r');
-        if begin == line || !hay[begin..line].iter().all(base64) {
+    let line = text::line_start(hay, fence);
+    let before = &hay[line..fence];
+    if memchr::memmem::find(before, b"BEGIN ").is_some() {
+        return;
+    }
+    // Behind what a log has before each line, a line of a key is known by its length; the last one may have any.
+    let alone = before.trim_ascii().is_empty();
+    let (mut start, mut at) = (fence, line);
+    for number in 0..LINES {
+        let Some(end) = at.checked_sub(1).filter(|at| hay[*at] == b'\n') else { break };
+        at = text::line_start(hay, end);
+        if at == end || !open::continues(&hay[at..end], alone) && (alone || number > 0 || !ends_base64(&hay[at..end])) {
             break;
         }
-        start = begin;
+        start = if alone || open::continues(&hay[at..end], false) { at } else { start };
     }
     if start < fence {
         edits.push(Edit { start, end: fence + found.end(), label: Label::PrivateKey, open: None });
     }
+}
+
+/// Whether a line ends with base64, as the last one of a key does behind whatever a log has before it.
+fn ends_base64(line: &[u8]) -> bool {
+    let digit = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=');
+    let line = line.trim_ascii_end();
+    let line = line.strip_suffix(b"\"}").unwrap_or(line);
+    let line = line.strip_suffix(b"\\n").unwrap_or(line);
+    line.iter().rev().take_while(|b| digit(b)).count() >= 4
 }
 
 /// `LS0tLS1CRUdJTi…`: a PEM in base64. Certificates look the same until the word that follows.

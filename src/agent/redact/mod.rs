@@ -13,10 +13,13 @@
 
 mod apart;
 mod assign;
+mod audit;
+mod before;
 mod below;
 mod clean;
 mod command;
 mod dead;
+mod encoded;
 mod entries;
 mod export;
 mod header;
@@ -38,6 +41,7 @@ mod stream;
 mod text;
 mod url;
 mod value;
+mod words;
 
 #[cfg(test)]
 mod tests;

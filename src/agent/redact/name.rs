@@ -148,6 +148,8 @@ pub(super) struct Named {
     pub(super) pass: bool,
     /// A session's id, which short ones of logins are too.
     pub(super) login: bool,
+    /// No more than `secret`, or whose: Kubernetes calls an object so that holds one.
+    pub(super) bare: bool,
 }
 
 /// What `name` names, if it is a secret.
@@ -182,12 +184,28 @@ pub(super) fn classify(name: &[u8]) -> Option<Named> {
     } else {
         ENDS.iter().find(|(end, _)| word.ends_with(end)).map(|(_, label)| *label)?
     };
-    Some(Named { label, plural, pass: word == "pass" && before.is_none(), login: word == "id" })
+    let bare = match word {
+        "secret" => before.is_none_or(|head| matches!(head, "pull" | "tls" | "existing")),
+        "token" => plural && before.is_none(),
+        _ => false,
+    };
+    Some(Named { label, plural, pass: word == "pass" && before.is_none(), login: word == "id", bare })
+}
+
+/// What a name names that is a secret's only with such a value, or behind such words: `--certificate-key` of kubeadm, `snmp-server community`.
+pub(super) fn with_value(before: &[u8], name: &[u8], value: &[u8]) -> Option<Named> {
+    let plain = |label| Some(Named { label, plural: false, pass: false, login: false, bare: false });
+    let digits = value.iter().take(65).take_while(|b| b.is_ascii_hexdigit()).count();
+    match name {
+        b"certificate-key" | b"certificateKey" | b"certificate_key" if digits == 64 => plain(Label::Key),
+        b"community" if before.ends_with(b"snmp-server ") => plain(Label::Credential),
+        _ => None,
+    }
 }
 
 /// `chap.password_in`, `SECRET_KEY_BASE`.
 fn follows(before: &str, word: &str) -> bool {
-    before == "password" && matches!(word, "in" | "out") || before == "key" && word == "base"
+    before == "password" && matches!(word, "in" | "out" | "pbkdf2") || before == "key" && word == "base"
 }
 
 fn neutral(word: &str) -> bool {

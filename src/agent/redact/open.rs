@@ -30,6 +30,8 @@ pub(super) enum Open {
     Key(KeyBlock),
     /// A YAML block: every line that is further in than this.
     Block { indent: usize },
+    /// What may go on behind a gap: lines of base64, as long as they come. Whether there was one yet, and whether a line is not at its end.
+    Rest { begun: bool, inside: bool },
 }
 
 /// A private key between its BEGIN and END.
@@ -64,6 +66,7 @@ impl Open {
             Self::Line => until(hay, from, eof, text::is_break),
             Self::Key(block) => block.go_on(hay, from, eof),
             Self::Block { indent } => block_end(hay, from, *indent, eof),
+            Self::Rest { begun, inside } => rest(hay, from, eof, begun, inside),
         }
     }
 }
@@ -124,6 +127,60 @@ impl KeyBlock {
         }
         None
     }
+}
+
+/// Digits of base64 in a line that begins what is left of something large; and behind what a log writes before each line.
+const LINE: (usize, usize) = (40, 60);
+
+/// Where lines end that are the rest of something of which the start was left out.
+fn rest(hay: &[u8], from: usize, eof: bool, begun: &mut bool, inside: &mut bool) -> (usize, bool) {
+    let mut at = from;
+    while at < hay.len() {
+        let end = memchr::memchr(b'\n', &hay[at..]).map(|end| at + end + 1);
+        let line = &hay[at..end.unwrap_or(hay.len())];
+        if !(*inside && pure(line) || continues(line, *begun)) {
+            // A line that is not at hand yet is judged when it is.
+            return (at, end.is_some() || eof || at == from);
+        }
+        if end.is_none() && !eof && at > from && !*inside {
+            return (at, false);
+        }
+        (*begun, *inside) = (true, end.is_none());
+        at = end.unwrap_or(hay.len());
+    }
+    (at, eof)
+}
+
+fn is_base64(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=')
+}
+
+fn pure(line: &[u8]) -> bool {
+    line.trim_ascii().iter().all(is_base64)
+}
+
+/// Whether a line looks like the rest of a key, of an encoded file or of a Secret's data; `begun` when the one before it does.
+pub(super) fn continues(line: &[u8], begun: bool) -> bool {
+    let text = line.trim_ascii();
+    let both = |run: &[u8]| run.iter().any(u8::is_ascii_uppercase) && run.iter().any(u8::is_ascii_lowercase);
+    // Paths are of the same bytes, with more slashes.
+    let is_path = |run: &[u8]| run.iter().filter(|b| **b == b'/').count() * 10 > run.len();
+    if pure(line) {
+        return !text.is_empty() && (begun || text.len() >= LINE.0 && both(text) && !is_path(text));
+    }
+    // `  key: <base64>`, below `data`.
+    let indented = line.first() == Some(&b' ');
+    let value = memchr::memmem::find(text, b": ").map(|colon| (&text[..colon], &text[colon + 2..]));
+    let datum = value.is_some_and(|(name, value)| {
+        let value = value.trim_ascii();
+        name.iter().all(|b| text::is_name(*b))
+            && value.len() >= 8
+            && value.len().is_multiple_of(4)
+            && pure(value)
+            && both(value)
+    });
+    indented && datum
+        || text.split(|b| !is_base64(b)).any(|run| run.len() >= LINE.1 && both(run) && (begun || !is_path(run)))
 }
 
 /// Whether a line holds a run of base64 in both cases, as every line of a key but its last does.

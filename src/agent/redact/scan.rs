@@ -13,7 +13,7 @@ use super::label;
 use super::rules::{self, How, Rule};
 use super::site::{self, SiteRule};
 use super::text::{Edit, LOOK};
-use super::{RuleError, assign, command, header, key, line, manifest, netrc, sentence, shape, url};
+use super::{RuleError, assign, audit, command, header, key, line, manifest, netrc, sentence, shape, url};
 
 /// Literals by the searches that look for them, in their order.
 ///
@@ -123,6 +123,10 @@ const ORDER: [&[&str]; 4] = [
         "ECRET",
         " -u ",
         "glc_",
+        "proctitle=",
+        "EXECVE",
+        "com2sec",
+        "%2F%2F",
     ],
 ];
 
@@ -266,7 +270,12 @@ impl Rules {
             }
             let known = found.edits.len();
             for number in &finder.rules[pattern] {
-                self.ready[*number].run(view.hay, hit, found);
+                match &self.ready[*number] {
+                    Ready { rule: Rule { how: How::Audit, .. }, .. } => {
+                        audit::find(self, view.hay, hit, &mut found.edits)
+                    }
+                    ready => ready.run(view.hay, hit, found),
+                }
             }
             // In an export it may yet turn out to end with its field.
             if let ([edit], None) = (&found.edits[known..], found.export)
@@ -327,6 +336,8 @@ impl Ready {
             How::User => command::user(hay, hit, edits),
             How::Manifest => manifest::find(hay, hit, found),
             How::Netrc => netrc::find(hay, hit, found),
+            // It takes all rules.
+            How::Audit => {}
             How::Url => url::find(hay, hit, edits),
             How::Hash => shape::hash(hay, hit, edits),
             How::Command { program, option } => {

@@ -119,7 +119,7 @@ pub(super) fn find(hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
     {
         return;
     }
-    let named = Named { label: Label::Password, plural: false, pass: false, login: false };
+    let named = Named { label: Label::Password, plural: false, pass: false, login: false, bare: false };
     let told = sure || quoted || headed(hay, start) || with_user(hay, start);
     if value::is_secret(word, Place::Sure, named) && (value::looks_secret(word) || told && plain_word(word)) {
         edits.push(Edit { start: value, end: stop, label: Label::Password, open: None });

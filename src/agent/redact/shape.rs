@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex::bytes::Regex;
 
-use super::label::Label;
+use super::label::{self, Label};
 use super::open::Open;
 use super::text::{self, Edit};
 
@@ -30,9 +30,11 @@ fn anchored(pattern: &str) -> Regex {
 pub(super) fn find(pattern: &Regex, back: usize, label: Label, hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
     let Some(hit) = hit.checked_sub(back) else { return };
     if hit > 0 && text::is_word(hay[hit - 1]) && hay[hit].is_ascii_alphanumeric() {
-        // A capital or digit inside base64 or a longer word; `\n` before a token in escaped text is none.
+        // A capital or digit inside base64 or a longer word; `\n` or `%20` before a token in escaped text is none.
         let escape = hit > 1 && hay[hit - 2] == b'\\' && matches!(hay[hit - 1], b'n' | b't' | b'r');
-        if !escape {
+        let code =
+            hit > 2 && hay[hit - 3] == b'%' && hay[hit - 2].is_ascii_hexdigit() && hay[hit - 1].is_ascii_hexdigit();
+        if !escape && !code {
             return;
         }
     }
@@ -52,7 +54,9 @@ pub(super) fn find(pattern: &Regex, back: usize, label: Label, hay: &[u8], hit: 
 }
 
 fn push(hay: &[u8], start: usize, end: usize, label: Label, edits: &mut Vec<Edit>) {
-    edits.push(Edit { start, end, label, open: (end == hay.len()).then_some(Open::Bare) });
+    if !label::is_marker(&hay[start..end]) {
+        edits.push(Edit { start, end, label, open: (end == hay.len()).then_some(Open::Bare) });
+    }
 }
 
 /// A stored password; `hit` is at its first `$`.

@@ -12,8 +12,10 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::before;
 use super::entries::Entries;
 use super::export::{self, Export};
+use super::label::Label;
 use super::open::Open;
 use super::scan::{self, Found, Rules, View};
 use super::text::LOOK;
@@ -244,8 +246,10 @@ impl<R: Read> Stream<R> {
             return false;
         }
         (self.filled, self.done, self.ready) = (0, 0, 0);
-        (self.fresh, self.ended, self.open) = (true, false, None);
-        (self.shown, self.silent) = (SHOWN, None);
+        (self.fresh, self.ended) = (true, false);
+        // What is behind may be the rest of something so large that nobody saw its start.
+        self.open = Some(Open::Rest { begun: false, inside: false });
+        (self.shown, self.silent) = (SHOWN, Some(Label::Secret.index()));
         self.entries.lost();
         true
     }
@@ -309,7 +313,7 @@ impl<R: Read> Stream<R> {
         // Rules do not look back over a line's end.
         self.fresh = self.buffer[self.done..self.filled].first() == Some(&b'\n');
         if closed {
-            self.open = None;
+            (self.open, self.silent) = (None, None);
         }
         closed
     }
@@ -324,7 +328,7 @@ impl<R: Read> Stream<R> {
         self.rules.scan(View { hay, from: self.done, look }, &mut self.found);
         if !self.ended {
             // What is judged as a whole is left for the next block, where it is not most of this one.
-            cut = self.found.spare(cut, self.filled.saturating_sub(self.buffer.len() / 2).max(self.done + 1));
+            cut = self.spare(cut, self.filled.saturating_sub(self.buffer.len() / 2).max(self.done + 1));
         }
         if self.export.is_some() && !self.ended {
             cut = Entries::cut(&self.buffer, self.done, cut);
@@ -347,6 +351,18 @@ impl<R: Read> Stream<R> {
         }
         if let Some(export) = &mut self.export {
             export.fields(&self.buffer[..self.ready], self.done, &mut Vec::new());
+        }
+    }
+
+    /// Where to cut instead of at `cut`, so that nothing is cut that is judged as a whole, or that has its name behind it.
+    fn spare(&self, mut cut: usize, floor: usize) -> usize {
+        loop {
+            let spared = self.found.spare(cut, floor);
+            let before = before::cut(&self.buffer, self.done, spared);
+            if before == cut || before < floor {
+                return spared;
+            }
+            cut = before;
         }
     }
 

@@ -3,7 +3,7 @@
 use memchr::memmem;
 
 use super::label::{self, Label};
-use super::text::{Edit, has};
+use super::text::{self, Edit, has};
 
 /// Bytes of user and password in a URL at most.
 const USERINFO: usize = 1024;
@@ -19,7 +19,7 @@ pub(super) fn find(hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
         Some(after) => hit - back + after,
         // The driver's own form: `user:password@tcp(host:port)/database`.
         None if has(hay, hit, b"@tcp(") || has(hay, hit, b"@unix(") => hit - back,
-        None => return,
+        None => return others(hay, hit - back, hit, edits),
     };
     let end = last_at(hay, hit);
     let info = &hay[start..end];
@@ -37,6 +37,33 @@ pub(super) fn find(hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
         return;
     }
     edits.push(Edit { start: start + colon + 1, end, label: Label::UrlPassword, open: None });
+}
+
+/// Oracle's `user/password@host`, and Postfix's `[relay]:587 user@domain:password`; `start` is where the word before the `@` begins.
+fn others(hay: &[u8], start: usize, hit: usize, edits: &mut Vec<Edit>) {
+    let mut push = |start: usize, end: usize| {
+        if start < end && !label::is_marker(&hay[start..end]) {
+            edits.push(Edit { start, end, label: Label::UrlPassword, open: None });
+        }
+    };
+    let word = &hay[start..hit];
+    if let Some(slash) = memchr::memchr(b'/', word) {
+        let tool = [b"sqlplus ".as_slice(), b"expdp ", b"impdp "].iter().any(|tool| hay[..start].ends_with(tool));
+        if tool || memmem::find(word, b"jdbc:oracle:").is_some() {
+            push(start + slash + 1, hit);
+        }
+        return;
+    }
+    let name = |b: &&u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-');
+    let colon = hit + 1 + hay[hit + 1..].iter().take(USERINFO).take_while(name).count();
+    if hay.get(colon) == Some(&b':') {
+        let line = text::line_start(hay, hit);
+        let end = text::line_end(hay, colon);
+        let password = hay[colon + 1..end].trim_ascii_end();
+        if hay[line] == b'[' && hay[line..start].ends_with(b" ") && !password.contains(&b' ') {
+            push(colon + 1, colon + 1 + password.len());
+        }
+    }
 }
 
 fn delimits(byte: u8) -> bool {

@@ -101,7 +101,7 @@ pub(super) fn closes(hay: &[u8], at: usize) -> bool {
 }
 
 /// Words that stand where a value would, and are none.
-const NO_VALUE: [&str; 22] = [
+const NO_VALUE: [&str; 27] = [
     "null",
     "(null)",
     "nil",
@@ -125,6 +125,12 @@ const NO_VALUE: [&str; 22] = [
     "not_logging_parameter",
     "always",
     "on_create",
+    // The architecture behind a package's name.
+    "amd64",
+    "arm64",
+    "i386",
+    "armhf",
+    "x86_64",
 ];
 /// What is said of a secret after a colon.
 const SAID: [&str; 28] = [
@@ -203,19 +209,35 @@ pub(super) fn is_secret(value: &[u8], place: Place, named: Named) -> bool {
         return false;
     }
     let word = String::from_utf8_lossy(value.get(..24).unwrap_or(value)).to_ascii_lowercase();
-    if NO_VALUE.contains(&word.as_str()) {
+    if NO_VALUE.contains(&word.trim_end_matches(',')) {
         return false;
     }
     if count(value, named) || object(value, named) || constant(value, named) || kind(&word, named) {
         return false;
     }
+    if named.bare && names_object(value) {
+        return false;
+    }
     let first = word.split([' ', ',']).next().unwrap_or_default();
     match place {
         Place::Sure => true,
-        Place::Setting => !(SAID.contains(&first) || value.contains(&b' ') && TELLS.contains(&first)),
-        Place::Prose => !SAID.contains(&first) && looks_secret(value),
+        Place::Setting => {
+            let several = value.contains(&b' ');
+            !(SAID.contains(&first)
+                || several && TELLS.contains(&first)
+                // `external-secrets: reconciled one`: a program.
+                || several && named.plural && !looks_secret(first.as_bytes()))
+        }
+        Place::Prose => !SAID.contains(&first) && !setting_or_pointer(value) && looks_secret(value),
         Place::Option => !metavariable(value) && !SPOKEN.contains(&word.trim_end_matches([',', '.', ':', ';'])),
     }
+}
+
+/// `source=profile`, `0x7ffd1c2b3d4e`: something else that is said behind the colon.
+fn setting_or_pointer(value: &[u8]) -> bool {
+    let name = value.iter().take_while(|b| b.is_ascii_lowercase() || **b == b'_').count();
+    let pointer = value.starts_with(b"0x") && value.len() <= 18 && value[2..].iter().all(u8::is_ascii_hexdigit);
+    pointer || name > 1 && value.get(name) == Some(&b'=') && value.get(name + 1).is_some_and(u8::is_ascii_alphanumeric)
 }
 
 /// `TOKEN_FILE` in a program's help.
@@ -229,7 +251,7 @@ fn metavariable(value: &[u8]) -> bool {
 fn masked(value: &[u8]) -> bool {
     let first = value[0];
     let same = matches!(first, b'*' | b'x' | b'X' | b'.' | b'-' | b'#' | b'_') && value.iter().all(|b| *b == first);
-    let angled = first == b'<' && value.ends_with(b">");
+    let angled = first == b'<' && (value.ends_with(b">") || value.starts_with(b"<set to the key "));
     let word = value.to_ascii_lowercase();
     let word = word.trim_ascii().strip_prefix(b"[").and_then(|w| w.strip_suffix(b"]")).unwrap_or(word.trim_ascii());
     same || angled || matches!(word, b"redacted" | b"masked" | b"hidden" | b"filtered" | b"removed")
@@ -279,9 +301,14 @@ fn kind(word: &str, named: Named) -> bool {
         || named.label == label::Label::Token && matches!(word, "simple" | "jwt" | "bearer" | "opaque")
 }
 
-/// `apiKey=FETCH`: a constant of a program.
+/// `apiKey=FETCH`, `token=IDENT`: a constant of a program.
 fn constant(value: &[u8], named: Named) -> bool {
-    named.label == label::Label::Key && value.len() < 24 && value.iter().all(|b| b.is_ascii_uppercase() || *b == b'_')
+    let most = match named.label {
+        label::Label::Key => 24,
+        label::Label::Token => 12,
+        _ => 0,
+    };
+    value.len() < most && value.iter().all(|b| b.is_ascii_uppercase() || *b == b'_')
 }
 
 /// `kube-system/bootstrap`: the name of an object that holds a secret.
@@ -291,6 +318,63 @@ fn object(value: &[u8], named: Named) -> bool {
         && value.iter().filter(|b| **b == b'/').count() == 1
         && value[0].is_ascii_lowercase()
         && value.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'/' | b'.' | b'-'))
+}
+
+/// Words in names of objects that hold a secret.
+const PARTS: [&str; 41] = [
+    "admin",
+    "api",
+    "app",
+    "auth",
+    "backend",
+    "ca",
+    "cert",
+    "certificate",
+    "certs",
+    "client",
+    "config",
+    "cred",
+    "credential",
+    "credentials",
+    "creds",
+    "data",
+    "db",
+    "default",
+    "docker",
+    "env",
+    "frontend",
+    "ingress",
+    "key",
+    "keys",
+    "kube",
+    "my",
+    "postgres",
+    "pull",
+    "redis",
+    "registry",
+    "regcred",
+    "secret",
+    "secrets",
+    "server",
+    "service",
+    "system",
+    "tls",
+    "token",
+    "user",
+    "web",
+    "webhook",
+];
+
+/// `my-app-config` behind `secret`: the name of an object, of words with dashes between, one of which is said of such objects.
+fn names_object(value: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(value) else { return false };
+    let lower = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let digits = value.iter().filter(|b| b.is_ascii_digit()).count();
+    text.len() < 64
+        && digits <= 4
+        && (text.contains('-') || text == "regcred")
+        && text.split(['-', '.']).all(lower)
+        && text.split(['-', '.']).any(|part| PARTS.binary_search(&part).is_ok())
 }
 
 /// Whether a word inside a sentence is more than a word.

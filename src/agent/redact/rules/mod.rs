@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::label::Label;
 
 /// Counts up whenever a row is added, or takes out something else than before.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// A built-in rule.
 pub(super) struct Rule {
@@ -81,6 +81,8 @@ pub(super) enum How {
         /// All of the secret, or what goes around the group.
         pattern: &'static str,
     },
+    /// All rules, in a command line that the audit log has in hex.
+    Audit,
     /// `user:password@` behind `://`.
     Url,
     /// What crypt(3), or a web framework, makes of a password.
@@ -163,6 +165,7 @@ impl How {
                 "every value below `stringData`, and below `data` where `kind` is `Secret`, in YAML and JSON"
             }
             Self::Netrc => "the word after `password` in an entry that begins with `machine` and a name",
+            Self::Audit => "what all other rules find in the command line that the hex stands for",
             Self::Url => "what stands between the colon and the `@` of `scheme://user:password@host`",
             Self::Hash => "hashes as crypt(3) and web frameworks write them",
             Self::Command { program, option } => {

@@ -14,7 +14,9 @@ macro_rules! value {
 pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "setting",
-        removes: "values of settings that are named like a secret: password, secret, token, credential, api key, session id and their like",
+        // A session id of 8 bytes or more opens the session to whoever has it. A shorter one only numbers it (`c2` by logind, `4711` by an
+        // application): it could be guessed, nothing takes it in place of a login, and a support engineer follows a user's way by it.
+        removes: "values of settings that are named like a secret: password, secret, token, credential, api key, session id (of 8 bytes or more; shorter ones are numbers of logins and open nothing) and their like",
         example: r#"{"log":"db_password=«hunter2» user=bob\n"}"#,
         marks: &[Label::Password, Label::Token, Label::Secret, Label::Key, Label::Credential, Label::Signature],
         // Parts of such names, chosen so that few other words hold them.
@@ -195,12 +197,38 @@ pub(super) const RULES: &[Rule] = &[
         },
     },
     Rule {
+        name: "snmp-community",
+        removes: "communities that snmpd's configuration maps to names",
+        example: "com2sec local default «s3cret»",
+        marks: &[Label::Credential],
+        literals: &["com2sec"],
+        how: How::Line {
+            pattern: r#"(?-u)\A\s*#?\s*com2sec6?\s+(?:-Cn\s+\S+\s+)?\S+\s+\S+\s+["']?([^\s"']+)["']?\s*\z"#,
+        },
+    },
+    Rule {
+        name: "sssd",
+        removes: "the password that sssd binds with",
+        example: "ldap_default_authtok = «hunter2»",
+        marks: &[Label::Password],
+        literals: &["ldap"],
+        how: How::Shape { back: 0, pattern: r"ldap_default_authtok[ \t]*=[ \t]*([^\s]+)" },
+    },
+    Rule {
         name: "client-user",
         removes: "passwords behind the user in command lines of curl, wget and http",
         example: "curl -s -u bob:«hunter2» https://x/",
         marks: &[Label::Password],
         literals: &[" -u ", "\0-u\0", "-user"],
         how: How::User,
+    },
+    Rule {
+        name: "audit",
+        removes: "secrets in command lines of processes, which the audit log writes in hex",
+        example: "type=PROCTITLE msg=audit(1700000000.123:1): proctitle=617070002D2D70617373776F72643D«68756E74657232»",
+        marks: &[Label::Password],
+        literals: &["proctitle=", "EXECVE"],
+        how: How::Audit,
     },
     Rule {
         name: "mysql",

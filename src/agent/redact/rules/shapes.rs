@@ -122,6 +122,14 @@ pub(super) const RULES: &[Rule] = &[
         how: How::Shape { back: 0, pattern: r"hv[sb]\.[A-Za-z0-9_-]{20,}" },
     },
     Rule {
+        name: "vault-unseal",
+        removes: "keys that unseal HashiCorp Vault",
+        example: "Unseal Key 1: «k5Xp8Q7aVb3dE9fGhIjKlMnOpQrStUvWxYz0123456A=»",
+        marks: &[Label::CloudToken],
+        literals: &["Key"],
+        how: How::Shape { back: 7, pattern: r"Unseal Key [0-9]{1,2}: ([A-Za-z0-9+/=]{20,})" },
+    },
+    Rule {
         name: "cloud-token",
         removes: "tokens of DigitalOcean, OpenAI and Anthropic",
         example: "exported «dop_v1_0123456789abcdef0123456789abcdef» ok",
@@ -185,6 +193,17 @@ pub(super) const RULES: &[Rule] = &[
         marks: &[Label::UrlPassword],
         literals: &["@"],
         how: How::Url,
+    },
+    Rule {
+        name: "encoded-url-password",
+        removes: "passwords in URLs that are encoded, as a parameter of another one is",
+        example: "GET /fetch?from=https%3A%2F%2Fbob%3A«hunter2»%40x.example%2Fy HTTP/1.1",
+        marks: &[Label::UrlPassword],
+        literals: &["%2F%2F"],
+        how: How::Shape {
+            back: 0,
+            pattern: r"%2F%2F(?:[A-Za-z0-9._~!$'()*+,;-]|%(?:2[0-9A-E]|3[0-9B-F]|[4-7][0-9A-F]|5B)){0,64}(?:%3A|:)((?:[A-Za-z0-9._~!$'()*+,;-]|%(?:2[145789A-E]|3[0-9A-E]|[4-9A-F][0-9A-F]))+?)(?:%40|@)",
+        },
     },
     Rule {
         name: "password-hash",

@@ -140,6 +140,25 @@ fn no_gap_lets_a_secret_out_wherever_it_is() {
     assert!(wrong.is_empty(), "{} of {runs}: {}", wrong.len(), wrong[0]);
 }
 
+/// What is behind a gap in something without a name is not known to be a secret, and goes until it ends.
+#[test]
+fn base64_behind_a_gap_is_taken_for_the_rest_of_a_secret() {
+    let body = "c2VjcmV0VmFsABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuv0123\n";
+    let mut redactor = redactor();
+    for prefix in ["", "2026-11-21T16:02:01Z stdout F "] {
+        let body = format!("{prefix}{body}");
+        let text = format!("{}{}{prefix}done\n{}", lines(5000), body.repeat(12_000), lines(30_000));
+        for most in [60_000, 200_000, 400_000] {
+            for content in [cut(&text, most), ends(&text, most)] {
+                let (out, _) = clean(&mut redactor, content);
+                let (_, tail) = out.split_once("--- sheaf: ").expect("a mark");
+                assert!(!tail.contains("c2VjcmV0VmFs"), "{tail:.300}");
+                assert!(tail.contains("done\n") && tail.contains(FILLER), "{most}");
+            }
+        }
+    }
+}
+
 /// As in a dump of many Secrets, and where a line or a block is longer than what is shown beside a gap.
 #[test]
 fn large_sources_that_are_cut_let_nothing_out() {
@@ -161,8 +180,30 @@ fn large_sources_that_are_cut_let_nothing_out() {
         "c2VjcmV0VmFsABCDEFGHIJKLMNOPQRSTUVWXYZ\\n".repeat(9000)
     );
     let pem = format!("{}{{\"key\":\"{pem}\"}}\n{}", lines(70_000), lines(10_000));
+    let body = "c2VjcmV0VmFsABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuv0123\n";
+    let fenced = |before: &str| {
+        let body = format!("{before}{body}").repeat(12_000);
+        let fences = ["BEGIN", "END"].map(|word| format!("{before}-----{word} PRIVATE KEY-----\n"));
+        format!("{}{}{body}{before}c2Vj==\n{}{}", lines(30_000), fences[0], fences[1], lines(30_000))
+    };
+    let (keys, logged) = (fenced(""), fenced("May  1 10:00:00 host app[1]: "));
+    let datum = format!(
+        "{}apiVersion: v1\ndata:\n  a: {}\n  b: c2VjcmV0VmFs\nkind: Secret\n{}",
+        lines(30_000),
+        "c2VjcmV0VmFs".repeat(60_000),
+        lines(30_000)
+    );
     let mut redactor = redactor();
-    for (name, text) in [("dump", &dump), ("block", &block), ("long", &long), ("pem", &pem)] {
+    let texts = [
+        ("dump", &dump),
+        ("block", &block),
+        ("long", &long),
+        ("pem", &pem),
+        ("keys", &keys),
+        ("logged", &logged),
+        ("datum", &datum),
+    ];
+    for (name, text) in texts {
         for most in [20_000, 150_000, 300_000] {
             for content in [cut(text, most), ends(text, most)] {
                 let (out, report) = clean(&mut redactor, content);

@@ -148,8 +148,9 @@ pub(in super::super) fn go_on(text: &[u8], at: usize, begins: Begins) -> (usize,
     let start = at.saturating_sub(BESIDE);
     let back = if is_line(start) { Some(start) } else { line(start).filter(|back| *back <= at) };
     let Some(back) = back else {
-        // It is inside of a line of which the start is not known.
-        return line(at).map_or_else(|| apart(text, start, at), |on| (on, on));
+        // It is inside of a line of which the start is not known; what stands below may belong to the same.
+        let below = line(at).map(|on| on + block(&text[on..]));
+        return below.map_or_else(|| apart(text, start, at), |on| (on, on));
     };
     let on = if is_line(at) { at } else { line(at).filter(|on| on - at <= LINE as usize).unwrap_or(at) };
     match block(&text[back..]) {
