@@ -18,8 +18,8 @@ const GAP: usize = 256;
 /// Looks for the value of the name between `start` and `end`, behind which no separator stands.
 pub(super) fn find(hay: &[u8], start: usize, end: usize, found: &mut Found) {
     let (quote, next) = Quote::at(hay, end).map_or((None, end), |(quote, next)| (Some(quote), next));
-    if matches!(&hay[start..end], b"chpasswd" | b"htpasswd") {
-        return command::accounts(hay, start, end, &mut found.edits);
+    if matches!(&hay[start..end], b"chpasswd" | b"htpasswd" | b"passwd") {
+        command::accounts(hay, start, end, &mut found.edits);
     }
     let first = hay.get(next).copied().unwrap_or(b'\n');
     if !matches!(first, b'\n' | b'\r' | b' ' | b',' | b'>' | b'(' | b'\t' | b'}' | b'/') {

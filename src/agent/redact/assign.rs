@@ -7,9 +7,12 @@ use super::label::Label;
 use super::name::{self, Named};
 use super::open::{self, Open};
 use super::scan::Found;
-use super::text::{self, Edit, Quote, has};
+use super::text::{self, Edit, LOOK, Quote, has};
 use super::value::{self, Place};
 use super::{apart, below, encoded, words};
+
+/// Bytes of a tag's attributes.
+const ATTRIBUTES: usize = 256;
 
 /// What stands between a name and its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +107,13 @@ pub(super) fn separator(hay: &[u8], start: usize, end: usize) -> Option<(usize, 
     if start > 0 && hay[start - 1] == b'<' && hay.get(end) == Some(&b'>') {
         return Some((end + 1, Separator::Tag, None));
     }
+    if start > 0 && hay[start - 1] == b'<' && hay.get(end) == Some(&b' ') {
+        // A tag with attributes.
+        let tag = hay[end..].iter().take(ATTRIBUTES).position(|b| matches!(b, b'<' | b'>' | b'\n'));
+        return tag
+            .filter(|at| hay[end + at] == b'>' && !matches!(hay[end + at - 1], b'/' | b'-'))
+            .map(|at| (end + at + 1, Separator::Tag, None));
+    }
     let (quote, mut at) = match Quote::at(hay, end) {
         Some((quote, next)) => (Some(quote), next),
         None => (None, end),
@@ -171,6 +181,7 @@ impl Name<'_> {
         }
         match first {
             b'[' if !has(hay, at, b"[redacted:") => self.list(place, at, edits),
+            b'{' if separator == Separator::Equal && quote.is_none() && self.braced(at, edits) => {}
             b'{' if !scheme(&hay[at..]) => below::object(self, at, quote, found),
             b'|' | b'>' if matches!(separator, Separator::Colon { .. }) && self.heads_line() => self.block(at, edits),
             _ => self.bare(place, separator, at, edits),
@@ -266,6 +277,19 @@ impl Name<'_> {
             }
             at = text::skip_blanks(hay, at + 1);
         }
+    }
+
+    /// `password={x}` of a connection string; whether it is that.
+    fn braced(&self, at: usize, edits: &mut Vec<Edit>) -> bool {
+        let hay = self.hay;
+        let ends = |b: &u8| b.is_ascii_whitespace() || matches!(b, b'{' | b'}' | b'"' | b':' | b',');
+        let word = hay[at + 1..].iter().take(LOOK).take_while(|b| !ends(b)).count();
+        let end = at + 1 + word;
+        let braced = hay.get(end) == Some(&b'}') && value::looks_secret(&hay[at + 1..end]);
+        if braced {
+            self.take(Place::Sure, at + 1, end, None, edits);
+        }
+        braced
     }
 
     /// A YAML block: the text on the lines below that are further in.

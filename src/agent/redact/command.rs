@@ -3,7 +3,7 @@
 use regex::bytes::Regex;
 
 use super::label::{self, Label};
-use super::text::{self, Edit, Quote};
+use super::text::{self, Edit, Quote, has};
 use super::value;
 
 /// Bytes of a command line that are looked at, at most.
@@ -73,10 +73,11 @@ fn beside(hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
     }
 }
 
-/// Accounts that are handed to `chpasswd` (`echo user:password | chpasswd`), or given to `htpasswd -b file user password`; the name is at hand.
+/// Accounts that are handed to `chpasswd` (`echo user:password | chpasswd`), a password to `passwd --stdin`, or given to `htpasswd -b file user password`; the name is at hand.
 pub(super) fn accounts(hay: &[u8], start: usize, end: usize, edits: &mut Vec<Edit>) {
     let quoted = |b: &u8| matches!(b, b'"' | b'\'' | b'\\') || b.is_ascii_whitespace();
-    if &hay[start..end] == b"chpasswd" {
+    let stdin = has(hay, end, b" --stdin");
+    if &hay[start..end] == b"chpasswd" || stdin {
         let line = text::line_start(hay, start);
         let path = hay[line..start].iter().rev().take_while(|b| text::is_name(**b) || **b == b'/').count();
         let Some(before) = hay[line..start - path].trim_ascii_end().strip_suffix(b"|") else { return };
@@ -84,11 +85,18 @@ pub(super) fn accounts(hay: &[u8], start: usize, end: usize, edits: &mut Vec<Edi
         let word = before.iter().rev().take_while(|b| !quoted(b)).count();
         let at = line + before.len() - word;
         let account = &hay[at..line + before.len()];
-        if let Some(colon) =
+        let echoed = [b"echo ".as_slice(), b"echo \"", b"echo '"].iter().any(|echo| hay[line..at].ends_with(echo));
+        if stdin && echoed {
+            push(hay, at, at + account.len(), edits);
+        } else if stdin {
+        } else if let Some(colon) =
             memchr::memchr(b':', account).filter(|colon| *colon > 0 && !account[*colon..].starts_with(b":$"))
         {
             push(hay, at + colon + 1, at + account.len(), edits);
         }
+        return;
+    }
+    if &hay[start..end] != b"htpasswd" {
         return;
     }
     let line = text::line_end(hay, end);

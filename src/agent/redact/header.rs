@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::label::{self, Label};
 use super::open::{self, Open};
-use super::text::{self, Edit, LOOK, Quote};
+use super::text::{self, Edit, LOOK, Quote, has};
 
 /// Schemes after `Authorization:`. Anything else there is a sentence, unless it is one long word.
 const SCHEMES: [&str; 21] = [
@@ -68,8 +68,11 @@ pub(super) fn authorization(hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
 
 /// `Cookie: a=b; c=d` and `Set-Cookie: …`; `hit` lies in the name.
 pub(super) fn cookie(hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
-    let Some(header) = Header::around(hay, hit) else { return };
+    let Some(header) = Header::around(hay, hit) else { return setcookie(hay, hit, edits) };
     let lower = header.name.to_ascii_lowercase();
+    if [b"erlang_cookie".as_slice(), b"erlang.cookie", b"erlangcookie"].iter().any(|name| lower.ends_with(name)) {
+        return word(hay, header.value, edits);
+    }
     if !header.colon || !matches!(lower.as_slice(), b"cookie" | b"set-cookie" | b"cookies" | b"http_cookie") {
         return;
     }
@@ -77,6 +80,24 @@ pub(super) fn cookie(hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
     // A sentence about cookies has no pair in it.
     if hay[header.value..end].contains(&b'=') {
         push(hay, header.value, end, Label::Cookie, open, edits);
+    }
+}
+
+/// `-setcookie x`, by which nodes of Erlang trust each other.
+fn setcookie(hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
+    let at = hit + "ookie".len();
+    if hay[..hit].ends_with(b"-setc") && matches!(hay.get(at), Some(b' ' | 0)) {
+        word(hay, at + 1, edits);
+    }
+}
+
+fn word(hay: &[u8], start: usize, edits: &mut Vec<Edit>) {
+    let ends = |b: &u8| *b <= b' ' || matches!(b, b'"' | b'\'' | b'\\' | b',' | b'}' | b']');
+    let end = start + hay[start.min(hay.len())..].iter().take(LOOK).take_while(|b| !ends(b)).count();
+    // A marker begins with the bracket that a list would have.
+    let marker = has(hay, start, b"redacted:") || label::marker_length(&hay[start.min(hay.len())..]).is_some();
+    if end >= start + 8 && !marker {
+        push(hay, start, end, Label::Cookie, None, edits);
     }
 }
 

@@ -14,11 +14,11 @@ use super::text::{self, Edit};
 const LINES: usize = 512;
 
 static BEGIN: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"(?-u)\A-{4,5} ?BEGIN (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)? ?-{4,5}")
+    Regex::new(r"(?-u)\A-{4,5} ?BEGIN (?:(?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)?|OpenVPN Static key V[0-9]) ?-{4,5}")
         .expect("a constant pattern compiles")
 });
 static END: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"(?-u)\A-{4,5} ?END (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)? ?-{4,5}")
+    Regex::new(r"(?-u)\A-{4,5} ?END (?:(?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)?|OpenVPN Static key V[0-9]) ?-{4,5}")
         .expect("a constant pattern compiles")
 });
 

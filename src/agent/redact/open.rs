@@ -45,7 +45,7 @@ pub(super) struct KeyBlock {
 }
 
 static FENCE: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"(?-u)-{4,5} ?(?:(BEGIN) |END [A-Z0-9 ]{1,64}?-{4,5}|END [A-Z0-9 ]{1,64}? ----)")
+    Regex::new(r"(?-u)-{4,5} ?(?:(BEGIN) |END [A-Za-z0-9 ]{1,64}?-{4,5}|END [A-Z0-9 ]{1,64}? ----)")
         .expect("a constant pattern compiles")
 });
 
@@ -183,8 +183,12 @@ pub(super) fn continues(line: &[u8], begun: bool) -> bool {
         || text.split(|b| !is_base64(b)).any(|run| run.len() >= LINE.1 && both(run) && (begun || !is_path(run)))
 }
 
-/// Whether a line holds a run of base64 in both cases, as every line of a key but its last does.
+/// Whether a line holds a run of base64 in both cases, as every line of a key but its last does; or is 32 digits of hex, as in OpenVPN's.
 fn like_key(line: &[u8]) -> bool {
+    let text = line.trim_ascii();
+    if text.len() == 32 && text.iter().all(u8::is_ascii_hexdigit) {
+        return true;
+    }
     line.split(|b| !(b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=')))
         .any(|run| run.len() >= 24 && run.iter().any(u8::is_ascii_uppercase) && run.iter().any(u8::is_ascii_lowercase))
 }

@@ -5,7 +5,7 @@
 
 use super::label::{self, Label};
 use super::name::Named;
-use super::text::{self, Edit, Quote};
+use super::text::{self, Edit, Quote, has};
 use super::value::{self, Place};
 
 /// What a password is called.
@@ -32,7 +32,8 @@ const HEADS: [&[u8]; 18] = [
     b"current",
 ];
 /// Verbs that a password follows.
-const VERBS: [&[u8]; 5] = [b" is: ", b" is ", b" was set to ", b" set to ", b" will be "];
+const VERBS: [&[u8]; 7] =
+    [b" is: ", b" is ", b" was set to ", b" set to ", b" will be ", b" changed to ", b" reset to "];
 /// What is said of a password after `is`, besides words with the endings below.
 const SAID: [&str; 56] = [
     "required",
@@ -101,7 +102,7 @@ const LEAD: usize = 160;
 /// `hit` lies in the name.
 pub(super) fn find(hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
     let Some((start, end)) = name(hay, hit) else { return };
-    let Some((at, sure)) = value_at(hay, end) else { return };
+    let Some((at, sure)) = value_at(hay, end) else { return quoted(hay, start, end, edits) };
     let (value, stop) = match Quote::at(hay, at) {
         Some((quote, inner)) => (inner, quote.close(hay, inner).0),
         None => (
@@ -123,6 +124,22 @@ pub(super) fn find(hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
     let told = sure || quoted || headed(hay, start) || with_user(hay, start);
     if value::is_secret(word, Place::Sure, named) && (value::looks_secret(word) || told && plain_word(word)) {
         edits.push(Edit { start: value, end: stop, label: Label::Password, open: None });
+    }
+}
+
+/// `with password 'x'`.
+fn quoted(hay: &[u8], start: usize, end: usize, edits: &mut Vec<Edit>) {
+    let before = hay[..start].trim_ascii_end();
+    let Some((quote, inner)) = Quote::at(hay, end + 1).filter(|_| has(hay, end, b" ")) else { return };
+    let (stop, closed) = quote.close(hay, inner);
+    let word = &hay[inner..stop];
+    if closed
+        && before.ends_with(b" with")
+        && value::looks_secret(word)
+        && !word.contains(&b' ')
+        && !label::is_marker(word)
+    {
+        edits.push(Edit { start: inner, end: stop, label: Label::Password, open: None });
     }
 }
 
@@ -152,7 +169,10 @@ fn name(hay: &[u8], hit: usize) -> Option<(usize, usize)> {
 fn value_at(hay: &[u8], end: usize) -> Option<(usize, bool)> {
     let line = &hay[end..hay.len().min(end + LEAD)];
     // Most of what follows the word tells nothing, and is seen to by its first letters.
-    if ![b": ".as_slice(), b" is", b" was", b" set", b" will", b" for"].iter().any(|lead| line.starts_with(lead)) {
+    if ![b": ".as_slice(), b" is", b" was", b" set", b" will", b" for", b" changed", b" reset"]
+        .iter()
+        .any(|lead| line.starts_with(lead))
+    {
         return None;
     }
     let line = &line[..memchr::memchr2(b'\n', 0, line).unwrap_or(line.len())];

@@ -254,7 +254,9 @@ fn masked(value: &[u8]) -> bool {
     let angled = first == b'<' && (value.ends_with(b">") || value.starts_with(b"<set to the key "));
     let word = value.to_ascii_lowercase();
     let word = word.trim_ascii().strip_prefix(b"[").and_then(|w| w.strip_suffix(b"]")).unwrap_or(word.trim_ascii());
-    same || angled || matches!(word, b"redacted" | b"masked" | b"hidden" | b"filtered" | b"removed")
+    // As Terraform writes a plan.
+    let planned = value.starts_with(b"(sensitive") || value.starts_with(b"(known");
+    same || angled || planned || matches!(word, b"redacted" | b"masked" | b"hidden" | b"filtered" | b"removed")
 }
 
 /// `${NAME}`, `{{ name }}`, `%s`: the value is put in elsewhere.

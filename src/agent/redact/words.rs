@@ -65,6 +65,7 @@ pub(super) fn value_of(hay: &[u8], start: usize, end: usize, at: usize) -> Optio
         b"community" => line.ends_with(b"snmp-server "),
         // `: PSK "x"` in ipsec.secrets; NetworkManager's properties as arguments.
         b"psk" => line.trim_ascii_end().ends_with(b":") && quote.is_some() || holds(line, b"nmcli "),
+        b"shared-secret" => quote.is_some() && line.trim_ascii().is_empty(),
         // `secret "x";` in named's keys.
         b"secret" => {
             (line.trim_ascii().is_empty() || line.trim_ascii_end().ends_with(b";")) && is_named_key(hay, quote)

@@ -147,7 +147,7 @@ fn base64_behind_a_gap_is_taken_for_the_rest_of_a_secret() {
     let mut redactor = redactor();
     for prefix in ["", "2026-11-21T16:02:01Z stdout F "] {
         let body = format!("{prefix}{body}");
-        let text = format!("{}{}{prefix}done\n{}", lines(5000), body.repeat(12_000), lines(30_000));
+        let text = format!("{}{}{prefix}it is done\n{}", lines(5000), body.repeat(12_000), lines(30_000));
         for most in [60_000, 200_000, 400_000] {
             for content in [cut(&text, most), ends(&text, most)] {
                 let (out, _) = clean(&mut redactor, content);
