@@ -8,8 +8,9 @@ use super::label::Label;
 use super::scan::{Found, Rules, View};
 use super::text::{self, Edit};
 
-/// Digits that are decoded together, and arguments, at most.
-const DIGITS: usize = 32 << 10;
+/// Bytes of a record, digits that are decoded together, and arguments, at most: the kernel writes no longer ones.
+const RECORD: usize = 16 << 10;
+const DIGITS: usize = 8 << 10;
 const ARGUMENTS: usize = 1024;
 
 /// A part of a command line: where it is in the log and in the line that is looked through, and whether it is hex.
@@ -28,10 +29,12 @@ struct Line {
 
 /// `hit` is at `proctitle=`, or at `EXECVE`.
 pub(super) fn find(rules: &Rules, hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
-    let end = text::line_end(hay, hit);
+    let end = hit + text::line_end(&hay[hit..hay.len().min(hit + RECORD)], 0);
     let mut line = Line::default();
     if hay[hit..].starts_with(b"EXECVE") {
-        if !has_hex(&hay[hit..end]) {
+        // One in the words before has gone over this line already.
+        let before = &hay[text::line_start(hay, hit)..hit];
+        if memchr::memmem::find(before, b"EXECVE").is_some() || !has_hex(&hay[hit..end]) {
             return;
         }
         arguments(hay, hit, end, &mut line);

@@ -62,7 +62,8 @@ fn beside(hay: &[u8], hit: usize, edits: &mut Vec<Edit>) {
     let line = &hay[text::line_start(hay, hit)..hit];
     let known = |(program, _): &&(&[u8], _)| memchr::memmem::find(line, program).is_some();
     let Some((_, option)) = PROGRAMS.iter().find(known) else { return };
-    let rest = &hay[hit..text::line_end(hay, hit).min(hit + COMMAND)];
+    let rest = &hay[hit..hay.len().min(hit + COMMAND)];
+    let rest = &rest[..text::line_end(rest, 0)];
     let rest = &rest[..memchr::memchr2(b'|', b';', rest).unwrap_or(rest.len())];
     let Some(at) = memchr::memmem::find(rest, option).map(|at| hit + at + option.len()) else { return };
     let (quote, at) = Quote::at(hay, at).map_or((None, at), |(quote, inner)| (Some(quote), inner));
@@ -99,8 +100,8 @@ pub(super) fn accounts(hay: &[u8], start: usize, end: usize, edits: &mut Vec<Edi
     if &hay[start..end] != b"htpasswd" {
         return;
     }
-    let line = text::line_end(hay, end);
-    let line = memchr::memchr3(b'|', b';', b'&', &hay[end..line]).map_or(line, |at| end + at);
+    let line = &hay[end..hay.len().min(end + COMMAND)];
+    let line = end + line.iter().position(|b| matches!(b, b'\n' | b'|' | b';' | b'&')).unwrap_or(line.len());
     let mut at = end;
     for number in 0..4 {
         at += hay[at..line].iter().take_while(|b| matches!(b, b' ' | 0)).count();

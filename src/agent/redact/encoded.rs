@@ -10,7 +10,7 @@ use super::text::{Edit, has};
 use super::value::{self, Place};
 
 /// Bytes of a value, and codes between it and its name, at most.
-const VALUE: usize = 4096;
+const VALUE: usize = 1024;
 const CODES: usize = 16;
 
 /// What a code stands for, and its length: `%22`, or `%5C%22` for a quote inside of quotes.

@@ -184,7 +184,7 @@ impl<'a> Header<'a> {
             b'=' => false,
             _ => return None,
         };
-        let mut value = text::skip_blanks(hay, at + 1 + usize::from(text::has(hay, at, b"=>")));
+        let mut value = text::skip_blanks(hay, at + 1 + usize::from(has(hay, at, b"=>")));
         // Go prints `[value]`, JSON of headers has `["value"]`.
         value += usize::from(hay.get(value) == Some(&b'['));
         let opened = Quote::at(hay, value);

@@ -123,10 +123,10 @@ const ORDER: [&[&str]; 4] = [
         "ECRET",
         " -u ",
         "glc_",
-        "proctitle=",
-        "EXECVE",
-        "com2sec",
         "%2F%2F",
+        "proctitle=",
+        "com2sec",
+        "EXECVE",
     ],
 ];
 

@@ -58,7 +58,7 @@ fn others(hay: &[u8], start: usize, hit: usize, edits: &mut Vec<Edit>) {
     let colon = hit + 1 + hay[hit + 1..].iter().take(USERINFO).take_while(name).count();
     if hay.get(colon) == Some(&b':') {
         let line = text::line_start(hay, hit);
-        let end = text::line_end(hay, colon);
+        let end = colon + text::line_end(&hay[colon..hay.len().min(colon + USERINFO)], 0);
         let password = hay[colon + 1..end].trim_ascii_end();
         if hay[line] == b'[' && hay[line..start].ends_with(b" ") && !password.contains(&b' ') {
             push(colon + 1, colon + 1 + password.len());
