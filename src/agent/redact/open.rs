@@ -179,8 +179,9 @@ pub(super) fn continues(line: &[u8], begun: bool) -> bool {
             && pure(value)
             && both(value)
     });
-    indented && datum
-        || text.split(|b| !is_base64(b)).any(|run| run.len() >= LINE.1 && both(run) && (begun || !is_path(run)))
+    // Of a line with other text in it, it has a good part.
+    let runs = |run: &[u8]| run.len() >= LINE.1 && run.len() * 4 >= text.len() && both(run) && (begun || !is_path(run));
+    indented && datum || text.split(|b| !is_base64(b)).any(runs)
 }
 
 /// Whether a line holds a run of base64 in both cases, as every line of a key but its last does; or is 32 digits of hex, as in OpenVPN's.
