@@ -385,8 +385,8 @@ impl Name<'_> {
     /// Where the next argument's value begins, as the audit log writes a command: `a1="--password" a2="x"`.
     fn argument(&self, at: usize) -> Option<usize> {
         let hay = self.hay;
-        let own = self.start > 1 && &hay[self.start - 2..self.start] == b"=\"" && hay[at] == b'a';
-        let digits = hay[at + 1..].iter().take(4).take_while(|b| b.is_ascii_digit()).count();
+        let own = self.start > 1 && &hay[self.start - 2..self.start] == b"=\"" && hay.get(at) == Some(&b'a');
+        let digits = hay.get(at + 1..).unwrap_or_default().iter().take(4).take_while(|b| b.is_ascii_digit()).count();
         let named = own && digits > 0 && hay.get(at + 1 + digits) == Some(&b'=');
         named.then_some(at + digits + 2)
     }
