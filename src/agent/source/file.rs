@@ -1,7 +1,7 @@
 //! One opened file as a record's content, pinned at the size it had.
 //!
 //! A file comes in opened and checked; what goes out is a stream that ends where the file ended when it was opened, however it grows, and that
-//! says so when it shrank. [`bytes`] reads it at any place, [`course`] says in which order its parts come. It never opens a path.
+//! says so when it shrank. `bytes` reads it at any place, `course` says in which order its parts come. It never opens a path.
 
 mod bytes;
 mod course;
