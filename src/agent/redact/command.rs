@@ -87,13 +87,11 @@ pub(super) fn accounts(hay: &[u8], start: usize, end: usize, edits: &mut Vec<Edi
         let at = line + before.len() - word;
         let account = &hay[at..line + before.len()];
         let echoed = [b"echo ".as_slice(), b"echo \"", b"echo '"].iter().any(|echo| hay[line..at].ends_with(echo));
-        if stdin && echoed {
-            push(hay, at, at + account.len(), edits);
-        } else if stdin {
-        } else if let Some(colon) =
-            memchr::memchr(b':', account).filter(|colon| *colon > 0 && !account[*colon..].starts_with(b":$"))
-        {
-            push(hay, at + colon + 1, at + account.len(), edits);
+        let colon = memchr::memchr(b':', account).filter(|at| *at > 0 && !account[*at..].starts_with(b":$"));
+        match colon {
+            _ if stdin && echoed => push(hay, at, at + account.len(), edits),
+            Some(colon) if !stdin => push(hay, at + colon + 1, at + account.len(), edits),
+            _ => {}
         }
         return;
     }
