@@ -270,7 +270,7 @@ impl Clean {
         Ok(())
     }
 
-    /// Reads a compressed source to its end, to know whether it holds a secret, and whether it can be read at all.
+    /// Reads a compressed source as far as its first secret, or to its end, to know whether it holds one, and whether it can be read at all.
     fn look(&mut self, kind: Kind, content: Box<dyn Content>) -> io::Result<(Known, Box<dyn Content>)> {
         let (mut stream, odd) = self.inside(kind, content)?;
         let odd = odd.or_else(|| sniff::inside(stream.peek()));

@@ -58,6 +58,9 @@ pub(super) fn inside(start: &[u8]) -> Option<&'static str> {
 /// Whether every second byte is NUL and the others are not.
 fn interleaved(start: &[u8]) -> bool {
     let start = &start[..start.len().min(512)];
+    if memchr::memchr(0, start).is_none() {
+        return false;
+    }
     let zeros = |first: usize| start.iter().skip(first).step_by(2).filter(|b| **b == 0).count() * 2;
     let (even, odd) = (zeros(0), zeros(1));
     start.len() >= 8 && even.max(odd) * 10 > start.len() * 4 && even.min(odd) * 20 < start.len()

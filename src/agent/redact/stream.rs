@@ -169,14 +169,15 @@ impl<R: Read> Stream<R> {
         written
     }
 
-    /// Looks through all of the source and passes nothing on; whether there is a secret in it.
+    /// Looks through the source, as far as its first secret, and passes nothing on; whether there is one.
     pub(super) fn look_through(&mut self) -> bool {
-        let mut any = false;
         while self.advance() {
-            any |= !self.found.edits.is_empty();
+            if !self.found.edits.is_empty() {
+                return true;
+            }
             self.done = self.ready;
         }
-        any
+        false
     }
 
     /// Replacements so far, by [`super::label::Label::index`].

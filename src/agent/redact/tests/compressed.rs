@@ -116,6 +116,31 @@ fn what_is_broken_is_withheld() {
     }
 }
 
+/// Noise, with a secret in its first line.
+fn noise() -> String {
+    let mut noise = "password=hunter2\n".to_owned();
+    let mut state = 1_u64;
+    while noise.len() < 4 << 20 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        noise.push_str(&format!("line {state:x}\n"));
+    }
+    noise
+}
+
+/// The look ends at the first secret; what was redacted from there on goes, up to the fault.
+#[test]
+fn what_breaks_behind_a_secret_is_cut() {
+    for kind in KINDS {
+        let mut packed = pack(kind, noise().as_bytes());
+        packed.truncate(packed.len() - packed.len() / 4);
+        let (out, report) = cleaned(kind, &packed);
+        let plain = text(&unpack(kind, &out));
+        assert!(plain.len() > 1 << 20 && plain.starts_with("password=[redacted:password]\nline "), "{kind:?}");
+        assert_eq!((report.outcome, report.withheld), (Outcome::Truncated, true));
+        assert!(report.reason.starts_with("withheld: cannot be read inside"), "{}", report.reason);
+    }
+}
+
 /// Without a second reading, what was redacted before the fault has gone already; nothing else goes.
 #[test]
 fn what_breaks_in_the_middle_of_its_only_reading_is_cut() {
