@@ -31,6 +31,9 @@ use crate::id::{BundleName, NodeName};
 use crate::protocol::questions::Deployment;
 use crate::window::{Asked, WindowError};
 use crate::{limits, report, state};
+use flowing::Flowing;
+
+mod flowing;
 
 /// Name of the seal key in the state folder.
 const KEY: &str = "seal.key";
@@ -38,7 +41,7 @@ const KEY: &str = "seal.key";
 const RESERVE: u64 = 16 << 20;
 
 /// Raw bytes of a segment at most: what is held in memory before it is written.
-const SEGMENT: usize = 2 * FRAME_RAW;
+const SEGMENT: usize = FRAME_RAW;
 
 /// Bytes that are written together; most frames are larger, and are not copied once more.
 const BUFFER: usize = 64 << 10;
@@ -201,7 +204,7 @@ impl Collection {
         let format = if path.extension().is_some_and(|e| e == "tar") { Format::Tar } else { Format::TarZst };
         let room = file.try_clone().map_err(wrong)?;
         let enough = |wire: u64| free(&room).is_none_or(|free| free >= RESERVE + wire);
-        let done = self.assemble(io::BufWriter::with_capacity(BUFFER, file), format, stop, show, &enough);
+        let done = self.assemble(io::BufWriter::with_capacity(BUFFER, Flowing::new(file)), format, stop, show, &enough);
         let (writer, mut finished) = match done {
             Ok(done) => done,
             Err(Broken::Pipeline(error)) => {
@@ -214,7 +217,7 @@ impl Collection {
                 return Err(wrong(error));
             }
         };
-        let file = writer.into_inner().map_err(|error| wrong(error.into_error()))?;
+        let file = writer.into_inner().map_err(|error| wrong(error.into_error()))?.into_file();
         file.sync_all().map_err(wrong)?;
         if finished.statement.verdict == Verdict::Aborted {
             finished.path = Some(partial);
